@@ -1,0 +1,161 @@
+"""The verbs, wired to the functions that do the work. A function's signature and docstring are its flags and
+help.
+
+Nothing is decided here. Wrong input, which the functions tell by `ValueError` or `FileNotFoundError`, becomes
+one line and exit code 2. Flags may be written with `-` or `_`, a boolean one without its value, none
+abbreviated.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+FUNCTIONS = {
+    "demo": ("maedfer.demo", "demo", None),
+    "synthesize": ("maedfer.data.synthetic.synthesize", "synthesize", None),
+    "pack": ("maedfer.data.pack", "pack", "sources"),
+    "verify": ("maedfer.data.verify", "verify", "folder"),
+    "info": ("maedfer.data.verify", "info", "folder"),
+    "merge": ("maedfer.data.merge", "merge", "folders"),
+    "reconstruct": ("maedfer.training.reconstruct", "reconstruct", None),
+    "convert": ("maedfer.models.official", "convert", "file"),
+}
+"""Verb -> module, function, and the parameter that is given without a flag."""
+
+TRAINING = {"pretrain": ("maedfer.training.pretrain", "pretrain")}
+"""Verbs that read a recipe with LightningCLI: module and function of the arguments."""
+
+
+def run(verb: str, args: list[str]) -> int:
+    """Run a verb with its arguments; returns the exit code."""
+    try:
+        if verb in TRAINING:
+            module, function = TRAINING[verb]
+            return int(_import(verb, module, function)(with_values(args, ("resume",))) or 0)
+        return run_function(verb, args)
+    except (ValueError, FileNotFoundError, ArgumentError) as error:
+        print(f"maedfer {verb}: {one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"maedfer {verb}: stopped", file=sys.stderr)
+        return 130
+    except OSError as error:
+        print(f"maedfer {verb}: {one_line(error)}", file=sys.stderr)
+        return 1
+
+
+def run_function(verb: str, args: list[str]) -> int:
+    """Parse the arguments by the function's signature, call it, and print what it returns."""
+    module, name, positional = FUNCTIONS[verb]
+    function = _import(verb, module, name)
+    parser = function_parser(verb, function, positional)
+    booleans = [p.name for p in inspect.signature(function).parameters.values() if p.default is False]
+    values = parse(parser, with_values(args, booleans))
+    outcome = function(**values.as_dict())
+    if outcome is not None:
+        print(outcome)
+    return int(getattr(outcome, "exit_code", 0))
+
+
+def _import(verb: str, module: str, name: str) -> Callable[..., Any]:
+    """Import what a verb needs; a missing library of an extra is wrong input, with the remedy."""
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "maedfer":
+            raise
+        raise ValueError(f"needs {error.name}: pip install 'maedfer[train]'") from error
+
+
+class Parser(ArgumentParser):
+    """A parser that raises instead of leaving, takes no abbreviated flags, and shows them with `-`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "exit_on_error": False, "allow_abbrev": False})
+
+    def format_help(self) -> str:
+        """The help text, flags spelt as the README spells them."""
+        return re.sub(r"--[a-z_]+(?![\w.])", lambda flag: flag[0].replace("_", "-"), super().format_help())
+
+
+def function_parser(verb: str, function: Callable[..., Any], positional: str | None) -> Parser:
+    """A parser whose flags are the parameters of a function; `positional` takes one or several bare words."""
+    parser = Parser(prog=f"maedfer {verb}")
+    skip = {positional} if positional else set()
+    parser.add_function_arguments(function, skip=skip)
+    if positional:
+        several = inspect.signature(function).parameters[positional].annotation in (list[str], "list[str]")
+        options = {"nargs": "+"} if several else {}
+        parser.add_argument(positional, type=str, help=parameter_help(function, positional), **options)
+    return parser
+
+
+def parameter_help(function: Callable[..., Any], name: str) -> str:
+    """The docstring line of one parameter."""
+    from docstring_parser import parse as parse_docstring
+
+    found = [
+        p.description or "" for p in parse_docstring(function.__doc__ or "").params if p.arg_name == name
+    ]
+    return " ".join(found)
+
+
+def parse(parser: ArgumentParser, args: list[str]) -> Namespace:
+    """Parse, and turn every complaint of the parser into one line that names the nearest flag or key.
+
+    Raises:
+        ValueError: an unknown flag or configuration key, or a value that does not fit.
+    """
+    try:
+        return parser.parse_args(args)
+    except ArgumentError as error:
+        raise ValueError(explain(str(error), known_names(parser))) from error
+
+
+def explain(message: str, names: Iterable[str]) -> str:
+    """Add the nearest known names to a message about an unknown flag or key."""
+    names = sorted(names)
+    unknown = re.search(
+        r"[Kk]ey '?\"?([\w.]+)'?\"? is not expected|nrecognized arguments: --([\w.-]+)", message
+    )
+    if unknown is None:
+        return message
+    word = (unknown[1] or unknown[2]).replace("-", "_")
+    tail = word.rsplit(".", 1)[-1]
+    near = difflib.get_close_matches(word, names, n=2, cutoff=0.6)
+    near += [name for name in names if name.rsplit(".", 1)[-1] == tail and name not in near]
+    hint = f"; did you mean {' or '.join(f'--{name}' for name in near[:3])}?" if near else ""
+    return f"there is no setting {word!r}{hint}"
+
+
+def known_names(parser: ArgumentParser) -> set[str]:
+    """All dotted names that a parser knows."""
+    return {a.dest for a in parser._actions if a.dest not in ("help", "==SUPPRESS==")}
+
+
+def with_values(args: list[str], booleans: Iterable[str]) -> list[str]:
+    """Spell flags with `_`, and give `=true` to those boolean ones that stand without a value."""
+    booleans, result = set(booleans), []
+    for position, word in enumerate(args):
+        flag, equals, value = word.partition("=")
+        if not flag.startswith("--"):
+            result.append(word)
+            continue
+        name = flag[2:].replace("-", "_")
+        following = args[position + 1].lower() if position + 1 < len(args) else ""
+        bare = name in booleans and not equals and following not in ("true", "false")
+        result.append(f"--{name}=true" if bare else f"--{name}{equals}{value}")
+    return result
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error without line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__

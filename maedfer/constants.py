@@ -1,0 +1,16 @@
+"""Numbers that every room shares: the clip (paper section 4.1; upstream data loaders) and its normalisation.
+
+This module imports nothing, so that any room may read it.
+"""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+NUM_FRAMES = 16
+"""Frames of a clip."""
+
+FRAME_INTERVAL_S = 0.16
+"""Seconds between the frames of a clip: stride 4 at 25 frames per second, at any source rate."""
+
+TUBELET = 2
+"""Frames of a tubelet; the first gives the appearance target, the second the motion target."""

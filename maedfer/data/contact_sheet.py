@@ -1,0 +1,145 @@
+"""`maedfer info`: what is in a shard folder, as numbers and as a picture of its tracks."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from maedfer.data.encoding import EXTENSIONS, decode_frames
+from maedfer.data.shards import read_index, read_shard
+
+CELL, CAPTION = 96, 16
+"""Pixels of a frame in the contact sheet, and of the line of text above each row."""
+
+
+@dataclass
+class FolderInfo:
+    """Counts of a shard folder; `seconds` are of stored face video, labels by name."""
+
+    folder: str
+    samples: int = 0
+    seconds: float = 0.0
+    frames: int = 0
+    short: int = 0
+    bytes: int = 0
+    durations: list[float] = field(default_factory=list)
+    splits: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+    folds: Counter[str] = field(default_factory=Counter)
+    subjects: Counter[str] = field(default_factory=Counter)
+    sources: Counter[str] = field(default_factory=Counter)
+    encoding: Mapping[str, Any] = field(default_factory=dict)
+    geometry: Mapping[str, Any] = field(default_factory=dict)
+    sheet: str | None = None
+
+    def __str__(self) -> str:
+        quarter = np.percentile(self.durations or [0.0], [0, 50, 100])
+        lines = [
+            f"{self.folder}: {self.samples} tracks of {len(self.sources)} sources, {self.seconds / 60:.1f} minutes, "
+            f"{self.frames} frames, {self.bytes / 1e6:.1f} MB",
+            "durations: {:.1f} s shortest, {:.1f} s median, {:.1f} s longest".format(*quarter)
+            + f"; {self.short} shorter than a clip",
+            f"encoding: {_pairs(self.encoding)}",
+            f"geometry: {_pairs(self.geometry)}",
+            f"splits: {_pairs(self.splits)}",
+        ]
+        lines += [f"labels: {_pairs(self.labels)}"] if self.labels else []
+        lines += [f"folds: {_pairs(self.folds)}"] if self.folds else []
+        lines += [f"subjects: {len(self.subjects)}"] if self.subjects else []
+        lines += [f"contact sheet: {self.sheet}"] if self.sheet else []
+        return "\n".join(lines)
+
+
+def info(folder: str, sheet: str | None = None, rows: int = 24, columns: int = 10) -> FolderInfo:
+    """Count what a shard folder holds, and draw a contact sheet of its tracks.
+
+    Args:
+        folder: A shard folder.
+        sheet: PNG file to draw; a row is a track, its columns are frames from first to last.
+        rows: Tracks in the sheet, spread evenly over the folder.
+        columns: Frames of each track.
+
+    Raises:
+        FileNotFoundError: there is no index, or a shard is missing.
+        ValueError: the index cannot be read, or `sheet` is not a PNG file.
+    """
+    if sheet is not None and Path(sheet).suffix.lower() != ".png":
+        raise ValueError(f"--sheet {sheet} must end in .png")
+    if rows < 1 or columns < 1:
+        raise ValueError(f"--rows {rows} and --columns {columns} must be at least 1")
+    index = read_index(folder)
+    found = FolderInfo(folder, encoding=index.encoding, geometry=index.geometry, sheet=sheet)
+    for entry in index.shards:
+        found.bytes += entry.bytes
+        for sample in read_shard(Path(folder) / entry.name, only=("json",)):
+            _count(found, json.loads(sample["json"]), entry.split)
+    if sheet is not None:
+        Path(sheet).parent.mkdir(parents=True, exist_ok=True)
+        picture = cv2.cvtColor(draw_sheet(folder, rows, columns), cv2.COLOR_RGB2BGR)
+        if not cv2.imwrite(sheet, picture):
+            raise ValueError(f"--sheet {sheet} could not be written")
+    return found
+
+
+def draw_sheet(folder: str, rows: int = 24, columns: int = 10) -> np.ndarray:
+    """The contact sheet of a folder: uint8 RGB (height, width, 3), one row of frames per track."""
+    index = read_index(folder)
+    total = sum(entry.samples for entry in index.shards)
+    chosen = set(np.linspace(0, total - 1, min(rows, total)).round().astype(int).tolist())
+    strips = [_strip(sample, columns) for sample in _samples(folder, chosen)]
+    return np.concatenate(strips) if strips else np.zeros((CAPTION, CELL, 3), np.uint8)
+
+
+def _count(found: FolderInfo, record: Mapping[str, Any], split: str) -> None:
+    seconds = record["frames"] / record["fps"]
+    found.samples += 1
+    found.seconds += seconds
+    found.durations.append(seconds)
+    found.frames += record["frames"]
+    found.short += record["short"]
+    found.splits[split] += 1
+    found.sources[record["source"]] += 1
+    for counter, value in (
+        (found.labels, record["label_name"]),
+        (found.folds, record["fold"]),
+        (found.subjects, record["subject"]),
+    ):
+        if value is not None:
+            counter[str(value)] += 1
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted(values.items()))
+
+
+def _samples(folder: str, chosen: set[int]) -> Iterator[dict[str, bytes]]:
+    """The samples at the chosen places of a folder, reading no shard that has none of them."""
+    first = 0
+    for entry in read_index(folder).shards:
+        here = range(first, first + entry.samples)
+        if not chosen.isdisjoint(here):
+            for place, sample in zip(here, read_shard(Path(folder) / entry.name), strict=False):
+                if place in chosen:
+                    yield sample
+        first += entry.samples
+
+
+def _strip(sample: Mapping[str, bytes], columns: int) -> np.ndarray:
+    """One row of the sheet: a caption over frames from the first to the last."""
+    record = json.loads(sample["json"])
+    times = np.linspace(0, record["frames"] - 1, columns).round().astype(int)
+    frames = decode_frames(sample[EXTENSIONS[record["encoding"]]], record, times)
+    cells = [cv2.resize(frame, (CELL, CELL), interpolation=cv2.INTER_AREA) for frame in frames]
+    caption = np.zeros((CAPTION, CELL * columns, 3), np.uint8)
+    text = f"{record['key']}  {record['start_s']:.1f}-{record['end_s']:.1f} s  {record['label_name'] or ''}"
+    cv2.putText(
+        caption, text, (3, CAPTION - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (255, 255, 255), 1, cv2.LINE_AA
+    )
+    return np.concatenate([caption, np.concatenate(cells, axis=1)])

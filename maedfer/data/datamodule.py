@@ -1,0 +1,294 @@
+"""The data module: shards in, batches of clips out, and a position that a checkpoint keeps.
+
+The position moves by what was trained, not by what workers have read ahead: the LightningModule calls
+`consumed(batch)` in its training step. It is the same on every rank, so one copy in the checkpoint serves
+all.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytorch_lightning as pl
+import webdataset as wds
+from pytorch_lightning.trainer.states import TrainerFn
+from torch.utils.data import DataLoader
+
+from maedfer.constants import NUM_FRAMES
+from maedfer.data.loader import ClipLoader, tell_epoch_length
+from maedfer.data.plan import Cursor, EpochPlan, Leg, Reading, ShardTable, evaluation_reading
+from maedfer.data.shard_reader import ShardReader, shard_url
+from maedfer.data.shards import INDEX_NAME, ShardIndex, read_index
+from maedfer.data.stream import Batch, ClipMaker, ClipStream, MaskSpec, worker_loader
+from maedfer.data.transforms import Crop, ViewSpec
+
+BASELINE_CLIPS = 1024
+"""Training clips that a baseline is measured on."""
+
+MOST_WORKERS = 16
+"""Workers of one rank when their number is left open."""
+
+
+class ClipDataModule(pl.LightningDataModule):
+    """Batches of clips from a shard folder, for training and for evaluation.
+
+    Args:
+        shards: Folder with shards and `index.json`; an address, or a pattern with `{name}`, reads remote
+            ones.
+        split: Split to train on.
+        val_split: Held-out split; without one there is no evaluation.
+        batch_size: Clips on each device per step.
+        clips_per_sample: Clips drawn from each decoded sample; divides the batch size.
+        num_frames: Frames of a clip, 0.16 s apart.
+        crop: `resized` (random area and aspect), `multi_scale` (upstream's) or `none`.
+        crop_scale: Range of the area of a resized crop, in shares of the frame.
+        crop_aspect: Range of the width over the height of a resized crop.
+        frame_crop: Part of the stored frames to use: left, top, width, height in shares; null uses all.
+        flip: Probability of a mirrored clip.
+        seed: Seed of order, views and masks.
+        workers: Loader processes of each device; null takes the cores there are, 0 reads in the main process.
+        shuffle_window: Samples that a worker holds undecoded to shuffle them.
+        max_broken_share: Share of broken samples above which a run stops; three are always allowed unless it
+            is 0.
+        record_keys: Write `keys/rank<r>.txt` in the run folder: step, key and start of every clip trained on.
+        start_method: How workers start; null takes the platform's way.
+    """
+
+    def __init__(
+        self,
+        shards: str,
+        split: str = "train",
+        val_split: str = "val",
+        batch_size: int = 32,
+        clips_per_sample: int = 1,
+        num_frames: int = NUM_FRAMES,
+        crop: Crop = "multi_scale",
+        crop_scale: tuple[float, float] = (0.5, 1.0),
+        crop_aspect: tuple[float, float] = (0.75, 1.3333),
+        frame_crop: tuple[float, float, float, float] | None = None,
+        flip: float = 0.0,
+        seed: int = 0,
+        workers: int | None = None,
+        shuffle_window: int = 256,
+        max_broken_share: float = 0.01,
+        record_keys: bool = False,
+        start_method: Literal["fork", "spawn", "forkserver"] | None = None,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1 or clips_per_sample < 1 or batch_size % clips_per_sample:
+            raise ValueError(
+                f"--data.batch_size {batch_size} must be a multiple of "
+                f"--data.clips_per_sample {clips_per_sample}"
+            )
+        if shuffle_window < 1 or (workers is not None and workers < 0):
+            raise ValueError("--data.shuffle_window must be 1 or more, --data.workers 0 or more")
+        frame = {} if frame_crop is None else {"frame": tuple(frame_crop)}
+        self._views = ViewSpec(crop, tuple(crop_scale), tuple(crop_aspect), flip, **frame)
+        self._plain_views = ViewSpec("none", **frame)
+        self.shards, self.split, self.val_split = shards, split, val_split
+        self.batch_size, self.clips_per_sample, self.num_frames = batch_size, clips_per_sample, num_frames
+        self.seed, self.workers, self.shuffle_window = seed, workers, shuffle_window
+        self.max_broken_share, self.record_keys = max_broken_share, record_keys
+        self.start_method = start_method
+        self.cursor = Cursor()
+        self._masks: MaskSpec | None = None
+        self._ranks = (0, 1)
+
+    @cached_property
+    def index(self) -> ShardIndex:
+        """The index of the shards, read once."""
+        return read_remote_index(self.shards)
+
+    @cached_property
+    def plan(self) -> EpochPlan:
+        """The plan of the training split."""
+        return EpochPlan(self._table(self.split), self.seed)
+
+    @property
+    def has_held_out(self) -> bool:
+        """Whether the shards have the held-out split."""
+        return any(entry.samples for entry in self.index.of_split(self.val_split))
+
+    @property
+    def ranks(self) -> tuple[int, int]:
+        """This process's rank and how many there are: the trainer's, or those of `set_ranks`."""
+        return self._ranks if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def set_ranks(self, rank: int, world: int) -> None:
+        """Say which rank this is where no trainer does."""
+        self._ranks = (rank, world)
+
+    def configure_masks(
+        self, grid: tuple[int, int, int], region_size: tuple[int, int, int], ratio: float
+    ) -> None:
+        """Let batches carry masks for a model of this token grid and region, both (t, h, w).
+
+        A LightningModule calls it in its `setup`, before loaders are made.
+        """
+        self._masks = MaskSpec(tuple(grid), tuple(region_size), ratio)
+
+    def setup(self, stage: str) -> None:
+        """Settle the number of workers, which the plan needs to be the same on all ranks."""
+        if self.workers is None:
+            self.workers = _workers_for(1 if self.trainer is None else self.trainer.num_devices)
+            if self.trainer is not None and self.trainer.world_size > 1:
+                self.workers = self.trainer.strategy.broadcast(self.workers)
+
+    def train_dataloader(self) -> ClipLoader:
+        """Training batches from the cursor on.
+
+        Raises:
+            ValueError: the split is missing, or smaller than one batch on every rank.
+        """
+        self.cursor = self.plan.enter(self.cursor, self._leg(self.clips_per_sample, self.shuffle_window))
+        return self._loader(lambda: self.plan.batches(self.cursor), self._start_pass, self.clips_per_sample)
+
+    def _start_pass(self) -> tuple[DataLoader, int]:
+        """Workers at the cursor, which enters the next epoch if its own is done."""
+        if self.cursor.done == self.plan.batches(self.cursor):
+            self.cursor = self.plan.next_epoch(self.cursor)
+        if self.trainer is not None and self.trainer.training:
+            tell_epoch_length(self.trainer, self.plan.batches(self.cursor) - self.cursor.done)
+        maker = self._maker(self._views, self.clips_per_sample, training=True)
+        deal = partial(self.plan.reading, self.cursor, self.ranks[0])
+        return self._workers(self.split, deal, maker, self.cursor.epoch), self.cursor.done
+
+    def val_dataloader(self) -> ClipLoader | list[ClipLoader]:
+        """One centred clip of every held-out sample, always with the same mask; `valid` marks repeats.
+
+        Without the split an empty list, which Lightning takes for no evaluation.
+        """
+        if not self.has_held_out:
+            return []
+        samples, leg, rank = self._table(self.val_split).samples, self._leg(1, window=1), self.ranks[0]
+        deal = partial(evaluation_reading, samples, leg, rank)
+        maker = self._maker(self._plain_views, 1, training=False)
+        batches = -(-samples // (leg.world * leg.batch))
+        return self._loader(lambda: batches, lambda: (self._workers(self.val_split, deal, maker), 0), 1)
+
+    def baseline_dataloader(self) -> ClipLoader:
+        """Some training clips (1,024 at most) without augmentation or repeats, the same on every rank."""
+        visits = self.plan.spread(BASELINE_CLIPS)
+        batch = min(self.batch_size, len(visits))
+        batches = visits[: len(visits) // batch * batch].reshape(-1, batch)
+        stream = self._stream(self.split, partial(_only, batches), self._maker(self._plain_views, 1, False))
+        start = (worker_loader(stream, 0, None), 0)
+        return ClipLoader(lambda: len(batches), lambda: start, batch, batch, self.max_broken_share)
+
+    def picture_batch(self, clips: int) -> Batch:
+        """Up to so many held-out clips, always the same; training clips without a held-out split."""
+        split = self.val_split if self.has_held_out else self.split
+        chosen = EpochPlan(self._table(split), self.seed).spread(clips)
+        maker = self._maker(self._plain_views, 1, training=False)
+        return next(iter(self._stream(split, partial(_only, chosen[None]), maker)))
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Lightning's hook before each batch: a training step that forgot `consumed` is found at the next."""
+        if self.trainer.training:
+            self._check_position(batch)
+        return batch
+
+    def consumed(self, batch: Batch) -> None:
+        """Move the position past a batch; called in each training step, on every rank.
+
+        Raises:
+            RuntimeError: this is not the batch at the cursor, so a checkpoint would lie about the position.
+        """
+        self._check_position(batch)
+        self.cursor = self.plan.advance(self.cursor)
+
+    def _check_position(self, batch: Batch) -> None:
+        if (batch["epoch"], batch["batch"]) != (self.cursor.epoch, self.cursor.done):
+            raise RuntimeError(
+                f"batch {batch['batch']} of epoch {batch['epoch']} is trained, but the position is batch "
+                f"{self.cursor.done} of epoch {self.cursor.epoch}: a training step calls consumed(batch) once"
+            )
+
+    def total_batches(self, epochs: int) -> int:
+        """Batches of each rank in so many whole epochs from the start, as ranks and batches are now."""
+        return epochs * self.plan.table.samples // (self.ranks[1] * self.batch_size // self.clips_per_sample)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position, and what it is a position in."""
+        shards = {"fingerprint": self.plan.table.fingerprint, "samples": self.plan.table.samples}
+        return {"cursor": self.cursor.state_dict(), "seed": self.seed, "shards": shards}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the position of a checkpoint (only to train on: an evaluation has none).
+
+        Raises:
+            ValueError: the shards or the seed are not those the checkpoint was made with.
+        """
+        if self.trainer is not None and self.trainer.state.fn != TrainerFn.FITTING:
+            return
+        table, saved = self.plan.table, state_dict["shards"]
+        if saved["fingerprint"] != table.fingerprint:
+            raise ValueError(
+                f"the checkpoint was made on other shards ({saved['samples']} samples; --data.shards "
+                f"{self.shards} has {table.samples}): resume with those, or start a new run with --init-from"
+            )
+        if state_dict["seed"] != self.seed:
+            raise ValueError(f"the run began with seed {state_dict['seed']}: resume with it, not {self.seed}")
+        self.cursor = Cursor.from_state_dict(state_dict["cursor"])
+
+    def _table(self, split: str) -> ShardTable:
+        entries = self.index.of_split(split)
+        if not sum(entry.samples for entry in entries):
+            names = ", ".join(self.index.splits) or "none"
+            raise ValueError(
+                f"--data.shards {self.shards} has no samples of split {split!r} (splits: {names})"
+            )
+        return ShardTable.of(entries)
+
+    def _leg(self, clips_per_sample: int, window: int) -> Leg:
+        if self.workers is None:
+            self.setup("fit")
+        return Leg(self.ranks[1], self.workers, self.batch_size // clips_per_sample, window)
+
+    def _maker(self, views: ViewSpec, clips_per_sample: int, training: bool) -> ClipMaker:
+        return ClipMaker(self.seed, clips_per_sample, self.num_frames, views, self._masks, training)
+
+    def _stream(
+        self, split: str, deal: Callable[[int], Reading], maker: ClipMaker, epoch: int = 0
+    ) -> ClipStream:
+        return ClipStream(ShardReader(self.shards, self._table(split)), deal, maker, epoch)
+
+    def _workers(
+        self, split: str, deal: Callable[[int], Reading], maker: ClipMaker, epoch: int = 0
+    ) -> DataLoader:
+        return worker_loader(self._stream(split, deal, maker, epoch), self.workers, self.start_method)
+
+    def _loader(
+        self, length: Callable[[], int], start: Callable[[], tuple[DataLoader, int]], clips_per_sample: int
+    ) -> ClipLoader:
+        samples = self.batch_size // clips_per_sample
+        return ClipLoader(length, start, samples, self.batch_size, self.max_broken_share)
+
+
+def _only(batches: np.ndarray, worker: int) -> Reading:
+    """A reading of given visits (m, batch) in their order, for one worker."""
+    return Reading(batches.ravel(), batches, np.arange(len(batches)))
+
+
+def _workers_for(devices: int) -> int:
+    """Loader processes of each device: the cores this process may use, shared by the node's devices."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MOST_WORKERS, max(1, cores // max(1, devices)))
+
+
+def read_remote_index(shards: str) -> ShardIndex:
+    """The index of a folder, or of remote shards in the way that the shards themselves are read.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is not an index of this version.
+    """
+    if "://" not in shards and "{name}" not in shards:
+        return read_index(shards)
+    with tempfile.TemporaryDirectory() as folder, wds.gopen(shard_url(shards, INDEX_NAME)) as stream:
+        (Path(folder) / INDEX_NAME).write_bytes(stream.read())
+        return read_index(folder)

@@ -1,0 +1,258 @@
+"""The stream of batches that a loader worker makes: follow the plan, decode once, draw clips and masks.
+
+What happens to a sample (where its clips start, crop, flip, mask) is a hash of (seed, epoch, key, view),
+never of the rank, the worker or the place in a batch. One decoding serves all clips drawn from a sample.
+
+A sample that cannot be read or decoded is left out and named in the batch. Its places are filled with further
+views of good samples of the same batch, so that shapes stay the same on all ranks; `valid` is False there in
+evaluation, while in training those clips are as good as any other.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from einops import rearrange
+from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
+
+from maedfer.constants import NUM_FRAMES
+from maedfer.data.clips import TrackTime
+from maedfer.data.encoding import decode_frames
+from maedfer.data.plan import Reading, seed_of
+from maedfer.data.shard_reader import RawSample, ShardReader, UnusableSample
+from maedfer.data.transforms import Box, ViewSpec
+
+Batch = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class MaskSpec:
+    """Which masks to draw: token grid and region, both (t, h, w), and the masked share of a region."""
+
+    grid: tuple[int, int, int]
+    region_size: tuple[int, int, int]
+    ratio: float
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """A mask bool (N,), True = masked, with as many visible tokens in every region."""
+        from maedfer.models.masking import (
+            draw_region_tube,
+        )  # only where masks are drawn: it imports all models
+
+        return np.asarray(draw_region_tube(self.grid, self.region_size, self.ratio, rng))
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip of a sample: frames uint8 (T, H, W, 3), what was drawn for it, and what its record says."""
+
+    frames: np.ndarray
+    box: Box
+    flip: bool
+    mask: np.ndarray | None
+    key: str
+    start_s: float
+    label: int
+
+
+@dataclass(frozen=True)
+class ClipMaker:
+    """Makes clips of a sample.
+
+    Attributes:
+        seed: Seed of the run.
+        clips_per_sample: Clips drawn from each decoded sample.
+        num_frames: Frames of a clip.
+        views: How crops and flips are drawn.
+        masks: How masks are drawn; None draws none.
+        training: Random starts and a new draw every epoch; otherwise evenly spread starts, the same always.
+    """
+
+    seed: int = 0
+    clips_per_sample: int = 1
+    num_frames: int = NUM_FRAMES
+    views: ViewSpec = field(default_factory=ViewSpec)
+    masks: MaskSpec | None = None
+    training: bool = True
+
+    def clips(self, raw: RawSample, epoch: int, views: Sequence[int]) -> list[Clip]:
+        """The given views of a sample, from one decoding.
+
+        Raises:
+            UnusableSample: the record or the frames are damaged.
+        """
+        try:
+            meta = json.loads(raw.record)
+            if meta["key"] != raw.key:
+                raise ValueError(f"its record is that of {meta['key']}")
+            track = TrackTime(int(meta["frames"]), float(meta["fps"]), self.num_frames)
+            names = [(self.seed, epoch if self.training else "held out", raw.key, view) for view in views]
+            times = [
+                track.random_clip(_rng(*name, "start"))
+                if self.training
+                else track.spread_clip(view % self.clips_per_sample, self.clips_per_sample)
+                for view, name in zip(views, names, strict=True)
+            ]
+            wanted = np.unique(np.concatenate([time.indices for time in times]))
+            frames = decode_frames(raw.frames, meta, wanted)
+            label = -1 if meta.get("label") is None else int(meta["label"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UnusableSample(raw.key, f"{type(error).__name__}: {error}") from error
+        clips = []
+        for time, name in zip(times, names, strict=True):
+            box, flip = self.views.draw(_rng(*name, "view"), *frames.shape[1:3])
+            mask = None if self.masks is None else self.masks.draw(_rng(*name, "mask"))
+            alone = np.array_equal(time.indices, wanted)  # spares a copy where there is one clip
+            chosen = frames if alone else frames[np.searchsorted(wanted, time.indices)]
+            clips.append(Clip(chosen, box, flip, mask, raw.key, time.start_s, label))
+        return clips
+
+
+def _rng(*name: str | int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(seed_of(*name)))
+
+
+class ClipStream(IterableDataset):
+    """Batches of clips, in the order of a plan; each loader worker makes its own share of them.
+
+    A batch is a dict: `clips` uint8 (B, T, 3, H, W) as stored, `boxes` float32 (B, 4), `flips` bool (B,),
+    `masks` bool (B, N) or None, `labels` int64 (B,) with -1 for none, `valid` bool (B,), `keys` and `starts`
+    (seconds into the stored track) lists of B, `epoch` and `batch` its place in the plan, `broken` a list of
+    (name, reason). B is samples times clips per sample; clips of a sample stand next to each other.
+
+    Args:
+        reader: Reads samples by their visits.
+        deal: What the worker of a number reads, and the batches it makes.
+        maker: Makes clips of samples.
+        epoch: The plan's epoch.
+    """
+
+    def __init__(
+        self, reader: ShardReader, deal: Callable[[int], Reading], maker: ClipMaker, epoch: int = 0
+    ) -> None:
+        self._reader, self._deal, self._maker, self._epoch = reader, deal, maker, epoch
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches of this worker.
+
+        A worker hands a failure on as `{"failure": message}`, so that the user reads one line of it and not a
+        worker's traceback; in the main process it is raised.
+        """
+        worker = get_worker_info()
+        if worker is None:
+            yield from self.batches(self._deal(0))
+            return
+        try:
+            yield from self.batches(self._deal(worker.id))
+        except (ValueError, OSError) as error:
+            yield {"failure": str(error)}
+
+    def batches(self, reading: Reading) -> Iterator[Batch]:
+        """Follow a reading: hold raw samples until their batch is due, then make it."""
+        arriving, held = self._reader.read(reading.sequence), {}
+        for number, visits in zip(reading.numbers.tolist(), reading.batches.tolist(), strict=True):
+            for visit in visits:
+                while visit not in held:
+                    arrived, raw = next(arriving)
+                    held[arrived] = raw
+            samples = [(visit, held.pop(visit)) for visit in visits]
+            yield self._batch(samples) | {"epoch": self._epoch, "batch": number}
+        next(arriving, None)  # lets the reader see that the last shard ends where its index says
+
+    def _batch(self, samples: Sequence[tuple[int, RawSample | UnusableSample]]) -> Batch:
+        """Decode the samples of a batch, fill the places of broken ones, and stack."""
+        made: dict[int, list[Clip]] = {}
+        broken: list[tuple[str, str]] = []
+        for place, (visit, raw) in enumerate(samples):
+            try:
+                made[place] = self._clips(visit, raw, turn=0)
+            except UnusableSample as error:
+                broken.append((error.name, error.reason))
+        broken += _of_another_size(made)
+        if not made:
+            named = "; ".join(f"{name}: {reason}" for name, reason in broken[:3])
+            raise ValueError(f"no sample of a batch can be used ({named}): run `maedfer verify`")
+        donors = sorted(made)
+        for turn, place in enumerate(sorted(set(range(len(samples))) - set(donors))):
+            donor = donors[turn % len(donors)]
+            made[place] = self._clips(*samples[donor], turn=1 + turn // len(donors))
+        counted = [place in donors and self._counts(visit) for place, (visit, _) in enumerate(samples)]
+        valid = np.repeat(counted, self._maker.clips_per_sample) | self._maker.training
+        clips = [clip for place in range(len(samples)) for clip in made[place]]
+        return _stack(clips) | {"valid": torch.from_numpy(valid), "broken": broken}
+
+    def _clips(self, visit: int, raw: RawSample | UnusableSample, turn: int) -> list[Clip]:
+        """The views of a sample for its own place (turn 0), or further ones for the place of a broken one."""
+        if isinstance(raw, UnusableSample):
+            raise raw
+        count = self._maker.clips_per_sample
+        views = range(turn * count, (turn + 1) * count)
+        return self._maker.clips(raw, visit // self._reader.table.samples, views)
+
+    def _counts(self, visit: int) -> bool:
+        """Whether a visit counts in an evaluation; later ones only fill up a last batch."""
+        return visit < self._reader.table.samples
+
+
+def _of_another_size(made: dict[int, list[Clip]]) -> list[tuple[str, str]]:
+    """Take out samples whose stored size is not that of most samples of the batch, and name them."""
+    sizes = {place: clips[0].frames.shape[1:3] for place, clips in made.items()}
+    usual = max(sizes.values(), key=list(sizes.values()).count, default=None)
+    odd = [place for place, size in sizes.items() if size != usual]
+    named = []
+    for place in odd:
+        (height, width), key = sizes[place], made.pop(place)[0].key
+        reason = f"stored at {width}x{height}, others at {usual[1]}x{usual[0]}: pack with one --size"
+        named.append((key, reason))
+    return named
+
+
+def _stack(clips: Sequence[Clip]) -> Batch:
+    """One tensor per thing; torch's own collation puts the large one straight into a worker's shared memory.
+
+    Frames keep their memory order (channels last) under the shape (B, T, 3, H, W): turning them around is the
+    device's work.
+    """
+    masks = None if clips[0].mask is None else torch.from_numpy(np.stack([clip.mask for clip in clips]))
+    frames = default_collate([torch.from_numpy(clip.frames) for clip in clips])
+    return {
+        "clips": rearrange(frames, "b t h w c -> b t c h w"),
+        "boxes": torch.tensor([clip.box for clip in clips], dtype=torch.float32),
+        "flips": torch.tensor([clip.flip for clip in clips]),
+        "masks": masks,
+        "labels": torch.tensor([clip.label for clip in clips]),
+        "keys": [clip.key for clip in clips],
+        "starts": [clip.start_s for clip in clips],
+    }
+
+
+def worker_loader(stream: ClipStream, workers: int, start_method: str | None) -> DataLoader:
+    """A DataLoader over a stream of whole batches.
+
+    It stands here, not with the rest of the loader, because a spawned worker imports this module: Lightning
+    would cost each of them seconds.
+
+    Args:
+        stream: Makes the batches.
+        workers: Processes; 0 reads in this one.
+        start_method: How they start (fork, spawn, forkserver); None takes the platform's way.
+    """
+    several = {"prefetch_factor": 2, "multiprocessing_context": start_method} if workers else {}
+    return DataLoader(
+        stream,
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_use_one_thread,
+        **several,
+    )
+
+
+def _use_one_thread(worker: int) -> None:
+    """One thread in each worker: there are as many workers as cores."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)

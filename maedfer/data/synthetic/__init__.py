@@ -1,0 +1,26 @@
+"""Procedural faces that play seven expressions: data always at hand for tests, demos and method checks.
+
+Nobody is in these pictures. Numbers measured on them say how a method behaves on a task of known difficulty,
+not how well it reads people: wherever such a number is shown (tables, reports, model cards, plots) it says
+"synthetic". Shards written here carry `"synthetic": true` in every record's metadata and in the index.
+
+The modules, from the outside in: `dataset` (files), `clips` (one clip), `difficulty` (the setting),
+`expressions` and `nuisance` (what moves, and when), `faces` (who), `head` and `features` (what it looks like,
+as `outlines`), `drawing` and `camera` (pixels).
+"""
+
+from maedfer.data.synthetic.clips import SyntheticClip, SyntheticFaces
+from maedfer.data.synthetic.dataset import write_shards, write_videos
+from maedfer.data.synthetic.difficulty import PRESETS, Difficulty
+from maedfer.data.synthetic.expressions import ALIKE_PAIRS, CLASSES
+
+__all__ = [
+    "ALIKE_PAIRS",
+    "CLASSES",
+    "PRESETS",
+    "Difficulty",
+    "SyntheticClip",
+    "SyntheticFaces",
+    "write_shards",
+    "write_videos",
+]

@@ -1,0 +1,57 @@
+"""`maedfer synthesize`: synthetic face videos with a label list, or an unlabelled bulk of shards."""
+
+from __future__ import annotations
+
+from maedfer.constants import FRAME_INTERVAL_S, NUM_FRAMES
+from maedfer.data.encoding import Encoding
+from maedfer.data.synthetic.clips import SyntheticFaces
+from maedfer.data.synthetic.dataset import write_shards, write_videos
+
+
+def synthesize(
+    out: str,
+    clips: int = 70,
+    val_clips: int = 0,
+    test_clips: int = 0,
+    size: int = 64,
+    seconds: float = 3.2,
+    fps: float = 25.0,
+    difficulty: str = "clean",
+    seed: int = 0,
+    shards: bool = False,
+    encoding: Encoding = "jpeg",
+    workers: int | None = None,
+) -> str:
+    """Make synthetic faces that play seven expressions.
+
+    Videos come with `list.csv` (path, label, subject, split), the input of `maedfer pack`. With `--shards`
+    the clips go straight into a shard folder, unlabelled, each exactly one clip long: a bulk to pretrain on.
+
+    Args:
+        out: folder to write; it must not hold such files yet.
+        clips: clips of the train split; its people appear in no other split.
+        val_clips: clips of the val split.
+        test_clips: clips of the test split.
+        size: side of the frames in pixels, 32 to 160.
+        seconds: length of a video; shards hold 16 frames 0.16 s apart.
+        fps: frames per second of a video.
+        difficulty: `clean`, `diverse` or `messy`.
+        seed: everything is drawn from it.
+        shards: write shards, not videos.
+        encoding: how frames are stored in shards, `jpeg` or `h264`.
+        workers: processes; by default one per core.
+
+    Raises:
+        ValueError: a number out of range, or a folder that was written before.
+    """
+    asked = {"train": clips, "val": val_clips, "test": test_clips}
+    counts = {split: count for split, count in asked.items() if count}
+    if not counts:
+        raise ValueError("--clips, --val-clips and --test-clips are all 0: nothing to make")
+    if shards:
+        faces = SyntheticFaces(size, NUM_FRAMES, 1 / FRAME_INTERVAL_S, difficulty, seed)
+        index = write_shards(out, faces, counts, encoding=encoding, labelled=False, workers=workers)
+        return f"{sum(entry.samples for entry in index.shards)} synthetic clips in {out}"
+    faces = SyntheticFaces(size, round(seconds * fps), fps, difficulty, seed)
+    path = write_videos(out, faces, counts, workers)
+    return f"{sum(counts.values())} synthetic videos listed in {path}"

@@ -1,0 +1,151 @@
+"""Views of a clip: drawn on the CPU as a few numbers, made on the device in one operation.
+
+A worker only draws a crop box in relative coordinates and whether to flip; frames stay uint8 as they are
+stored. `prepare_clips` then crops, resizes, flips and normalises a whole batch at once where the model lives.
+One view serves all frames of a clip.
+
+Crops: `resized` is the usual random area and aspect; `multi_scale` is what upstream pre-trains with
+    (VideoMAE's
+GroupMultiScaleCrop: sides of 1, 0.875, 0.75 or 0.66 of the short side, at most one step apart, at 13 fixed
+places). Departures from upstream: boxes are not rounded to whole pixels, and nothing is smoothed before a
+reduction (pack at about the training size; crops are then enlarged, never much reduced).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+
+from maedfer.constants import IMAGENET_MEAN, IMAGENET_STD
+
+Crop = Literal["resized", "multi_scale", "none"]
+
+Box = tuple[float, float, float, float]
+
+FULL_BOX: Box = (0.0, 0.0, 1.0, 1.0)
+"""The whole frame as (left, top, width, height) in shares of the frame."""
+
+MULTI_SCALES = (1.0, 0.875, 0.75, 0.66)
+"""Sides of a multi-scale crop, in shares of the frame's short side."""
+
+MULTI_PLACES = (
+    *((0, 0), (4, 0), (0, 4), (4, 4), (2, 2)),
+    *((0, 2), (4, 2), (2, 4), (2, 0), (1, 1), (3, 1), (1, 3), (3, 3)),
+)
+"""Where a multi-scale crop may lie: (left, top) in quarters of the free space."""
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """How views are drawn.
+
+    Attributes:
+        crop: Kind of crop.
+        scale: Range of the area of a `resized` crop, in shares of the frame.
+        aspect: Range of its width over its height.
+        flip: Probability of a mirrored view.
+        frame: The part of the stored frame that counts as the frame: everything else is never seen.
+
+    Raises:
+        ValueError: a range is empty or a share is not between 0 and 1.
+    """
+
+    crop: Crop = "none"
+    scale: tuple[float, float] = (0.5, 1.0)
+    aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.0
+    frame: Box = FULL_BOX
+
+    def __post_init__(self) -> None:
+        if self.crop not in ("resized", "multi_scale", "none"):
+            raise ValueError(f"--data.crop {self.crop} is unknown: take resized, multi_scale or none")
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ValueError(f"--data.crop_scale {list(self.scale)} must be two rising shares in (0, 1]")
+        if not 0 < self.aspect[0] <= self.aspect[1]:
+            raise ValueError(f"--data.crop_aspect {list(self.aspect)} must be two rising positive ratios")
+        if not 0 <= self.flip <= 1:
+            raise ValueError(f"--data.flip {self.flip} is a probability, between 0 and 1")
+        left, top, width, height = self.frame
+        if min(left, top) < 0 or min(width, height) <= 0 or max(left + width, top + height) > 1 + 1e-6:
+            raise ValueError(
+                f"--data.frame_crop {list(self.frame)} must be left, top, width, height, inside the frame"
+            )
+
+    def draw(self, rng: np.random.Generator, height: int, width: int) -> tuple[Box, bool]:
+        """A box (left, top, width, height) in shares of a frame of this size, and whether to flip."""
+        draws = {"resized": self._resized, "multi_scale": _multi_scale, "none": lambda *_: FULL_BOX}
+        x, y, frame_width, frame_height = self.frame
+        left, top, box_width, box_height = draws[self.crop](rng, height * frame_height, width * frame_width)
+        box = (
+            x + left * frame_width,
+            y + top * frame_height,
+            box_width * frame_width,
+            box_height * frame_height,
+        )
+        return box, bool(rng.random() < self.flip)
+
+    def _resized(self, rng: np.random.Generator, height: float, width: float) -> Box:
+        """A box of random area and log-uniform aspect; after ten that do not fit, the largest centred one."""
+        low, high = np.log(self.aspect)
+        for _ in range(10):
+            area = rng.uniform(*self.scale) * height * width
+            aspect = np.exp(rng.uniform(low, high))
+            box_width, box_height = np.sqrt(area * aspect) / width, np.sqrt(area / aspect) / height
+            if box_width <= 1 and box_height <= 1:
+                left, top = rng.random() * (1 - box_width), rng.random() * (1 - box_height)
+                return float(left), float(top), float(box_width), float(box_height)
+        aspect = float(np.clip(width / height, *self.aspect))
+        box_width, box_height = min(1.0, aspect * height / width), min(1.0, width / aspect / height)
+        return (1 - box_width) / 2, (1 - box_height) / 2, box_width, box_height
+
+
+def _multi_scale(rng: np.random.Generator, height: float, width: float) -> Box:
+    """Upstream's crop: two sides at most one step of scale apart, at one of 13 places."""
+    steps = range(len(MULTI_SCALES))
+    pairs = [(i, j) for i in steps for j in steps if abs(i - j) <= 1]
+    wide, high = pairs[rng.integers(len(pairs))]
+    left, top = MULTI_PLACES[rng.integers(len(MULTI_PLACES))]
+    short = min(height, width)
+    box_width, box_height = MULTI_SCALES[wide] * short / width, MULTI_SCALES[high] * short / height
+    return left / 4 * (1 - box_width), top / 4 * (1 - box_height), box_width, box_height
+
+
+@torch.no_grad()
+def prepare_clips(clips: torch.Tensor, boxes: torch.Tensor, flips: torch.Tensor, size: int) -> torch.Tensor:
+    """Crop, resize, flip and normalise a batch of clips, on the device they are on, in fp32.
+
+    Frames and channels share the channel axis, so that one sampling grid serves a clip. Bilinear, half-pixel
+    centres; at the edge of a box its neighbours in the frame are used, beyond the frame its last pixels.
+
+    Args:
+        clips: uint8 (B, T, 3, H, W).
+        boxes: (B, 4): left, top, width, height in shares of the frame.
+        flips: bool (B,): which clips are mirrored, after cropping.
+        size: Side of the result in pixels.
+
+    Returns:
+        float32 (B, 3, T, size, size), normalised with ImageNet's mean and deviation.
+    """
+    left, top, width, height = boxes.to(torch.float32).unbind(1)
+    mirror = torch.where(flips, -1.0, 1.0).to(width)
+    zero = torch.zeros_like(width)
+    rows = [width * mirror, zero, 2 * left + width - 1, zero, height, 2 * top + height - 1]
+    with torch.autocast(clips.device.type, enabled=False):
+        grid = F.affine_grid(
+            rearrange(torch.stack(rows, 1), "b (row column) -> b row column", row=2),
+            [len(clips), 1, size, size],
+            align_corners=False,
+        )
+        frames = rearrange(clips, "b t c h w -> b (t c) h w").to(torch.float32)
+        frames = F.grid_sample(frames, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        frames = rearrange(frames, "b (t c) h w -> b c t h w", c=3)
+        return _normalise(frames)
+
+
+def _normalise(frames: torch.Tensor) -> torch.Tensor:
+    """Values 0..255 (B, 3, T, H, W) to ImageNet's normalisation."""
+    mean, std = (frames.new_tensor(values)[:, None, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return torch.addcmul(-mean / std, frames, 1 / (255 * std))

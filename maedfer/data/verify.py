@@ -1,0 +1,153 @@
+"""`maedfer verify`: re-read every sample of a shard folder and name what is broken."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+from tqdm import tqdm
+
+from maedfer.data.encoding import EXTENSIONS, BrokenSample, decode_frames
+from maedfer.data.shards import SCHEMA, SHARD_NAME, ShardEntry, ShardIndex, read_index, read_shard, sha256
+
+RECORD_FIELDS = frozenset(
+    {"schema", "key", "frames", "fps", "width", "height", "encoding", "source", "start_s", "end_s", "track"}
+    | {"geometry", "face_ok", "short", "label", "label_name", "votes", "fold", "subject", "metadata"}
+)
+
+
+@dataclass
+class VerifyReport:
+    """What was read and what is wrong with it, one line per problem; `ok` when nothing is."""
+
+    folder: str
+    shards: int = 0
+    samples: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is broken."""
+        return not self.problems
+
+    def __str__(self) -> str:
+        read = f"{self.folder}: read {self.samples} samples in {self.shards} shards"
+        return (
+            f"{read}, all whole"
+            if self.ok
+            else "\n".join([f"{read}, {len(self.problems)} broken", *self.problems])
+        )
+
+
+def verify(folder: str) -> VerifyReport:
+    """Check a shard folder against its index: every file, every record, every frame count.
+
+    Args:
+        folder: A folder that `maedfer pack` or `maedfer merge` wrote.
+
+    Raises:
+        FileNotFoundError: there is no index.
+        ValueError: the index cannot be read.
+    """
+    index, root = read_index(folder), Path(folder)
+    report = VerifyReport(folder)
+    listed = {entry.name for entry in index.shards}
+    for path in sorted(root.iterdir()):
+        if SHARD_NAME.fullmatch(path.name) and path.name not in listed:
+            report.problems.append(f"{path.name}: not in the index")
+        elif path.name.endswith(".part") or path.name == ".pack":
+            report.problems.append(f"{path.name}: left by an interrupted run, run it again")
+    keys: dict[str, str] = {}
+    for entry in tqdm(index.shards, unit="shard", desc="verify", dynamic_ncols=True):
+        report.shards += 1
+        report.problems += [f"{entry.name}: {text}" for text in _check_file(root / entry.name, entry)]
+        if (root / entry.name).is_file():
+            report.samples += _check_samples(root / entry.name, entry, index, keys, report.problems)
+    return report
+
+
+def _check_file(path: Path, entry: ShardEntry) -> Iterator[str]:
+    if not path.is_file():
+        yield "missing"
+        return
+    size = path.stat().st_size
+    if size != entry.bytes:
+        yield f"{size} bytes, the index says {entry.bytes}"
+    elif sha256(path) != entry.sha256:
+        yield "its checksum (sha256) is not that of the index"
+
+
+def _check_samples(
+    path: Path, entry: ShardEntry, index: ShardIndex, keys: dict[str, str], problems: list[str]
+) -> int:
+    """Read the samples of one shard and return how many there are."""
+    count = 0
+    try:
+        for sample in read_shard(path):
+            count += 1
+            key = sample["__key__"].decode()
+            if key in keys:
+                problems.append(f"{path.name}: the key {key} is also in {keys[key]}")
+            keys[key] = path.name
+            problems += [f"{path.name}: sample {key}: {text}" for text in check_sample(sample, index)]
+    except (tarfile.TarError, OSError, EOFError) as error:
+        problems.append(f"{path.name}: breaks off after {count} samples: {error}")
+    if count != entry.samples:
+        problems.append(f"{path.name}: {count} samples, the index says {entry.samples}")
+    return count
+
+
+def check_sample(sample: dict[str, bytes], index: ShardIndex) -> Iterator[str]:
+    """What is wrong with one sample, as texts; nothing for a whole one."""
+    key = sample["__key__"].decode()
+    try:
+        record = json.loads(sample["json"])
+        missing = RECORD_FIELDS - record.keys()
+    except (KeyError, ValueError, AttributeError):
+        yield "has no JSON record"
+        return
+    if missing:
+        yield f"its record lacks {', '.join(sorted(missing))}"
+        return
+    if record["schema"] != SCHEMA or record["key"] != key:
+        yield f"its record is of schema {record['schema']} and for the key {record['key']}"
+    if record["label"] is not None and index.classes[record["label"] : record["label"] + 1] != (
+        record["label_name"],
+    ):
+        yield f"its label {record['label']} ({record['label_name']}) is not one of the index's classes"
+    yield from _check_frames(sample, record)
+
+
+def _check_frames(sample: dict[str, bytes], record: dict[str, Any]) -> Iterator[str]:
+    extension = EXTENSIONS.get(record["encoding"], "")
+    data = sample.get(extension)
+    if data is None:
+        yield f"has no .{extension} member for its encoding {record['encoding']}"
+        return
+    try:
+        if record["encoding"] == "h264":
+            _count_frames(data, record)
+        decode_frames(data, record, [0, record["frames"] - 1])
+    except BrokenSample as error:
+        yield str(error).removeprefix(f"sample {record['key']}: ")
+
+
+def _count_frames(data: bytes, record: dict[str, Any]) -> None:
+    """Decode a whole mp4 with PyAV, which fails on damage where decord may wait for ever.
+
+    Raises:
+        BrokenSample: it does not decode, or not to the record's count.
+    """
+    try:
+        with av.open(io.BytesIO(data)) as container:
+            count = sum(not frame.is_corrupt for frame in container.decode(video=0))
+    except (av.error.FFmpegError, IndexError) as error:
+        raise BrokenSample(f"its mp4 does not decode: {error}") from error
+    if count != record["frames"]:
+        raise BrokenSample(f"{count} frames decode, the record says {record['frames']}")

@@ -1,0 +1,80 @@
+"""Multi-head attention with upstream's parameters: query and value biases, no key bias.
+
+`Attention` has one fused `qkv` matrix and serves joint attention (the decoder, the VideoMAE baseline).
+`CrossAttention` has `q` and `kv` apart; LGI-Former uses it for all three of its stages, with the context
+equal to the query in the first two. Both run PyTorch's fused kernel instead of upstream's explicit softmax
+(difference below 3e-6).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+
+def check_heads(dim: int, num_heads: int, flag: str = "num_heads") -> None:
+    """Refuse a width that the heads do not divide.
+
+    Raises:
+        ValueError: names the flag and both numbers.
+    """
+    if num_heads < 1 or dim % num_heads:
+        raise ValueError(f"{flag}={num_heads} does not divide the width {dim}")
+
+
+class LinearGivenBias(nn.Linear):
+    """A matrix whose bias is handed in, so that a key can go without one.
+
+    A module of its own, called as one: sharding (ZeRO 3) gathers weights when a module is called.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features, bias=False)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """Map (..., in_features) to (..., out_features)."""
+        return F.linear(x, self.weight, bias)
+
+
+class Attention(nn.Module):
+    """Self-attention over one sequence, (B, N, dim) to (B, N, dim)."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        check_heads(dim, num_heads)
+        self.num_heads = num_heads
+        self.qkv = LinearGivenBias(dim, 3 * dim)
+        self.q_bias = nn.Parameter(torch.zeros(dim))
+        self.v_bias = nn.Parameter(torch.zeros(dim))
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend within `x` (B, N, dim)."""
+        bias = torch.cat((self.q_bias, torch.zeros_like(self.q_bias), self.v_bias))
+        qkv = self.qkv(x, bias)
+        q, k, v = rearrange(qkv, "b n (three h d) -> three b h n d", three=3, h=self.num_heads).unbind(0)
+        return self.proj(rearrange(F.scaled_dot_product_attention(q, k, v), "b h n d -> b n (h d)"))
+
+
+class CrossAttention(nn.Module):
+    """Attention of one sequence to another (or to itself), (B, Q, dim) and (B, K, dim) to (B, Q, dim)."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        check_heads(dim, num_heads)
+        self.num_heads = num_heads
+        self.q = LinearGivenBias(dim, dim)
+        self.kv = LinearGivenBias(dim, 2 * dim)
+        self.q_bias = nn.Parameter(torch.zeros(dim))
+        self.v_bias = nn.Parameter(torch.zeros(dim))
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, query: Tensor, context: Tensor) -> Tensor:
+        """Attend from `query` (B, Q, dim) to `context` (B, K, dim)."""
+        q = rearrange(self.q(query, self.q_bias), "b n (h d) -> b h n d", h=self.num_heads)
+        bias = torch.cat((torch.zeros_like(self.v_bias), self.v_bias))
+        kv = self.kv(context, bias)
+        k, v = rearrange(kv, "b n (two h d) -> two b h n d", two=2, h=self.num_heads).unbind(0)
+        return self.proj(rearrange(F.scaled_dot_product_attention(q, k, v), "b h n d -> b n (h d)"))

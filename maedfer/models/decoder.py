@@ -1,0 +1,52 @@
+"""The pre-training decoder: a small joint-attention ViT with an appearance and a motion head.
+
+Paper section 3, joint masked appearance and motion modelling. Visible tokens and one shared mask token per
+masked tubelet, each with its position code, attend to each other; the outputs of the mask tokens are
+predicted to pixels. Upstream has one linear head for both targets, which is the same function as the paper's
+two. The decoder is thrown away after pre-training.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from maedfer.models.attention import check_heads
+from maedfer.models.encoder import NORM_EPS, init_linears
+from maedfer.models.vit import JointBlock
+
+
+class Decoder(nn.Module):
+    """Predict the last tokens of a sequence.
+
+    Args:
+        dim: width.
+        depth: blocks.
+        num_heads: attention heads.
+        mlp_ratio: hidden width of the MLPs over `dim`.
+        appearance_size: values of an appearance target.
+        motion_size: values of a motion target.
+
+    Raises:
+        ValueError: the heads do not divide the width.
+    """
+
+    def __init__(
+        self, dim: int, depth: int, num_heads: int, mlp_ratio: float, appearance_size: int, motion_size: int
+    ) -> None:
+        super().__init__()
+        check_heads(dim, num_heads, "decoder_num_heads")
+        self.blocks = nn.ModuleList([JointBlock(dim, num_heads, mlp_ratio) for _ in range(depth)])
+        self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.appearance_head = nn.Linear(dim, appearance_size)
+        self.motion_head = nn.Linear(dim, motion_size)
+        self.grad_checkpointing = False
+        init_linears(self, classifier=False)
+
+    def forward(self, x: Tensor, num_predicted: int) -> Tensor:
+        """Predict the last `num_predicted` tokens of (B, V+M, dim): (B, M, P), appearance first."""
+        for block in self.blocks:
+            x = checkpoint(block, x, use_reentrant=False) if self.grad_checkpointing else block(x)
+        x = self.norm(x[:, -num_predicted:])
+        return torch.cat((self.appearance_head(x), self.motion_head(x)), dim=-1)

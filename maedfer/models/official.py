@@ -1,0 +1,244 @@
+"""Upstream MAE-DFER and VideoMAE checkpoints: reading them, and the map between their tensor names and ours.
+
+A checkpoint is told apart by its keys: `encoder_to_decoder.weight` means pre-training, `lg_region_tokens`
+means LGI-Former (joint attention otherwise). Width, depth, patch, MLP and classes are read from the tensors;
+image size, frames and region are not in them, nor are heads, which default to 64 channels each.
+
+Names map one to one, segment by segment, except for upstream's fused decoder head: its first half is our
+`appearance_head`, its second our `motion_head`. Position tables are not stored by either side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maedfer.models.encoder import VideoEncoder
+from maedfer.models.mae import MaskedAutoencoder
+from maedfer.models.registry import build_encoder
+from maedfer.models.strict_loading import load_strictly
+from maedfer.models.targets import appearance_size
+
+State = Mapping[str, Tensor]
+
+OFFICIAL_OF_OURS = {
+    "region_tokens": "lg_region_tokens",
+    "intra_region_norm": "first_attn_norm0",
+    "intra_region_attn": "first_attn",
+    "inter_region_norm": "second_attn_norm0",
+    "inter_region_attn": "second_attn",
+    "local_global_norm_token": "third_attn_norm0",
+    "local_global_norm_region": "third_attn_norm1",
+    "local_global_attn": "third_attn",
+    "attn_norm": "norm1",
+    "mlp_norm": "norm2",
+}
+OURS_OF_OFFICIAL = {official: ours for ours, official in OFFICIAL_OF_OURS.items()}
+HEADS = ("appearance_head", "motion_head")
+FUSED_HEAD = re.compile(r"decoder\.head\.(weight|bias)")
+WRAPPERS = ("model", "module", "state_dict")
+PREFIXES = ("module.", "backbone.")
+HEAD_WIDTH = 64
+
+
+def official_name(ours: str) -> str:
+    """Upstream's name of a tensor of ours; both decoder heads are parts of `decoder.head`."""
+    segments = (
+        "head" if segment in HEADS else OFFICIAL_OF_OURS.get(segment, segment) for segment in ours.split(".")
+    )
+    return ".".join(segments)
+
+
+def our_names(official: str) -> tuple[str, ...]:
+    """Our name of an upstream tensor; two of them for the fused decoder head."""
+    fused = FUSED_HEAD.fullmatch(official)
+    if fused:
+        return tuple(f"decoder.{head}.{fused[1]}" for head in HEADS)
+    return (".".join(OURS_OF_OFFICIAL.get(segment, segment) for segment in official.split(".")),)
+
+
+def to_official(state: State) -> dict[str, Tensor]:
+    """A state dict of ours under upstream's names, the two decoder heads fused."""
+    parts: dict[str, list[Tensor]] = {}
+    for name, tensor in state.items():
+        parts.setdefault(official_name(name), []).append(tensor)
+    return {name: torch.cat(tensors) if len(tensors) > 1 else tensors[0] for name, tensors in parts.items()}
+
+
+def to_ours(state: State, appearance: int) -> dict[str, Tensor]:
+    """An upstream state dict under our names, the decoder head split after `appearance` outputs."""
+    ours: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        names = our_names(name)
+        ours.update(
+            zip(names, tensor.tensor_split([appearance]) if len(names) > 1 else [tensor], strict=True)
+        )
+    return ours
+
+
+def from_official(
+    checkpoint: str | Path | Mapping[str, Any],
+    region_size: Sequence[int] = (2, 5, 10),
+    num_heads: int | None = None,
+    decoder_num_heads: int | None = None,
+    pool: str | None = None,
+    img_size: int = 160,
+    num_frames: int = 16,
+    decoder_positions: str = "correct",
+) -> MaskedAutoencoder | VideoEncoder:
+    """Build the model of an upstream checkpoint, with its weights.
+
+    Args:
+        checkpoint: a file, or what it holds: a state dict, bare or under `model` or `module`.
+        region_size: tokens (t, h, w) of a region; not used for joint attention.
+        num_heads: attention heads; width / 64 by default.
+        decoder_num_heads: the same for the decoder.
+        pool: of a classifier; `region` by default, `token` for joint attention.
+        img_size: side of the frames in pixels.
+        num_frames: frames of a clip.
+        decoder_positions: `official` reconstructs as the released weights were trained, see `mae`.
+
+    Returns: A `MaskedAutoencoder` for a pre-training checkpoint; else an `LGIFormer` or `JointViT`, in
+        evaluation mode: the classifier, or the encoder when the checkpoint has no head.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not such a checkpoint, or its shapes do not fit the sizes given.
+    """
+    source, state = read_official(checkpoint)
+    encoder_state = encoder_part(state)
+    architecture, model_args = describe_encoder(encoder_state, num_heads)
+    model_args |= {"img_size": img_size, "num_frames": num_frames} | ({"pool": pool} if pool else {})
+    if architecture.startswith("lgi_former"):
+        model_args["region_size"] = tuple(region_size)
+    encoder = build_encoder(architecture, model_args)
+    model: MaskedAutoencoder | VideoEncoder = encoder
+    if is_pretraining(state):
+        decoder_args = describe_decoder(state, decoder_num_heads)
+        model = MaskedAutoencoder(encoder, decoder_positions=decoder_positions, **decoder_args)
+    ours = to_ours(state if model is not encoder else encoder_state, appearance_size(encoder.patch_size))
+    load_strictly(model, ours, source)
+    return model.eval()
+
+
+def read_official(checkpoint: str | Path | Mapping[str, Any]) -> tuple[str, dict[str, Tensor]]:
+    """A name for messages, and the bare state dict of a file or of nested dicts, prefixes stripped.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is no checkpoint, or does not hold MAE-DFER or VideoMAE tensors.
+    """
+    source = "the state dict" if isinstance(checkpoint, Mapping) else str(checkpoint)
+    content = checkpoint if isinstance(checkpoint, Mapping) else _load_file(Path(checkpoint))
+    while wrapper := next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None):
+        content = content[wrapper]
+    state = {_strip(name): torch.as_tensor(tensor) for name, tensor in content.items() if _is_array(tensor)}
+    if not any(name.endswith("patch_embed.proj.weight") for name in state):
+        raise ValueError(f"{source} is no MAE-DFER or VideoMAE checkpoint: it has no patch_embed.proj.weight")
+    if any(name.endswith("pos_embed") for name in state):
+        raise ValueError(f"{source} has learned positions (pos_embed); only sine-cosine ones are supported")
+    return source, state
+
+
+def is_pretraining(state: State) -> bool:
+    """Whether an upstream state dict has a decoder."""
+    return "encoder_to_decoder.weight" in state
+
+
+def encoder_part(state: State) -> dict[str, Tensor]:
+    """The encoder's tensors of an upstream state dict, without the prefix `encoder.`."""
+    prefix = "encoder."
+    if not any(name.startswith(prefix) for name in state):
+        return dict(state)
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def describe_encoder(state: State, num_heads: int | None = None) -> tuple[str, dict[str, Any]]:
+    """The architecture of an upstream encoder, and the model arguments that its tensors tell.
+
+    Raises:
+        ValueError: heads that cannot be guessed, or a classifier without `fc_norm`.
+    """
+    width, in_chans, tubelet_size, patch_size, _ = state["patch_embed.proj.weight"].shape
+    classes = state["head.weight"].shape[0] if "head.weight" in state else 0
+    normed = "fc_norm.weight" in state
+    if classes and not normed:
+        raise ValueError("a classifier without fc_norm reads its first token; only mean pooling is supported")
+    args = {
+        "in_chans": in_chans,
+        "tubelet_size": tubelet_size,
+        "patch_size": patch_size,
+        "embed_dim": width,
+        "depth": _depth(state, "blocks."),
+        "num_heads": num_heads or guess_heads(width, "num_heads"),
+        "mlp_ratio": state["blocks.0.mlp.fc1.weight"].shape[0] / width,
+        "num_classes": classes,
+    }
+    name = "lgi_former_base_patch16_160" if "lg_region_tokens" in state else "vit_joint_base_patch16_160"
+    return name, args | ({"fc_norm": True} if normed and not classes else {})
+
+
+def describe_decoder(state: State, decoder_num_heads: int | None = None) -> dict[str, Any]:
+    """The decoder arguments of `MaskedAutoencoder` that an upstream state dict tells.
+
+    Raises:
+        ValueError: heads that cannot be guessed.
+    """
+    width = state["encoder_to_decoder.weight"].shape[0]
+    return {
+        "decoder_dim": width,
+        "decoder_depth": _depth(state, "decoder.blocks."),
+        "decoder_num_heads": decoder_num_heads or guess_heads(width, "decoder_num_heads"),
+        "decoder_mlp_ratio": state["decoder.blocks.0.mlp.fc1.weight"].shape[0] / width,
+    }
+
+
+def guess_heads(width: int, flag: str) -> int:
+    """Heads of 64 channels.
+
+    Raises:
+        ValueError: the width is no multiple of 64.
+    """
+    if width % HEAD_WIDTH:
+        raise ValueError(
+            f"width {width} is no multiple of {HEAD_WIDTH}: tell the number of heads with {flag}="
+        )
+    return width // HEAD_WIDTH
+
+
+def _depth(state: State, prefix: str) -> int:
+    numbers = [int(name[len(prefix) :].split(".")[0]) for name in state if name.startswith(prefix)]
+    if not numbers:
+        raise ValueError(f"the checkpoint has no {prefix}0")
+    return max(numbers) + 1
+
+
+def _strip(name: str) -> str:
+    for prefix in PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _is_array(value: object) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def _load_file(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint file {path}")
+    try:
+        # Upstream stores its command line beside the weights; nothing else is unpickled.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(f"{path} is not a PyTorch checkpoint of tensors: {error}") from error
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path} holds a {type(content).__name__}, not a checkpoint dict")
+    return content

@@ -1,0 +1,85 @@
+"""Tubelets (the paper's cubes): cutting clips into them and embedding them (its cube embedding).
+
+A tubelet is `tubelet_size` frames of a `patch_size` square; the tubelets of a clip are its tokens, in raster
+order (t, h, w). Upstream embeds all of them with a Conv3d and then drops the masked nine tenths; here the
+weights are the same Conv3d's, but only the tubelets asked for are read and multiplied.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+
+def token_grid(num_frames: int, img_size: int, patch_size: int, tubelet_size: int) -> tuple[int, int, int]:
+    """Tokens of a clip along (t, h, w).
+
+    Raises:
+        ValueError: tubelets do not divide the clip.
+    """
+    if img_size % patch_size:
+        raise ValueError(f"patch_size={patch_size} does not divide img_size={img_size}")
+    if num_frames % tubelet_size:
+        raise ValueError(f"tubelet_size={tubelet_size} does not divide num_frames={num_frames}")
+    return (num_frames // tubelet_size, img_size // patch_size, img_size // patch_size)
+
+
+def patchify(clip: Tensor, patch_size: int, tubelet_size: int) -> Tensor:
+    """Cut clips (B, C, T, H, W) into tubelets (B, N, P), P ordered (frame, row, column, channel)."""
+    pattern = "b c (t f) (h y) (w x) -> b (t h w) (f y x c)"
+    return rearrange(clip, pattern, f=tubelet_size, y=patch_size, x=patch_size)
+
+
+def unpatchify(tubelets: Tensor, grid: tuple[int, int, int], patch_size: int, tubelet_size: int) -> Tensor:
+    """Put tubelets (B, N, P) back together to clips (B, C, T, H, W): the inverse of `patchify`."""
+    t, h, w = grid
+    pattern = "b (t h w) (f y x c) -> b c (t f) (h y) (w x)"
+    return rearrange(tubelets, pattern, t=t, h=h, w=w, f=tubelet_size, y=patch_size, x=patch_size)
+
+
+def gather_tubelets(clip: Tensor, indices: Tensor, patch_size: int, tubelet_size: int) -> Tensor:
+    """Read some tubelets of clips (B, C, T, H, W) without copying the others.
+
+    Args:
+        clip: any dtype.
+        indices: int64 (B, M), raster indices of tokens.
+        patch_size: pixels.
+        tubelet_size: frames.
+
+    Returns:
+        (B, M, C, tubelet_size, patch_size, patch_size).
+    """
+    pattern = "b c (t f) (h y) (w x) -> b t h w c f y x"
+    cubes = rearrange(clip, pattern, f=tubelet_size, y=patch_size, x=patch_size)
+    height, width = cubes.shape[2:4]
+    batch = torch.arange(clip.shape[0], device=clip.device)[:, None]
+    return cubes[batch, indices // (height * width), indices // width % height, indices % width]
+
+
+class TubeletLinear(nn.Conv3d):
+    """Upstream's Conv3d with kernel = stride = tubelet, applied to tubelets that are cut out already."""
+
+    def forward(self, cubes: Tensor) -> Tensor:
+        """Map flat tubelets (B, N, channel * frame * row * column) to tokens (B, N, D)."""
+        return F.linear(cubes, self.weight.flatten(1), self.bias)
+
+
+class TubeletEmbedding(nn.Module):
+    """The linear map from tubelets to tokens."""
+
+    def __init__(self, in_chans: int, embed_dim: int, patch_size: int, tubelet_size: int) -> None:
+        super().__init__()
+        kernel = (tubelet_size, patch_size, patch_size)
+        self.patch_size, self.tubelet_size = patch_size, tubelet_size
+        self.proj = TubeletLinear(in_chans, embed_dim, kernel_size=kernel, stride=kernel)
+
+    def forward(self, clip: Tensor, indices: Tensor | None = None) -> Tensor:
+        """Embed clips (B, C, T, H, W), all tubelets or those at `indices` (B, M): tokens (B, N or M, D)."""
+        if indices is None:
+            pattern = "b c (t f) (h y) (w x) -> b (t h w) (c f y x)"
+            cubes = rearrange(clip, pattern, f=self.tubelet_size, y=self.patch_size, x=self.patch_size)
+        else:
+            cubes = gather_tubelets(clip, indices, self.patch_size, self.tubelet_size).flatten(2)
+        return self.proj(cubes)

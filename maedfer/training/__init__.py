@@ -1,0 +1,1 @@
+"""Training rooms: LightningModules, their data position, optimizer, callbacks and run folder."""

@@ -1,0 +1,156 @@
+"""Masked pre-training of an encoder as a LightningModule (paper section 3; recipe: facts of the upstream
+scripts).
+
+A batch comes as uint8 clips with the views and masks that the stream drew for them; cropping, flipping and
+normalising happen on the device in one operation. Optimizer and schedule are upstream's: AdamW, linear
+scaling of the learning rate by the global batch, warm-up and cosine per step. Departures: representative
+tokens are not decayed (upstream means to, but its skip list misses them), and warm-up is a share of the run,
+not epochs.
+"""
+
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from einops import rearrange
+from timm.optim import param_groups_weight_decay
+from torch import Tensor
+
+from maedfer.data.transforms import prepare_clips
+from maedfer.models.masking import masked_per_window
+from maedfer.models.registry import build_mae
+from maedfer.training.schedule import WarmupCosine, scaled_by_batch
+
+
+class MaskedPretraining(pl.LightningModule):
+    """A masked autoencoder, its optimizer and its schedule.
+
+    Args:
+        architecture: registered name of the encoder, such as `lgi_former_base_patch16_160`.
+        model_args: arguments that override those of the registered architecture.
+        decoder_dim: width of the decoder.
+        decoder_depth: blocks of the decoder.
+        decoder_num_heads: attention heads of the decoder.
+        appearance_weight: lambda, weight of the appearance loss; motion gets the rest. 0.5 is upstream's
+            loss.
+        target_std_floor: standard deviation (pixels in 0..1) under which a flat patch is not blown up to unit
+            variance; 0 is upstream's target.
+        decoder_positions: `correct`, or `official` for upstream's permuted ones.
+        mask_ratio: share of the tokens of every region that is masked.
+        base_lr: peak learning rate for a global batch of 256.
+        min_lr: final learning rate for a global batch of 256.
+        warmup_share: share of the run over which the learning rate rises from 0.
+        weight_decay: AdamW's; biases, norms, the mask token and the representative tokens are not decayed.
+        betas: AdamW's.
+        grad_checkpointing: recompute activations in the backward pass, to save memory.
+    """
+
+    def __init__(
+        self,
+        architecture: str = "lgi_former_base_patch16_160",
+        model_args: dict[str, Any] | None = None,
+        decoder_dim: int = 384,
+        decoder_depth: int = 4,
+        decoder_num_heads: int = 6,
+        appearance_weight: float = 0.5,
+        target_std_floor: float = 0.0,
+        decoder_positions: Literal["correct", "official"] = "correct",
+        mask_ratio: float = 0.9,
+        base_lr: float = 3e-4,
+        min_lr: float = 1e-5,
+        warmup_share: float = 0.05,
+        weight_decay: float = 0.05,
+        betas: tuple[float, float] = (0.9, 0.95),
+        grad_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.architecture, self.model_args = architecture, dict(model_args or {})
+        self.mae = build_mae(
+            architecture,
+            self.model_args,
+            decoder_dim=decoder_dim,
+            decoder_depth=decoder_depth,
+            decoder_num_heads=decoder_num_heads,
+            appearance_weight=appearance_weight,
+            target_std_floor=target_std_floor,
+            decoder_positions=decoder_positions,
+        )
+        self.mae.set_grad_checkpointing(grad_checkpointing)
+        self.mask_ratio = mask_ratio
+        (frames, rows, columns), (_, high, wide) = self.mae.encoder.grid, self.mae.encoder.region_size
+        windows = frames * (rows // high) * (columns // wide)
+        # Known in advance, so that no step waits for the device to count its masks.
+        self.num_masked = windows * masked_per_window((high, wide), mask_ratio)
+        self._rates = (base_lr, min_lr, warmup_share)
+        self._adamw = {"betas": tuple(betas)}
+        self._weight_decay = weight_decay
+        self._schedule: WarmupCosine | None = None
+
+    def setup(self, stage: str) -> None:
+        """Ask the stream for masks that fit the encoder."""
+        encoder = self.mae.encoder
+        self.trainer.datamodule.configure_masks(encoder.grid, encoder.region_size, self.mask_ratio)
+
+    def clips(self, batch: dict[str, Any]) -> Tensor:
+        """The normalised clips (B, 3, T, H, W) of a batch, as the model wants them."""
+        return prepare_clips(batch["clips"], batch["boxes"], batch["flips"], self.mae.encoder.img_size)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Losses of a batch; the data module moves its cursor past it."""
+        output = self.mae(self.clips(batch), batch["masks"], self.num_masked)
+        self.trainer.datamodule.consumed(batch)
+        losses = {name: getattr(output, name) for name in ("loss", "loss_appearance", "loss_motion")}
+        self.log_dict({f"train/{k}": v.detach() for k, v in losses.items()}, batch_size=len(batch["clips"]))
+        self.log("train/lr", self.learning_rate(self.trainer.global_step))
+        return losses
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Predictions and targets (B, M, P) of held-out clips, for the callback that compares them."""
+        output = self.mae(self.clips(batch), batch["masks"], self.num_masked)
+        _, masked = self.mae.split_mask(batch["masks"], self.num_masked)
+        valid = batch["valid"]
+        return {"prediction": output.pred, "target": output.target, "masked": masked, "valid": valid}
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW over decayed and undecayed tensors, one schedule per step."""
+        total = self.total_steps
+        base, final, warmup = self._rates
+        peak = scaled_by_batch(base, self.global_batch)
+        self._schedule = WarmupCosine(
+            peak, scaled_by_batch(final, self.global_batch), total, round(warmup * total)
+        )
+        groups = param_groups_weight_decay(self.mae, self._weight_decay, self.mae.no_weight_decay())
+        optimizer = torch.optim.AdamW(groups, lr=peak, **self._adamw)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.learning_rate(step) / peak)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def learning_rate(self, step: int) -> float:
+        """Learning rate of a 0-based optimizer step."""
+        if self._schedule is None:
+            raise RuntimeError("the schedule is known once a trainer has asked for the optimizer")
+        return self._schedule(step)
+
+    @property
+    def global_batch(self) -> int:
+        """Clips of one optimizer step over all ranks and micro-batches."""
+        accumulated = self.trainer.datamodule.batch_size * self.trainer.accumulate_grad_batches
+        return accumulated * self.trainer.world_size
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run; epochs differ by a batch, so those of all are counted at once."""
+        trainer = self.trainer
+        if trainer.max_steps >= 0 or not trainer.max_epochs or trainer.max_epochs < 0:
+            return int(trainer.estimated_stepping_batches)
+        return trainer.datamodule.total_batches(trainer.max_epochs) // trainer.accumulate_grad_batches
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of a clip, N."""
+        frames, rows, columns = self.mae.encoder.grid
+        return frames * rows * columns
+
+    def all_targets(self, clips: Tensor) -> Tensor:
+        """Reconstruction targets (B, N, P) of every token of normalised clips (B, 3, T, H, W)."""
+        everything = torch.arange(self.num_tokens, device=clips.device)
+        return self.mae.targets(clips, rearrange(everything, "n -> 1 n").expand(len(clips), -1))

@@ -1,0 +1,68 @@
+"""`maedfer reconstruct`: what a pre-trained model makes of held-out clips, as errors beside the baselines and
+a picture.
+
+It runs the same evaluation as a training run does, on the weights of a run or of an official checkpoint.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import yaml
+
+from maedfer.data.datamodule import ClipDataModule
+from maedfer.resources import find_shards
+from maedfer.training.held_out import HeldOutEvaluation, describe
+from maedfer.training.initial_weights import load_initial_weights
+from maedfer.training.masked_pretraining import MaskedPretraining
+from maedfer.training.pictures import ReconstructionPictures
+from maedfer.training.pretrain import quieten_lightning
+from maedfer.training.run_folder import RunFolder
+
+
+def reconstruct(
+    model: str, shards: str, out: str, split: str = "val", clips: int = 4, batch_size: int = 16, seed: int = 0
+) -> str:
+    """Measure and draw the reconstruction of held-out clips.
+
+    Args:
+        model: a run folder, or an upstream pre-training checkpoint (.pth) of the published shape.
+        shards: shard folder to read.
+        out: folder for `reconstruction_*.png` and `held_out.csv`.
+        split: which split of the shards is held out; its `train` split gives the position mean.
+        clips: clips to draw.
+        batch_size: clips evaluated at a time.
+        seed: seed of the masks.
+
+    Returns:
+        The table of errors.
+
+    Raises:
+        FileNotFoundError: no such run or shards.
+        ValueError: the shards have no such split.
+    """
+    quieten_lightning()
+    settings = settings_of(model)
+    module = MaskedPretraining(**settings["model"])
+    load_initial_weights(module.mae, model)
+    kept = {k: v for k, v in settings["data"].items() if k in ("workers", "patch_size")}
+    data = ClipDataModule(
+        shards=find_shards(shards), val_split=split, batch_size=batch_size, seed=seed, **kept
+    )
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    evaluation = HeldOutEvaluation(folder / "held_out.csv")
+    trainer = pl.Trainer(callbacks=[evaluation], logger=False, enable_progress_bar=False, devices=1)
+    trainer.validate(module, data, verbose=False)
+    ReconstructionPictures(folder, folder, every=0, clips=clips).draw(trainer, module)
+    return describe(evaluation.latest)
+
+
+def settings_of(model: str) -> dict[str, Any]:
+    """The `model` and `data` settings of a run; those of the published recipe for a bare checkpoint."""
+    config = RunFolder(Path(model)).config
+    if config.is_file():
+        return yaml.safe_load(config.read_text(encoding="utf-8"))
+    if Path(model).suffix == ".pth" and Path(model).is_file():
+        return {"model": {"decoder_positions": "official"}, "data": {}}
+    raise FileNotFoundError(f"--model {model} is neither a run folder nor a .pth file")

@@ -1,0 +1,40 @@
+"""The learning rate of every step: linear warm-up, then half a cosine (upstream's `cosine_scheduler`)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class WarmupCosine:
+    """Learning rate against the step: 0 to `peak` over `warmup_steps` (end point included), then down to
+    `final`.
+
+    Upstream computes the same table in advance; here every step is a closed formula, so a resumed run needs
+    none.
+
+    Attributes:
+        peak: highest learning rate, already scaled by the global batch.
+        final: learning rate that the cosine ends at, scaled likewise.
+        total_steps: steps of the whole run.
+        warmup_steps: steps of the linear part.
+    """
+
+    peak: float
+    final: float
+    total_steps: int
+    warmup_steps: int
+
+    def __call__(self, step: int) -> float:
+        """Learning rate of a 0-based step; past the end it stays at `final`."""
+        if step < self.warmup_steps:
+            return self.peak * step / max(self.warmup_steps - 1, 1)
+        steps = max(self.total_steps - self.warmup_steps, 1)
+        progress = min((step - self.warmup_steps) / steps, 1.0)
+        return self.final + 0.5 * (self.peak - self.final) * (1 + math.cos(math.pi * progress))
+
+
+def scaled_by_batch(rate: float, global_batch: int) -> float:
+    """Linear scaling rule: rates are stated for a global batch of 256 clips (upstream, facts 2.1)."""
+    return rate * global_batch / 256

@@ -1,0 +1,124 @@
+"""Every region of every clip keeps exactly the same number of visible tokens, whatever divides the grid."""
+
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maedfer.models import RegionLayout, draw_region_tube, mask_indices, region_tube_mask, tube_mask
+from maedfer.models.masking import masked_per_window
+
+PUBLISHED = ((8, 10, 10), (2, 5, 10), 0.9)
+
+
+@st.composite
+def layouts(draw):
+    """A region, a grid that it divides, and a mask ratio that leaves something on both sides."""
+    region = draw(st.tuples(st.integers(1, 4), st.integers(1, 6), st.integers(2, 6)))
+    grid = tuple(size * draw(st.integers(1, 3)) for size in region)
+    size = region[1] * region[2]
+    ratio = draw(st.integers(-(-100 // size), 99)) / 100
+    return grid, region, ratio
+
+
+@settings(max_examples=60, deadline=None)
+@given(layouts(), st.integers(0, 2**31))
+def test_every_region_keeps_the_same_count_and_every_frame_the_same_pattern(layout, seed):
+    grid, region, ratio = layout
+    per_window = masked_per_window(region[1:], ratio)
+    assert per_window == Fraction(round(ratio * 100), 100) * region[1] * region[2] // 1
+    torch_mask = region_tube_mask(3, grid, region, ratio, torch.Generator().manual_seed(seed))
+    numpy_mask = draw_region_tube(grid, region, ratio, np.random.default_rng(seed))
+    for mask in (*torch_mask.numpy(), numpy_mask):
+        cube = mask.reshape(grid)
+        assert (cube == cube[:1]).all()
+        for h in range(0, grid[1], region[1]):
+            for w in range(0, grid[2], region[2]):
+                assert cube[0, h : h + region[1], w : w + region[2]].sum() == per_window
+    assert RegionLayout(grid, region).count_masked(torch_mask) == torch_mask[0].sum()
+
+
+@settings(max_examples=30, deadline=None)
+@given(layouts())
+def test_indices_are_ascending_and_split_the_tokens(layout):
+    mask = region_tube_mask(2, *layout)
+    visible, masked = mask_indices(mask)
+    for row, seen, hidden in zip(mask, visible, masked, strict=True):
+        assert seen.tolist() == (~row).nonzero().flatten().tolist()
+        assert hidden.tolist() == row.nonzero().flatten().tolist()
+    again = mask_indices(mask, num_masked=masked.shape[1])
+    assert torch.equal(again[0], visible) and torch.equal(again[1], masked)
+
+
+def test_the_published_mask_hides_720_of_800_tokens_and_ten_stay_per_region():
+    mask = region_tube_mask(2, *PUBLISHED)
+    assert mask.sum(1).tolist() == [720, 720]
+    per_region = mask[:, RegionLayout(*PUBLISHED[:2]).region_order].view(2, 8, 100)
+    assert ((~per_region).sum(-1) == 10).all()
+
+
+@pytest.mark.real
+def test_counts_per_frame_are_those_of_upstream(shared):
+    oracle = json.loads((shared / "oracle" / "utils_oracle.json").read_text())[
+        "visible_patch_ids_first_frame"
+    ]
+    for name, window in (("win5x10", (5, 10)), ("win2x10", (2, 10)), ("tube", (10, 10))):
+        for seed in range(4):
+            bands = np.array(oracle[f"{name}_seed{seed}"]) // 10 // window[0]
+            counts = np.bincount(bands, minlength=10 // window[0])
+            assert (counts == window[0] * window[1] - masked_per_window(window, 0.9)).all()
+
+
+@pytest.mark.parametrize(
+    ("window", "ratio", "masked"),
+    [((5, 10), 0.9, 45), ((5, 10), 0.75, 37), ((5, 10), 0.95, 47), ((10, 10), 0.29, 29), ((7, 7), 0.9, 44)],
+)
+def test_counts_are_exact_floors_of_the_decimal_ratio(window, ratio, masked):
+    assert masked_per_window(window, ratio) == masked
+
+
+def test_masks_follow_their_seed_and_clips_differ():
+    draws = [region_tube_mask(4, *PUBLISHED, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+    assert not torch.equal(draws[0][0], draws[0][1])
+    rng = [draw_region_tube(*PUBLISHED, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    assert (rng[0] == rng[1]).all() and (rng[0] != rng[2]).any()
+
+
+def test_every_token_is_masked_equally_often():
+    share = (
+        region_tube_mask(4000, (1, 4, 4), (1, 2, 4), 0.75, torch.Generator().manual_seed(0)).float().mean(0)
+    )
+    assert (share - 0.75).abs().max() < 0.04
+    rng = np.random.default_rng(0)
+    share = np.mean([draw_region_tube((1, 4, 4), (1, 2, 4), 0.75, rng) for _ in range(4000)], axis=0)
+    assert np.abs(share - 0.75).max() < 0.04
+
+
+def test_a_tube_is_one_window_over_the_frame():
+    mask = tube_mask(2, (4, 3, 5), 0.8).view(2, 4, 15)
+    assert (mask == mask[:, :1]).all() and (mask.sum(-1) == 12).all()
+
+
+@pytest.mark.parametrize(
+    ("region", "ratio", "message"),
+    [
+        (
+            (2, 5, 4),
+            0.9,
+            r"region_size=\(2, 5, 4\) does not divide the token grid \(8, 10, 10\).*\(2, 5, 2\)",
+        ),
+        ((2, 1, 2), 0.4, r"masks 0 of the 2 tokens in a window of \(1, 2\)"),
+        ((2, 5, 10), 1.0, "masks 50 of the 50"),
+        ((2, 5), 0.9, r"region_size=\(2, 5\) must be three positive"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_its_numbers(region, ratio, message):
+    with pytest.raises(ValueError, match=message):
+        region_tube_mask(1, (8, 10, 10), region, ratio)
+    with pytest.raises(ValueError, match=message):
+        draw_region_tube((8, 10, 10), region, ratio, np.random.default_rng(0))

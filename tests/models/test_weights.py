@@ -1,0 +1,149 @@
+"""Folders of weights: what they hold, where they are found, and what is said when they are not."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from maedfer import load_classifier, load_encoder
+from maedfer.models import weights
+from maedfer.models.weights import CONFIG_KEYS, read_config, save_encoder
+
+NAME = "lgi_former_tiny_patch8_64"
+ARGS = {
+    "img_size": 32,
+    "num_frames": 8,
+    "embed_dim": 24,
+    "depth": 2,
+    "num_heads": 2,
+    "region_size": (2, 2, 4),
+}
+ABOUT = {"geometry": {"size": 32, "detector": "haar"}, "provenance": {"synthetic": True, "steps": 10}}
+
+
+def save(model, folder, labels=None):
+    return save_encoder(model, folder, architecture=NAME, model_args=ARGS, labels=labels, **ABOUT)
+
+
+def test_an_encoder_comes_back_from_its_run_and_from_its_folder(build_tiny, clip, tmp_path):
+    model = build_tiny()
+    save(model, tmp_path / "run" / "encoder")
+    assert sorted(p.name for p in (tmp_path / "run" / "encoder").iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
+    for source in (tmp_path / "run", str(tmp_path / "run" / "encoder")):
+        found = load_encoder(source)
+        assert not found.training and torch.equal(found(clip), model(clip))
+    assert load_file(tmp_path / "run/encoder/model.safetensors").keys() == model.state_dict().keys()
+
+
+def test_the_config_has_exactly_its_keys_and_travels_with_the_model(build_tiny, tmp_path):
+    save(build_tiny(num_classes=2), tmp_path, ["calm", "happy"])
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert tuple(config) == CONFIG_KEYS
+    assert config["labels"] == ["calm", "happy"] and config["frame_interval_s"] == 0.16
+    assert config["model_args"]["region_size"] == [2, 2, 4] and config["model_args"]["num_classes"] == 2
+    assert load_classifier(tmp_path).config == config
+
+
+def test_the_card_says_what_the_model_is_and_is_not(build_tiny, tmp_path):
+    save(build_tiny(num_classes=2), tmp_path, ["calm", "happy"])
+    card = (tmp_path / "README.md").read_text()
+    for words in ("synthetic faces", "calm, happy", "regulated", "load_classifier", '"detector": "haar"'):
+        assert words in card
+
+
+def test_a_fine_tuned_run_gives_a_classifier_and_an_encoder_with_its_norm(build_tiny, clip, tmp_path):
+    model = build_tiny(num_classes=3, pool="token")
+    save(model, tmp_path / "classifier", ["a", "b", "c"])
+    assert torch.equal(load_classifier(tmp_path)(clip), model(clip))
+    features = model.forward_head(model.forward_features(clip), pre_logits=True)
+    headless = load_encoder(tmp_path)
+    assert torch.equal(headless(clip), features)
+    save(headless, tmp_path / "headless")
+    assert torch.equal(load_encoder(tmp_path / "headless")(clip), features)
+
+
+def test_an_encoder_that_became_a_classifier_is_saved_as_one(build_tiny, clip, tmp_path):
+    model = build_tiny()
+    model.reset_classifier(3)
+    save(model, tmp_path, ["a", "b", "c"])
+    assert torch.equal(load_classifier(tmp_path)(clip), model.eval()(clip))
+
+
+def test_a_loaded_encoder_takes_a_head_and_overrides(build_tiny, clip, tmp_path):
+    save(build_tiny(), tmp_path)
+    model = load_encoder(tmp_path, num_classes=4, pool="all", drop_path_rate=0.2)
+    assert model(clip).shape == (2, 4) and model.pool_mode == "all"
+    assert isinstance(model.norm, torch.nn.Identity) and model.blocks[1].drop_path.drop_prob == 0.2
+
+
+def test_a_registered_name_gives_fresh_weights():
+    model = load_encoder(NAME, img_size=32, num_frames=8, region_size=(2, 2, 4))
+    assert model.grid == (4, 4, 4) and model.num_classes == 0 and not model.training
+
+
+def test_a_path_wins_over_a_name(build_tiny, tmp_path, monkeypatch):
+    save(build_tiny(), tmp_path / NAME)
+    monkeypatch.chdir(tmp_path)
+    assert load_encoder(NAME).embed_dim == 24
+
+
+def test_a_hub_id_is_fetched_when_nothing_else_fits(build_tiny, clip, tmp_path, monkeypatch):
+    model = build_tiny()
+    save(model, tmp_path)
+    asked = []
+    fetch = lambda source, **_: asked.append(source) or str(tmp_path)  # noqa: E731
+    monkeypatch.setattr(weights.huggingface_hub, "snapshot_download", fetch)
+    assert torch.equal(load_encoder("someone/faces")(clip), model(clip)) and asked == ["someone/faces"]
+
+    def refuse(source, **_):
+        raise OSError("offline")
+
+    monkeypatch.setattr(weights.huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(
+        FileNotFoundError, match=r"runs/x is no file or folder here.*hub does not give it: offline"
+    ):
+        load_encoder("runs/x")
+
+
+def test_what_is_not_there_is_explained(build_tiny, tmp_path):
+    with pytest.raises(ValueError, match=r"did you mean lgi_former_tiny_patch8_64"):
+        load_encoder("lgi_former_tiny")
+    with pytest.raises(FileNotFoundError, match=r"nowhere is no file or folder here"):
+        load_encoder(tmp_path / "nowhere")
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=r"has no weights.*maedfer consolidate"):
+        load_encoder(tmp_path / "run")
+    save(build_tiny(), tmp_path / "run" / "encoder")
+    with pytest.raises(ValueError, match=r"encoder without classes: fine-tune it first"):
+        load_classifier(tmp_path / "run")
+
+
+def test_damaged_or_foreign_folders_are_refused(build_tiny, tmp_path):
+    save(build_tiny(), tmp_path)
+    config = read_config(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"region_tokens is \(4, 24\) in the weights, \(8, 24\) in the model"
+    ):
+        load_encoder(tmp_path, region_size=(2, 2, 2))
+    (tmp_path / "config.json").write_text(
+        json.dumps(config | {"model_args": config["model_args"] | {"depth": 3}})
+    )
+    with pytest.raises(ValueError, match=r"missing: blocks\.2\."):
+        load_encoder(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config | {"extra": 1}))
+    with pytest.raises(ValueError, match=r"expected exactly \['architecture'"):
+        load_encoder(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}")
+    with pytest.raises(ValueError, match=r"model.safetensors is damaged"):
+        load_encoder(tmp_path)
+
+
+def test_labels_must_be_as_many_as_classes(build_tiny, tmp_path):
+    with pytest.raises(ValueError, match=r"2 labels for a model of 3 classes"):
+        save(build_tiny(num_classes=3), tmp_path, ["a", "b"])

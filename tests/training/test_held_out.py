@@ -1,0 +1,43 @@
+"""Held-out errors against sums written out in numpy."""
+
+import numpy as np
+import pytest
+import torch
+
+from maedfer.training.held_out import HeldOutErrors, PositionMean, describe, held_out_columns
+
+
+def test_position_mean_is_the_mean_over_clips():
+    targets = torch.randn(7, 5, 6)
+    mean = PositionMean()
+    mean.add(targets[:3])
+    mean.add(targets[3:])
+    torch.testing.assert_close(mean.table(), targets.mean(0))
+    indices = torch.tensor([[0, 4], [2, 1]])
+    torch.testing.assert_close(mean.at(indices)[1, 0], targets[:, 2].mean(0))
+    restored = PositionMean()
+    restored.load_state_dict(mean.state_dict())
+    torch.testing.assert_close(restored.table(), mean.table())
+
+
+def test_errors_against_numpy():
+    rng = np.random.default_rng(0)
+    prediction, target, mean = (rng.normal(size=(4, 3, 8)) for _ in range(3))
+    errors = HeldOutErrors(torch.device("cpu"))
+    for clips in (slice(0, 1), slice(1, 4)):
+        errors.add(*(torch.from_numpy(values[clips]) for values in (prediction, target, mean)))
+    found = HeldOutErrors.summary(errors.as_tensor(), appearance_weight=0.3)
+
+    square = (prediction - target) ** 2
+    appearance, motion = square[..., :4].mean(), square[..., 4:].mean()
+    assert found["appearance_model"] == pytest.approx(appearance)
+    assert found["motion_model"] == pytest.approx(motion)
+    assert found["total_model"] == pytest.approx(0.3 * appearance + 0.7 * motion)
+    assert found["motion_zero"] == pytest.approx((target[..., 4:] ** 2).mean())
+    assert found["motion_vs_position_mean"] == pytest.approx(motion / ((mean - target)[..., 4:] ** 2).mean())
+    assert set(found) | {"step"} == set(held_out_columns())
+    assert "appearance" in describe(found)
+
+
+def test_no_clip_gives_no_errors():
+    assert HeldOutErrors.summary(HeldOutErrors(torch.device("cpu")).as_tensor(), 0.5) == {}

@@ -1,0 +1,40 @@
+"""The schedule against upstream's own tables, and against its formula written out."""
+
+import json
+import math
+
+import pytest
+
+from maedfer.training.schedule import WarmupCosine, scaled_by_batch
+
+TABLES = (
+    "sched_pretrain_released_bs160",
+    "sched_pretrain_script_bs64",
+    "sched_finetune_dfew",
+    "sched_finetune_ferv39k",
+)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", TABLES)
+def test_agrees_with_upstream(shared, name):
+    table = json.loads((shared / "oracle" / "utils_oracle.json").read_text())[name]
+    schedule = WarmupCosine(
+        table["base"], table["final"], table["n"], table["warmup_epochs"] * table["niter"]
+    )
+    for step, rate in table["samples"].items():
+        assert schedule(int(step)) == pytest.approx(rate, rel=1e-12)
+
+
+def test_every_step_of_a_short_run():
+    peak, final, total, warmup = 1.0, 0.1, 10, 4
+    schedule = WarmupCosine(peak, final, total, warmup)
+    expected = [0, 1 / 3, 2 / 3, 1] + [
+        final + (peak - final) / 2 * (1 + math.cos(math.pi * i / 6)) for i in range(6)
+    ]
+    assert [schedule(i) for i in range(total)] == pytest.approx(expected)
+    assert schedule(10_000) == pytest.approx(final)
+
+
+def test_rates_are_stated_for_a_batch_of_256():
+    assert scaled_by_batch(3e-4, 160) == pytest.approx(1.875e-4)
