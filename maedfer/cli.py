@@ -23,10 +23,10 @@ FUNCTIONS = {
     "synthesize": ("maedfer.data.synthetic.synthesize", "synthesize", None),
     "pack": ("maedfer.data.pack", "pack", "sources"),
     "verify": ("maedfer.data.verify", "verify", "folder"),
-    "info": ("maedfer.data.verify", "info", "folder"),
+    "info": ("maedfer.data.contact_sheet", "info", "folder"),
     "merge": ("maedfer.data.merge", "merge", "folders"),
     "reconstruct": ("maedfer.training.reconstruct", "reconstruct", None),
-    "convert": ("maedfer.models.official", "convert", "file"),
+    "convert": ("maedfer.models.convert", "convert", "file"),
 }
 """Verb -> module, function, and the parameter that is given without a flag."""
 
@@ -41,19 +41,16 @@ def run(verb: str, args: list[str]) -> int:
             module, function = TRAINING[verb]
             return int(_import(verb, module, function)(with_values(args, ("resume",))) or 0)
         return run_function(verb, args)
-    except (ValueError, FileNotFoundError, ArgumentError) as error:
+    except (ValueError, OSError, ArgumentError) as error:
         print(f"maedfer {verb}: {one_line(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"maedfer {verb}: stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"maedfer {verb}: {str(stop) or 'stopped'}", file=sys.stderr)
         return 130
-    except OSError as error:
-        print(f"maedfer {verb}: {one_line(error)}", file=sys.stderr)
-        return 1
 
 
 def run_function(verb: str, args: list[str]) -> int:
-    """Parse the arguments by the function's signature, call it, and print what it returns."""
+    """Call a verb's function with its parsed arguments and print what it returns; 1 when that is not `ok`."""
     module, name, positional = FUNCTIONS[verb]
     function = _import(verb, module, name)
     parser = function_parser(verb, function, positional)
@@ -62,7 +59,7 @@ def run_function(verb: str, args: list[str]) -> int:
     outcome = function(**values.as_dict())
     if outcome is not None:
         print(outcome)
-    return int(getattr(outcome, "exit_code", 0))
+    return 0 if getattr(outcome, "ok", True) else 1
 
 
 def _import(verb: str, module: str, name: str) -> Callable[..., Any]:
@@ -157,5 +154,6 @@ def with_values(args: list[str], booleans: Iterable[str]) -> list[str]:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """The message of an error without line breaks, and without the number of an error of the system."""
+    named = isinstance(error, OSError) and error.strerror and not error.filename
+    return " ".join(str(error.strerror if named else error).split()) or type(error).__name__

@@ -32,7 +32,7 @@ class Scale:
     minutes: str
 
 
-SHORT = Scale(clips=4_000, steps=1_000, minutes="about 5 minutes")
+SHORT = Scale(clips=4_000, steps=1_200, minutes="about 5 minutes")
 FULL = Scale(clips=12_000, steps=22_000, minutes="about 40 minutes")
 
 SIZE = "48"
@@ -65,7 +65,7 @@ def demo(out: str = "runs/demo", full: bool = False) -> str | None:
     stage("info", packed, "--sheet", folder / "packed.png")
     if not (bulk / "index.json").is_file():
         counts = ("--clips", str(scale.clips), "--val-clips", "256")
-        stage("synthesize", "--shards", "--out", bulk, *counts, "--size", SIZE, "--difficulty", "diverse")
+        stage("synthesize", "--shards", "--out", bulk, *counts, "--size", SIZE)
     resume = ["--resume"] if (run / "config.yaml").is_file() else []
     steps = ("--trainer.max_steps", str(scale.steps))
     stage("pretrain", "--config", "pretrain/demo", "--run", run, "--data.shards", bulk, *steps, *resume)

@@ -42,8 +42,8 @@ class FolderInfo:
     def __str__(self) -> str:
         quarter = np.percentile(self.durations or [0.0], [0, 50, 100])
         lines = [
-            f"{self.folder}: {self.samples} tracks of {len(self.sources)} sources, {self.seconds / 60:.1f} minutes, "
-            f"{self.frames} frames, {self.bytes / 1e6:.1f} MB",
+            f"{self.folder}: {self.samples} tracks of {len(self.sources)} sources, {self.frames} frames, "
+            f"{self.seconds / 60:.1f} minutes, {self.bytes / 1e6:.1f} MB",
             "durations: {:.1f} s shortest, {:.1f} s median, {:.1f} s longest".format(*quarter)
             + f"; {self.short} shorter than a clip",
             f"encoding: {_pairs(self.encoding)}",

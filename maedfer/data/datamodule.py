@@ -43,7 +43,6 @@ class ClipDataModule(pl.LightningDataModule):
         val_split: Held-out split; without one there is no evaluation.
         batch_size: Clips on each device per step.
         clips_per_sample: Clips drawn from each decoded sample; divides the batch size.
-        num_frames: Frames of a clip, 0.16 s apart.
         crop: `resized` (random area and aspect), `multi_scale` (upstream's) or `none`.
         crop_scale: Range of the area of a resized crop, in shares of the frame.
         crop_aspect: Range of the width over the height of a resized crop.
@@ -65,7 +64,6 @@ class ClipDataModule(pl.LightningDataModule):
         val_split: str = "val",
         batch_size: int = 32,
         clips_per_sample: int = 1,
-        num_frames: int = NUM_FRAMES,
         crop: Crop = "multi_scale",
         crop_scale: tuple[float, float] = (0.5, 1.0),
         crop_aspect: tuple[float, float] = (0.75, 1.3333),
@@ -90,7 +88,7 @@ class ClipDataModule(pl.LightningDataModule):
         self._views = ViewSpec(crop, tuple(crop_scale), tuple(crop_aspect), flip, **frame)
         self._plain_views = ViewSpec("none", **frame)
         self.shards, self.split, self.val_split = shards, split, val_split
-        self.batch_size, self.clips_per_sample, self.num_frames = batch_size, clips_per_sample, num_frames
+        self.batch_size, self.clips_per_sample, self.num_frames = batch_size, clips_per_sample, NUM_FRAMES
         self.seed, self.workers, self.shuffle_window = seed, workers, shuffle_window
         self.max_broken_share, self.record_keys = max_broken_share, record_keys
         self.start_method = start_method
@@ -122,13 +120,18 @@ class ClipDataModule(pl.LightningDataModule):
         """Say which rank this is where no trainer does."""
         self._ranks = (rank, world)
 
-    def configure_masks(
-        self, grid: tuple[int, int, int], region_size: tuple[int, int, int], ratio: float
+    def fit_to_model(
+        self,
+        num_frames: int,
+        grid: tuple[int, int, int],
+        region_size: tuple[int, int, int],
+        ratio: float,
     ) -> None:
-        """Let batches carry masks for a model of this token grid and region, both (t, h, w).
+        """Cut clips of so many frames, and draw masks for this token grid and region, both (t, h, w).
 
         A LightningModule calls it in its `setup`, before loaders are made.
         """
+        self.num_frames = num_frames
         self._masks = MaskSpec(tuple(grid), tuple(region_size), ratio)
 
     def setup(self, stage: str) -> None:

@@ -96,7 +96,8 @@ def _check_alike(indexes: Mapping[str, ShardIndex]) -> None:
             mine, theirs = getattr(model, what), getattr(index, what)
             if mine != theirs:
                 raise ValueError(
-                    f"{first} and {folder} differ in {what}: {_difference(mine, theirs)}; pack them alike to merge them"
+                    f"{first} and {folder} differ in {what}: {_difference(mine, theirs)}; "
+                    "only folders packed alike can be merged"
                 )
 
 

@@ -85,20 +85,11 @@ def pack(
         OSError: the disk is full.
         KeyboardInterrupt: stopped; the message says how to go on.
     """
-    crop = CropSettings(
-        detector,
-        detector_model,
-        size,
-        margin,
-        fps,
-        encoding,
-        check_quality(encoding, quality),
-        min_face,
-        max_seconds,
-    )
-    check_settings(
-        crop, {"shard-size": shard_size, "max-samples": max_samples, "stall-timeout": stall_timeout}
-    )
+    quality = check_quality(encoding, quality)
+    crop = CropSettings(detector, detector_model, size, margin, fps, encoding, quality, min_face, max_seconds)
+    positive = {"shard-size": shard_size, "max-samples": max_samples, "stall-timeout": stall_timeout}
+    positive |= {"workers": 1 if workers is None else workers}
+    check_settings(crop, positive | {"source-timeout": 1 if source_timeout is None else source_timeout})
     rest = {"split": split, "val_share": val_share, "shard_size": shard_size, "max_samples": max_samples}
     plan = make_plan(sources, crop, rest, part)
     folder = Path(out)
@@ -108,8 +99,9 @@ def pack(
     with _one_line(folder):
         spool = begin(folder, plan)
         filler = ShardFiller(folder, spool, int(shard_size * 1e6), max_samples)
-        results = _pack_all(plan, spool, filler, workers or _cores(), stall_timeout, source_timeout)
-        return _finish(folder, plan, filler, results)
+        with spool.locked():
+            results = _pack_all(plan, spool, filler, workers or _cores(), stall_timeout, source_timeout)
+            return _finish(folder, plan, filler, results)
 
 
 def _cores() -> int:

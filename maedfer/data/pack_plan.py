@@ -107,6 +107,8 @@ def begin(folder: Path, plan: PackPlan) -> Spool:
     Raises:
         ValueError: something else is in the folder.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out {folder} is a file: name a folder")
     spool = Spool(folder)
     before = spool.plan()
     if before is None:

@@ -12,12 +12,18 @@ import json
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from maedfer.data.pack_source import SourceResult
 from maedfer.data.shards import ShardEntry, dump_json, read_shard, shard_name, write_atomically, write_shard
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 SPOOL = ".pack"
 
@@ -37,6 +43,24 @@ class Spool:
         """Note the plan of a new run."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.plan_path, dump_json(plan))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs out; the system opens the lock of a run that was killed.
+
+        Raises:
+            ValueError: another run is at work here.
+        """
+        with (self.folder / "lock").open("w") as stream:
+            try:
+                if fcntl is not None:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                out = self.folder.parent
+                raise ValueError(
+                    f"another `maedfer pack` is writing into --out {out}: wait for it, or name another folder"
+                ) from error
+            yield
 
     def samples(self, number: int) -> Path:
         """Where the samples of a source lie until they are in shards."""

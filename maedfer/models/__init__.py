@@ -1,4 +1,15 @@
-"""Models of MAE-DFER; importing this package registers them with timm."""
+"""Models of MAE-DFER; importing this package registers them with timm.
+
+Where the paper's words live:
+
+* tubelet (cube) and its embedding: `tubelets`; position codes: `positions`
+* region, and the two orders of tokens: `regions`; representative tokens: `lgi_former.LGIFormer.region_tokens`
+* local intra-region, global inter-region, local-global attention: `lgi_former.LGIBlock`, on `attention`
+* the joint-attention baseline (VideoMAE): `vit`; what both encoders share: `encoder`, `features`
+* region tube mask: `masking`; appearance and motion targets: `targets`
+* the masked autoencoder, lambda and the loss: `mae`; its decoder: `decoder`; its pictures: `pictures`
+* models by name: `registry`; saved weights: `weights`, `card`; upstream checkpoints: `official`, `convert`
+"""
 
 from maedfer.models.features import Features
 from maedfer.models.lgi_former import LGIFormer

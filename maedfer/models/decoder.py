@@ -27,13 +27,22 @@ class Decoder(nn.Module):
         mlp_ratio: hidden width of the MLPs over `dim`.
         appearance_size: values of an appearance target.
         motion_size: values of a motion target.
+        zero_init_heads: start both heads at 0, so that the first prediction is the mean of the targets;
+            upstream starts them at random and unlearns that first.
 
     Raises:
         ValueError: the heads do not divide the width.
     """
 
     def __init__(
-        self, dim: int, depth: int, num_heads: int, mlp_ratio: float, appearance_size: int, motion_size: int
+        self,
+        dim: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: float,
+        appearance_size: int,
+        motion_size: int,
+        zero_init_heads: bool = False,
     ) -> None:
         super().__init__()
         check_heads(dim, num_heads, "decoder_num_heads")
@@ -43,6 +52,9 @@ class Decoder(nn.Module):
         self.motion_head = nn.Linear(dim, motion_size)
         self.grad_checkpointing = False
         init_linears(self, classifier=False)
+        if zero_init_heads:
+            nn.init.zeros_(self.appearance_head.weight)
+            nn.init.zeros_(self.motion_head.weight)
 
     def forward(self, x: Tensor, num_predicted: int) -> Tensor:
         """Predict the last `num_predicted` tokens of (B, V+M, dim): (B, M, P), appearance first."""

@@ -56,6 +56,7 @@ class MaskedAutoencoder(nn.Module):
         target_std_floor: see `targets`; 0 is upstream.
         decoder_positions: `correct`, or `official` for upstream's permutation.
         decoder_mlp_ratio: hidden width of the decoder's MLPs over its width.
+        zero_init_heads: see `decoder`; off is upstream.
 
     Raises:
         ValueError: a classifier as encoder, a tubelet without a second frame, or a number out of range.
@@ -71,6 +72,7 @@ class MaskedAutoencoder(nn.Module):
         target_std_floor: float = 0.0,
         decoder_positions: str = "correct",
         decoder_mlp_ratio: float = 4.0,
+        zero_init_heads: bool = False,
     ) -> None:
         super().__init__()
         _check_settings(encoder, appearance_weight, target_std_floor, decoder_positions)
@@ -85,7 +87,13 @@ class MaskedAutoencoder(nn.Module):
         appearance = appearance_size(encoder.patch_size, encoder.in_chans)
         motion = appearance * (encoder.tubelet_size - 1)
         self.decoder = Decoder(
-            decoder_dim, decoder_depth, decoder_num_heads, decoder_mlp_ratio, appearance, motion
+            decoder_dim,
+            decoder_depth,
+            decoder_num_heads,
+            decoder_mlp_ratio,
+            appearance,
+            motion,
+            zero_init_heads,
         )
         table = position_table(encoder.positions, encoder.grid, decoder_dim)
         self.register_buffer("decoder_pos_embed", table, persistent=False)

@@ -105,7 +105,8 @@ def from_official(
         num_frames: frames of a clip.
         decoder_positions: `official` reconstructs as the released weights were trained, see `mae`.
 
-    Returns: A `MaskedAutoencoder` for a pre-training checkpoint; else an `LGIFormer` or `JointViT`, in
+    Returns:
+        A `MaskedAutoencoder` for a pre-training checkpoint; else an `LGIFormer` or `JointViT`, in
         evaluation mode: the classifier, or the encoder when the checkpoint has no head.
 
     Raises:

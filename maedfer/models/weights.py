@@ -110,7 +110,8 @@ def load_encoder(source: str | Path, **overrides: Any) -> VideoEncoder:
         overrides: model arguments (for an official file, those of `from_official`); `num_classes` adds a
             fresh head.
 
-    Returns: In evaluation mode and without a head, unless `num_classes` is given. A fine-tuned model keeps
+    Returns:
+        In evaluation mode and without a head, unless `num_classes` is given. A fine-tuned model keeps
         its `fc_norm`.
 
     Raises:

@@ -36,6 +36,7 @@ class MaskedPretraining(pl.LightningModule):
         target_std_floor: standard deviation (pixels in 0..1) under which a flat patch is not blown up to unit
             variance; 0 is upstream's target.
         decoder_positions: `correct`, or `official` for upstream's permuted ones.
+        zero_init_heads: start the prediction heads at 0; a short run learns sooner. Off is upstream.
         mask_ratio: share of the tokens of every region that is masked.
         base_lr: peak learning rate for a global batch of 256.
         min_lr: final learning rate for a global batch of 256.
@@ -55,6 +56,7 @@ class MaskedPretraining(pl.LightningModule):
         appearance_weight: float = 0.5,
         target_std_floor: float = 0.0,
         decoder_positions: Literal["correct", "official"] = "correct",
+        zero_init_heads: bool = False,
         mask_ratio: float = 0.9,
         base_lr: float = 3e-4,
         min_lr: float = 1e-5,
@@ -74,6 +76,7 @@ class MaskedPretraining(pl.LightningModule):
             appearance_weight=appearance_weight,
             target_std_floor=target_std_floor,
             decoder_positions=decoder_positions,
+            zero_init_heads=zero_init_heads,
         )
         self.mae.set_grad_checkpointing(grad_checkpointing)
         self.mask_ratio = mask_ratio
@@ -87,9 +90,10 @@ class MaskedPretraining(pl.LightningModule):
         self._schedule: WarmupCosine | None = None
 
     def setup(self, stage: str) -> None:
-        """Ask the stream for masks that fit the encoder."""
+        """Ask the stream for clips and masks that fit the encoder."""
         encoder = self.mae.encoder
-        self.trainer.datamodule.configure_masks(encoder.grid, encoder.region_size, self.mask_ratio)
+        shape = (encoder.num_frames, encoder.grid, encoder.region_size)
+        self.trainer.datamodule.fit_to_model(*shape, self.mask_ratio)
 
     def clips(self, batch: dict[str, Any]) -> Tensor:
         """The normalised clips (B, 3, T, H, W) of a batch, as the model wants them."""

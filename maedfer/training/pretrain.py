@@ -165,7 +165,7 @@ def save_config(folder: RunFolder, cli: PretrainCLI) -> None:
     for name in RUN_ONLY:
         settings.pop(name, None)
     folder.path.mkdir(parents=True, exist_ok=True)
-    text = cli.parser.dump(settings, skip_validation=True)
+    text = cli.parser.dump(settings, skip_validation=True, skip_none=False)
     write_atomically(folder.config, text.encode())
 
 

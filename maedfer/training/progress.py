@@ -31,7 +31,7 @@ class RunProgress(ProgressBar):
         super().on_train_start(trainer, pl_module)
         if self._enabled:
             done = trainer.global_step
-            options = {"unit": "step", "dynamic_ncols": True, "file": sys.stderr}
+            options = {"unit": "step", "dynamic_ncols": True, "mininterval": 0.5, "file": sys.stderr}
             self._bar = tqdm(total=pl_module.total_steps, initial=done, **options)
 
     def on_train_batch_end(

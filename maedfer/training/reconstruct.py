@@ -45,10 +45,11 @@ def reconstruct(
     settings = settings_of(model)
     module = MaskedPretraining(**settings["model"])
     load_initial_weights(module.mae, model)
-    kept = {k: v for k, v in settings["data"].items() if k in ("workers", "patch_size")}
-    data = ClipDataModule(
-        shards=find_shards(shards), val_split=split, batch_size=batch_size, seed=seed, **kept
-    )
+    kept = {name: settings["data"].get(name) for name in ("frame_crop", "workers")}
+    options = {"val_split": split, "batch_size": batch_size, "seed": seed}
+    data = ClipDataModule(find_shards(shards), **options, **kept)
+    if not data.has_held_out:
+        raise ValueError(f"--shards {shards} has no split {split!r}: it has {', '.join(data.index.splits)}")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     evaluation = HeldOutEvaluation(folder / "held_out.csv")

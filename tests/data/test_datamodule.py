@@ -80,7 +80,7 @@ def test_held_out_clips_come_once_and_always_alike(folder):
 def test_masks_follow_the_sample_and_the_epoch(folder):
     def masks(epochs):
         data = ClipDataModule(str(folder), **(SETTINGS | {"val_split": "train"}))
-        data.configure_masks((8, 4, 4), (2, 2, 4), 0.75)
+        data.fit_to_model(16, (8, 4, 4), (2, 2, 4), 0.75)
         held_out = torch.cat([batch["masks"][batch["valid"]] for batch in data.val_dataloader()])
         for _ in range(epochs):
             drawn = {}

@@ -7,6 +7,7 @@ from collections import OrderedDict
 import pytest
 import torch
 import torch.nn.functional as F
+from timm.optim import param_groups_layer_decay
 
 from maedfer import from_official, load_classifier, load_encoder
 from maedfer.models import JointViT, LGIFormer, MaskedAutoencoder, build_mae
@@ -102,6 +103,23 @@ def test_classifier_numbers_are_upstreams(finetune_oracle, stored, pool):
     assert_gradients(model, finetune_oracle, f"{stored}/")
 
 
+@pytest.mark.real
+def test_layer_decay_groups_are_upstreams_but_for_the_representative_tokens(shared, finetune_oracle):
+    model = from_official(finetune_oracle.weights, num_heads=4)
+    names = {id(parameter): official_name(name) for name, parameter in model.named_parameters()}
+    ours = {
+        names[id(parameter)]: (group["weight_decay"], group["lr_scale"])
+        for group in param_groups_layer_decay(model, 0.05, model.no_weight_decay(), layer_decay=0.75)
+        for parameter in group["params"]
+    }
+    groups = json.loads((shared / "oracle" / "utils_oracle.json").read_text())["groups_finetune_depth2"]
+    theirs = {
+        name: (group["weight_decay"], group["lr_scale"]) for group in groups for name in group["params"]
+    }
+    assert ours.pop("lg_region_tokens") == (0.0, 0.75**3) and theirs.pop("lg_region_tokens") == (0.0, 1.0)
+    assert ours == theirs
+
+
 def on_meta(build, *args, **kwargs):
     with torch.device("meta"):
         return build(*args, **kwargs)
@@ -176,21 +194,14 @@ def test_round_trips_of_both_kinds_in_every_wrapping(
 ):
     mae = build_tiny_mae(architecture=architecture)
     classifier = build_tiny(architecture, num_classes=3, pool="token")
-    region = {"region_size": (2, 2, 4)}
-    for found in map(
-        lambda x: from_official(x, **region, **SIZES, decoder_num_heads=2),
-        wrappers(to_official(mae.state_dict()), tmp_path),
-    ):
+    sizes = {"region_size": (2, 2, 4), **SIZES}
+    for form in wrappers(to_official(mae.state_dict()), tmp_path):
+        found = from_official(form, **sizes, decoder_num_heads=2)
         assert isinstance(found, MaskedAutoencoder) and type(found.encoder) is type(mae.encoder)
-        assert all(
-            torch.equal(a, b)
-            for a, b in zip(found.state_dict().values(), mae.state_dict().values(), strict=True)
-        )
-    for found in map(
-        lambda x: from_official(x, **region, **SIZES, pool="token"),
-        wrappers(to_official(classifier.state_dict()), tmp_path),
-    ):
-        torch.testing.assert_close(found(clip), classifier(clip))
+        ours = mae.state_dict()
+        assert all(torch.equal(tensor, ours[name]) for name, tensor in found.state_dict().items())
+    for form in wrappers(to_official(classifier.state_dict()), tmp_path):
+        torch.testing.assert_close(from_official(form, **sizes, pool="token")(clip), classifier(clip))
 
 
 def test_a_classifier_pools_what_its_kind_has(build_tiny):

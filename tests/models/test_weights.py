@@ -96,7 +96,11 @@ def test_a_hub_id_is_fetched_when_nothing_else_fits(build_tiny, clip, tmp_path, 
     model = build_tiny()
     save(model, tmp_path)
     asked = []
-    fetch = lambda source, **_: asked.append(source) or str(tmp_path)  # noqa: E731
+
+    def fetch(source, **_):
+        asked.append(source)
+        return str(tmp_path)
+
     monkeypatch.setattr(weights.huggingface_hub, "snapshot_download", fetch)
     assert torch.equal(load_encoder("someone/faces")(clip), model(clip)) and asked == ["someone/faces"]
 

@@ -132,7 +132,7 @@ def test_init_from_starts_anew_from_weights(finished, synthetic_shards, tmp_path
     wider[wider.index("--model.decoder_dim") + 1] = "32"
     assert main(wider) == 2
     message = capsys.readouterr().err
-    assert "(1, 1, 16)" in message and "(1, 1, 32)" in message
+    assert "(16,)" in message and "(32,)" in message
 
 
 def test_bad_input_is_one_line(synthetic_shards, tmp_path, capsys):

@@ -33,7 +33,10 @@ class Detection:
 
 
 class Detector(Protocol):
-    """What tracking needs of a detector."""
+    """What tracking needs of a detector.
+
+    `finds_faces` is False for one that does not look at the picture (and then is given none, only its size).
+    """
 
     name: str
     finds_faces: bool
@@ -121,7 +124,7 @@ class WholeFrame:
     name = "none"
     finds_faces = False
     has_landmarks = False
-    max_side = 64
+    max_side = 1
 
     def detect(self, picture: np.ndarray) -> list[Detection]:
         """The largest centred square; see `Detector.detect`."""

@@ -241,7 +241,10 @@ def _colours(thumbnail: np.ndarray) -> np.ndarray:
 
 def _detect(frame: Frame, detector: Detector) -> list[Detection]:
     """Detect on the reduced frame, boxes and eyes in source pixels."""
-    picture = frame.picture(detector.max_side)
+    if detector.finds_faces:
+        picture = frame.picture(detector.max_side)
+    else:  # only its size counts
+        picture = np.broadcast_to(np.uint8(0), (frame.height, frame.width, 3))
     scale = np.array([frame.width / picture.shape[1], frame.height / picture.shape[0]])
     return [
         Detection(

@@ -34,10 +34,10 @@ class Difficulty:
     identity: float = 0.2
     accessories: float = 0.0
     background: float = 0.05
-    intensity: tuple[float, float] = (0.85, 1.1)
+    intensity: tuple[float, float] = (0.95, 1.2)
     timing: float = 1.0
-    talk: float = 0.15
-    mimic: float = 0.2
+    talk: float = 0.1
+    mimic: float = 0.15
     pose: float = 0.0
     drift: float = 0.0
     lighting: float = 0.0
