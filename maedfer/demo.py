@@ -33,7 +33,7 @@ class Scale:
 
 
 SHORT = Scale(clips=4_000, steps=1_200, minutes="about 5 minutes")
-FULL = Scale(clips=12_000, steps=22_000, minutes="about 40 minutes")
+FULL = Scale(clips=12_000, steps=14_000, minutes="about 40 minutes")
 
 SIZE = "48"
 """Pixels of the demo recipe's clips."""

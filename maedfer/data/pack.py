@@ -190,10 +190,11 @@ def _finish(folder: Path, plan: PackPlan, filler: ShardFiller, results: list[Sou
 def _index(plan: PackPlan, entries: tuple[ShardEntry, ...]) -> ShardIndex:
     crop = plan.crop
     margin = 0.0 if crop.detector == "none" else crop.margin
+    drawn = any(source.metadata.get("synthetic") == "true" for source in plan.sources)
     return ShardIndex(
         entries,
         plan.classes,
         describe_geometry(crop.detector, crop.size, margin, rotated=crop.detector == "yunet"),
         describe_encoding(crop.encoding, crop.quality, crop.fps),
-        made_by("maedfer pack", plan.settings) | {"sources": digest(plan)},
+        made_by("maedfer pack", plan.settings) | {"sources": digest(plan), "synthetic": drawn},
     )

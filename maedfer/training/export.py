@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from maedfer.constants import FRAME_INTERVAL_S, IMAGENET_MEAN, IMAGENET_STD
+from maedfer.data.records import is_synthetic
 from maedfer.models.weights import save_encoder
 from maedfer.training.masked_pretraining import MaskedPretraining
 
@@ -23,7 +24,6 @@ def export_encoder(module: MaskedPretraining, data: Any, folder: Path, steps: in
     if not module.trainer.is_global_zero:
         return
     index = data.index
-    settings = index.made_by.get("settings", {})
     save_encoder(
         module.mae.encoder,
         folder,
@@ -36,7 +36,7 @@ def export_encoder(module: MaskedPretraining, data: Any, folder: Path, steps: in
             "clips_seen": steps * module.global_batch,
             "shards": Path(data.shards).name,
             "shards_made_by": dict(index.made_by),
-            "synthetic": bool(settings.get("synthetic", False)),
+            "synthetic": is_synthetic(index.made_by),
             "mask_ratio": module.mask_ratio,
             "maedfer": version("maedfer"),
             "torch": version("torch"),

@@ -130,15 +130,16 @@ class HeldOutEvaluation(Callback):
     """Measures the position mean before the first evaluation, then fills `held_out.csv` after each.
 
     Args:
-        path: the CSV file, or None to keep the errors in `latest` only.
+        path: the CSV file.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
         self._table: StepTable | None = None
         self._sums: HeldOutErrors | None = None
         self.position_mean = PositionMean()
         self.latest: dict[str, float] = {}
+        self.step = -1
 
     def state_dict(self) -> dict[str, Any]:
         """Saved in the checkpoint by Lightning."""
@@ -179,10 +180,11 @@ class HeldOutEvaluation(Callback):
         """Add up over ranks, log, and write a row."""
         sums = trainer.strategy.reduce(self._sums.as_tensor(), reduce_op="sum")
         self.latest = HeldOutErrors.summary(sums, pl_module.mae.appearance_weight)
+        self.step = trainer.global_step
         if not self.latest:
             return
         pl_module.log_dict({f"held_out/{k}": v for k, v in self.latest.items()}, rank_zero_only=True)
-        if self._path is None or not trainer.is_global_zero:
+        if not trainer.is_global_zero:
             return
         table = StepTable(self._path, held_out_columns(), trainer.global_step - 1)
         table.append({"step": trainer.global_step, **self.latest})

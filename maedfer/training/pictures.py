@@ -96,6 +96,14 @@ def draw_loss_curves(path: Path, metrics: dict[str, list[float]], held_out: dict
     figure.savefig(path, dpi=110)
 
 
+def draw_curves(run: Path, folder: Path) -> None:
+    """Draw the curves of a run folder, if it has a table of losses yet."""
+    metrics = read_table(run / "metrics.csv")
+    if metrics:
+        folder.mkdir(parents=True, exist_ok=True)
+        draw_loss_curves(folder / "losses.png", metrics, read_table(run / "held_out.csv"))
+
+
 class ReconstructionPictures(Callback):
     """Draws `figures/` every so many steps and at the end, always of the same clips with the same masks.
 
@@ -142,6 +150,4 @@ class ReconstructionPictures(Callback):
             f"step {self._drawn} (mean and contrast of masked patches are the true ones, as is the custom)"
         )
         draw_reconstructions(self._folder / f"reconstruction_{self._drawn:07d}.png", pictures, title)
-        metrics, held_out = read_table(self._run / "metrics.csv"), read_table(self._run / "held_out.csv")
-        if metrics:
-            draw_loss_curves(self._folder / "losses.png", metrics, held_out)
+        draw_curves(self._run, self._folder)

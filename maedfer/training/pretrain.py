@@ -25,6 +25,7 @@ from maedfer.training.held_out import HeldOutEvaluation, describe
 from maedfer.training.initial_weights import load_initial_weights
 from maedfer.training.interruption import RunInterrupted
 from maedfer.training.masked_pretraining import MaskedPretraining
+from maedfer.training.pictures import draw_curves
 from maedfer.training.run_folder import RunFolder
 
 DEFAULT_RUN = "runs/pretrain"
@@ -131,6 +132,7 @@ def finish(cli: PretrainCLI) -> int:
     trainer, folder = cli.trainer, cli.folder
     trainer.save_checkpoint(folder.last)
     held_out = final_errors(cli)
+    draw_curves(folder.path, folder.figures)
     export_encoder(cli.model, cli.datamodule, folder.encoder, steps=trainer.global_step)
     if trainer.is_global_zero:
         limits = {"max_steps": trainer.max_steps, "max_epochs": trainer.max_epochs}
@@ -179,8 +181,9 @@ def opening_line(cli: PretrainCLI) -> str:
 def final_errors(cli: PretrainCLI) -> dict[str, float]:
     """Held-out errors of the finished model, printed beside the baselines; empty without a held-out split."""
     evaluation = next(c for c in cli.trainer.callbacks if isinstance(c, HeldOutEvaluation))
-    if cli.datamodule.has_held_out:
-        cli.trainer.validate(cli.model, cli.datamodule, verbose=False, weights_only=False)
+    if cli.datamodule.has_held_out and evaluation.step != cli.trainer.global_step:
+        cli.trainer.validate(cli.model, cli.datamodule, verbose=False)
+    if evaluation.latest:
         say(describe(evaluation.latest))
     return evaluation.latest
 
@@ -208,8 +211,8 @@ def say(text: str) -> None:
 
 def quieten_lightning() -> None:
     """Keep Lightning's tips and its notes on loaders, which ours answers by design, off the screen."""
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
-    logging.getLogger("lightning_fabric.utilities.seed").setLevel(logging.WARNING)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")

@@ -44,7 +44,7 @@ from maedfer.data.synthetic.difficulty import resolve_difficulty
 from maedfer.data.synthetic.expressions import CLASSES
 
 LIST_NAME = "list.csv"
-LIST_COLUMNS = ("path", "label", "subject", "split")
+LIST_COLUMNS = ("path", "label", "subject", "split", "synthetic")
 
 Job = tuple[SyntheticFaces, int]
 
@@ -61,7 +61,8 @@ def write_videos(
         workers: Processes; None takes one per core (fewer for few clips), 1 stays in this process.
 
     Returns:
-        Path of `list.csv`: columns path (relative to it), label (name), subject, split.
+        Path of `list.csv`: columns path (relative to it), label (name), subject, split,
+            synthetic (`true`).
 
     Raises:
         ValueError: the folder already has a list, or a number is out of range.
@@ -140,13 +141,13 @@ def _write_split(
     ]
 
 
-def _write_video(folder: Path, job: Job) -> tuple[str, str, str, str]:
+def _write_video(folder: Path, job: Job) -> tuple[str, ...]:
     """Draw a clip, write it as mp4 and return its row of the list."""
     faces, index = job
     clip = faces.clip(index)
     path = f"{faces.split}/{index:06d}.mp4"
     write_atomically(folder / path, encode_track(clip.frames, "h264", clip.fps).data)
-    return path, clip.label_name, clip.subject, faces.split
+    return path, clip.label_name, clip.subject, faces.split, "true"
 
 
 def _draw_sample(job: Job, encoding: Encoding, quality: int | None, labelled: bool) -> dict[str, bytes]:
