@@ -117,17 +117,23 @@ def parse(parser: ArgumentParser, args: list[str]) -> Namespace:
         raise ValueError(explain(str(error), known_names(parser))) from error
 
 
+UNKNOWN = (
+    r"[Kk]ey '?\"?([\w.]+)'?\"? is not expected",
+    r"nrecognized arguments: --([\w.-]+)",
+    r"Group '([\w.]+)' does not accept option '([\w.]+)'",
+)
+"""What the parser says of a flag or key that does not exist."""
+
+
 def explain(message: str, names: Iterable[str]) -> str:
     """Add the nearest known names to a message about an unknown flag or key."""
     names = sorted(names)
-    unknown = re.search(
-        r"[Kk]ey '?\"?([\w.]+)'?\"? is not expected|nrecognized arguments: --([\w.-]+)", message
-    )
-    if unknown is None:
+    found = next((match for pattern in UNKNOWN if (match := re.search(pattern, message))), None)
+    if found is None:
         return message
-    word = (unknown[1] or unknown[2]).replace("-", "_")
+    word = ".".join(found.groups()).replace("-", "_")
     tail = word.rsplit(".", 1)[-1]
-    near = difflib.get_close_matches(word, names, n=2, cutoff=0.6)
+    near = difflib.get_close_matches(word, names, n=2, cutoff=0.7)
     near += [name for name in names if name.rsplit(".", 1)[-1] == tail and name not in near]
     hint = f"; did you mean {' or '.join(f'--{name}' for name in near[:3])}?" if near else ""
     return f"there is no setting {word!r}{hint}"

@@ -25,11 +25,13 @@ class Scale:
         clips: unlabelled clips of the bulk.
         steps: pre-training steps.
         minutes: what to expect on two cores of a current machine, said before it starts.
+        val_clips: held-out clips, of other people.
     """
 
     clips: int
     steps: int
     minutes: str
+    val_clips: int = 256
 
 
 SHORT = Scale(clips=4_000, steps=1_200, minutes="about 5 minutes")
@@ -64,7 +66,7 @@ def demo(out: str = "runs/demo", full: bool = False) -> str | None:
     stage("verify", packed)
     stage("info", packed, "--sheet", folder / "packed.png")
     if not (bulk / "index.json").is_file():
-        counts = ("--clips", str(scale.clips), "--val-clips", "256")
+        counts = ("--clips", str(scale.clips), "--val-clips", str(scale.val_clips))
         stage("synthesize", "--shards", "--out", bulk, *counts, "--size", SIZE)
     resume = ["--resume"] if (run / "config.yaml").is_file() else []
     steps = ("--trainer.max_steps", str(scale.steps))

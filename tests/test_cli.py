@@ -8,6 +8,7 @@ import pytest
 
 from maedfer.__main__ import VERBS, main
 from maedfer.cli import FUNCTIONS, TRAINING, explain, with_values
+from maedfer.resources import find_config
 
 
 def test_help_names_every_verb_within_a_second():
@@ -61,5 +62,13 @@ def test_boolean_flags_stand_alone_or_with_a_value():
 
 
 def test_a_config_key_that_does_not_exist_names_the_nearest():
-    message = explain("Key 'model.mask_ration' is not expected", {"model.mask_ratio", "data.seed"})
+    message = explain("Group 'model' does not accept option 'mask_ration'", {"model.mask_ratio", "data.seed"})
     assert "--model.mask_ratio" in message
+
+
+def test_a_recipe_with_a_wrong_key_is_refused(tmp_path, capsys):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(find_config("pretrain/demo").read_text().replace("mask_ratio", "mask_ration"))
+    assert main(["pretrain", "--config", str(recipe), "--run", str(tmp_path / "run")]) == 2
+    assert "--model.mask_ratio" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

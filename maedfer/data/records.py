@@ -179,7 +179,7 @@ def made_by(program: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_synthetic(maker: Mapping[str, Any]) -> bool:
-    """Whether the `made_by` of an index, or of any folder merged into it, says that faces in it were drawn."""
+    """Whether the `made_by` of an index, or of a folder merged into it, says that its faces were drawn."""
     nested = [value for value in maker.values() if isinstance(value, Mapping)]
     nested += [each for value in maker.values() if isinstance(value, list) for each in value]
     return maker.get("synthetic") is True or any(is_synthetic(each) for each in nested)

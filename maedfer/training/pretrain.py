@@ -115,8 +115,9 @@ def pretrain(args: list[str]) -> int:
         return 0
     if cli.config.init_from:
         load_initial_weights(module.mae, cli.config.init_from)
+    opening = opening_line(cli)
     save_config(folder, cli)
-    say(opening_line(cli))
+    say(opening)
     try:
         cli.trainer.fit(module, cli.datamodule, ckpt_path=checkpoint, weights_only=False)
     except RunInterrupted as stop:
@@ -214,6 +215,7 @@ def quieten_lightning() -> None:
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message="Total length of .* across ranks is zero.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

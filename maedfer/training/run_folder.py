@@ -51,8 +51,8 @@ class RunFolder:
 
     @property
     def exists(self) -> bool:
-        """Whether a run was started here before."""
-        return self.config.exists() or self.checkpoints.exists()
+        """Whether a run got to its first step here; one refused before that leaves only its settings."""
+        return (self.path / "metrics.csv").exists() or self.checkpoints.exists()
 
     def finished(self) -> dict[str, Any] | None:
         """The summary of a run that ended by itself, None for one that was cut short."""
@@ -67,7 +67,7 @@ class RunFolder:
         if not resume:
             if self.exists:
                 raise ValueError(f"{self.path} already holds a run: continue it with --resume, or give --run")
-            if self.path.is_dir() and any(self.path.iterdir()):
+            if self.path.is_dir() and any(self.path.iterdir()) and not self.config.exists():
                 raise ValueError(f"{self.path} is not empty and holds no run: give another folder with --run")
             return None
         return self.last if self.last.exists() else None
