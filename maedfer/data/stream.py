@@ -9,6 +9,7 @@ evaluation, while in training those clips are as good as any other.
 """
 
 import json
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -247,12 +248,18 @@ def worker_loader(stream: ClipStream, workers: int, start_method: str | None) ->
         batch_size=None,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_use_one_thread,
+        worker_init_fn=_prepare_worker,
         **several,
     )
 
 
-def _use_one_thread(worker: int) -> None:
-    """One thread in each worker: there are as many workers as cores."""
+def _prepare_worker(worker: int) -> None:
+    """One thread in each worker: there are as many workers as cores. Leave stop signals to the main process.
+
+    A terminal's Ctrl-C and a cluster's SIGTERM come to all processes of a run. The main process finishes its
+    step and writes a checkpoint, for which it may need the next batch. A second SIGTERM ends a worker.
+    """
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

@@ -108,7 +108,7 @@ def test_a_stopped_run_resumes_exactly(stop, finished, synthetic_shards, tmp_pat
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
     while process.poll() is None and not ((run / "metrics.csv").exists() and len(rows(run)) >= 7):
         time.sleep(0.01)
-    os.kill(process.pid, stop)
+    os.killpg(process.pid, stop)  # to all its processes, as a terminal and a cluster do
     code = process.wait(timeout=60)
     assert code == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[stop]
 
