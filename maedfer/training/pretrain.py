@@ -215,6 +215,8 @@ def quieten_lightning() -> None:
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    # Held-out errors are summed over ranks before they are logged.
+    warnings.filterwarnings("ignore", message=".*held_out.*sync_dist.*")
     warnings.filterwarnings("ignore", message="Total length of .* across ranks is zero.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")

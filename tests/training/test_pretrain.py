@@ -1,6 +1,5 @@
 """`maedfer pretrain` really run on tiny shards: the run folder, its tables, kill and resume, bad input."""
 
-import csv
 import json
 import os
 import signal
@@ -11,39 +10,10 @@ import time
 import pytest
 import torch
 import yaml
+from pretraining_runs import STEPS, arguments, keys, rows
 
 import maedfer
 from maedfer.__main__ import main
-
-STEPS = 12
-
-
-def arguments(shards, run, *more, steps=STEPS):
-    model = {"img_size": 32, "region_size": [2, 2, 4], "embed_dim": 24, "depth": 2, "num_heads": 2}
-    return [
-        *("pretrain", "--config", "pretrain/demo", "--run", str(run), "--data.shards", str(shards)),
-        *("--model.model_args", json.dumps(model), "--model.decoder_dim", "16", "--model.decoder_depth", "1"),
-        *("--model.decoder_num_heads", "2", "--data.batch_size", "4", "--data.workers", "1"),
-        *(
-            "--data.record_keys",
-            "true",
-            "--trainer.max_steps",
-            str(steps),
-            "--checkpoint_every",
-            "5",
-            *("--trainer.val_check_interval", "6"),
-            *more,
-        ),
-    ]
-
-
-def rows(run):
-    with (run / "metrics.csv").open() as stream:
-        return list(csv.DictReader(stream))
-
-
-def keys(run):
-    return (run / "keys" / "rank0.txt").read_text().splitlines()
 
 
 @pytest.fixture(scope="module")
