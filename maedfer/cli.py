@@ -8,15 +8,15 @@ abbreviated.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
-import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError
+
+from maedfer.parsing import Parser, parse, with_values
 
 FUNCTIONS = {
     "demo": ("maedfer.demo", "demo", None),
@@ -72,17 +72,6 @@ def _import(verb: str, module: str, name: str) -> Callable[..., Any]:
         raise ValueError(f"needs {error.name}: pip install 'maedfer[train]'") from error
 
 
-class Parser(ArgumentParser):
-    """A parser that raises instead of leaving, takes no abbreviated flags, and shows them with `-`."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{**kwargs, "exit_on_error": False, "allow_abbrev": False})
-
-    def format_help(self) -> str:
-        """The help text, flags spelt as the README spells them."""
-        return re.sub(r"--[a-z_]+(?![\w.])", lambda flag: flag[0].replace("_", "-"), super().format_help())
-
-
 def function_parser(verb: str, function: Callable[..., Any], positional: str | None) -> Parser:
     """A parser whose flags are the parameters of a function; `positional` takes one or several bare words."""
     parser = Parser(prog=f"maedfer {verb}")
@@ -103,60 +92,6 @@ def parameter_help(function: Callable[..., Any], name: str) -> str:
         p.description or "" for p in parse_docstring(function.__doc__ or "").params if p.arg_name == name
     ]
     return " ".join(found)
-
-
-def parse(parser: ArgumentParser, args: list[str]) -> Namespace:
-    """Parse, and turn every complaint of the parser into one line that names the nearest flag or key.
-
-    Raises:
-        ValueError: an unknown flag or configuration key, or a value that does not fit.
-    """
-    try:
-        return parser.parse_args(args)
-    except ArgumentError as error:
-        raise ValueError(explain(str(error), known_names(parser))) from error
-
-
-UNKNOWN = (
-    r"[Kk]ey '?\"?([\w.]+)'?\"? is not expected",
-    r"nrecognized arguments: --([\w.-]+)",
-    r"Group '([\w.]+)' does not accept option '([\w.]+)'",
-)
-"""What the parser says of a flag or key that does not exist."""
-
-
-def explain(message: str, names: Iterable[str]) -> str:
-    """Add the nearest known names to a message about an unknown flag or key."""
-    names = sorted(names)
-    found = next((match for pattern in UNKNOWN if (match := re.search(pattern, message))), None)
-    if found is None:
-        return message
-    word = ".".join(found.groups()).replace("-", "_")
-    tail = word.rsplit(".", 1)[-1]
-    near = difflib.get_close_matches(word, names, n=2, cutoff=0.7)
-    near += [name for name in names if name.rsplit(".", 1)[-1] == tail and name not in near]
-    hint = f"; did you mean {' or '.join(f'--{name}' for name in near[:3])}?" if near else ""
-    return f"there is no setting {word!r}{hint}"
-
-
-def known_names(parser: ArgumentParser) -> set[str]:
-    """All dotted names that a parser knows."""
-    return {a.dest for a in parser._actions if a.dest not in ("help", "==SUPPRESS==")}
-
-
-def with_values(args: list[str], booleans: Iterable[str]) -> list[str]:
-    """Spell flags with `_`, and give `=true` to those boolean ones that stand without a value."""
-    booleans, result = set(booleans), []
-    for position, word in enumerate(args):
-        flag, equals, value = word.partition("=")
-        if not flag.startswith("--"):
-            result.append(word)
-            continue
-        name = flag[2:].replace("-", "_")
-        following = args[position + 1].lower() if position + 1 < len(args) else ""
-        bare = name in booleans and not equals and following not in ("true", "false")
-        result.append(f"--{name}=true" if bare else f"--{name}{equals}{value}")
-    return result
 
 
 def one_line(error: BaseException) -> str:

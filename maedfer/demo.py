@@ -8,6 +8,7 @@ runs long enough).
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
 from collections.abc import Sequence
@@ -41,24 +42,24 @@ SIZE = "48"
 """Pixels of the demo recipe's clips."""
 
 
-def demo(out: str = "runs/demo", full: bool = False) -> str | None:
+def demo(out: str | None = None, full: bool = False) -> str:
     """Make synthetic faces, pack, verify, pretrain, reconstruct.
 
     Run again on the same folder, it continues where it was stopped.
 
     Args:
-        out: folder of the results.
-        full: the longer form, which gets past the plateau of masked pre-training; resumable.
+        out: folder of the results; runs/demo, or runs/demo-full for the longer form.
+        full: the longer form, which runs past the plateau of masked pre-training; resumable.
 
     Raises:
-        ValueError: a stage failed; its own message stands above.
+        ValueError: a stage failed (its own message stands above), or the folder holds the other form.
+        KeyboardInterrupt: stopped while it pretrained.
     """
     scale = FULL if full else SHORT
-    print(
-        f"maedfer demo: {scale.minutes} on two CPU cores, results in {out}, all faces synthetic", flush=True
-    )
+    folder = Path(out or ("runs/demo-full" if full else "runs/demo"))
+    note_scale(folder, scale)
+    print(f"maedfer demo: {scale.minutes} on two CPU cores, results in {folder}, synthetic faces", flush=True)
     began = time.monotonic()
-    folder = Path(out)
     videos, packed, bulk, run = (folder / name for name in ("videos", "packed", "shards", "pretrain"))
     if not (videos / "list.csv").is_file():
         stage("synthesize", "--out", videos, "--clips", "28", "--val-clips", "14", "--size", "96")
@@ -75,11 +76,26 @@ def demo(out: str = "runs/demo", full: bool = False) -> str | None:
     return summary(folder, run, time.monotonic() - began)
 
 
+def note_scale(folder: Path, scale: Scale) -> None:
+    """Remember in `demo.json` which form a folder holds, so that one form never continues the other.
+
+    Raises:
+        ValueError: it holds the other form.
+    """
+    note, text = folder / "demo.json", json.dumps({"clips": scale.clips, "steps": scale.steps})
+    if note.is_file() and note.read_text(encoding="utf-8") != text:
+        raise ValueError(f"{folder} holds a demo of another length: give another folder with --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    note.write_text(text, encoding="utf-8")
+
+
 def stage(verb: str, *args: str | Path) -> None:
     """Show a command and run it as the command line would."""
     words = [verb, *map(str, args)]
     print(f"\n$ maedfer {shlex.join(words)}", flush=True)
     code = main(words)
+    if code > 128:  # a signal
+        raise KeyboardInterrupt("stopped; run the same command again to continue")
     if code:
         raise ValueError(f"`maedfer {verb}` ended with exit code {code}")
 

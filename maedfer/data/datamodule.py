@@ -6,23 +6,21 @@ all.
 """
 
 import os
-import tempfile
 from collections.abc import Callable
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
-import webdataset as wds
 from pytorch_lightning.trainer.states import TrainerFn
 from torch.utils.data import DataLoader
 
 from maedfer.constants import NUM_FRAMES
 from maedfer.data.loader import ClipLoader, tell_epoch_length
 from maedfer.data.plan import Cursor, EpochPlan, Leg, Reading, ShardTable, evaluation_reading
-from maedfer.data.shard_reader import ShardReader, shard_url
-from maedfer.data.shards import INDEX_NAME, ShardIndex, read_index
+from maedfer.data.records import is_synthetic
+from maedfer.data.shard_reader import ShardReader, read_remote_index
+from maedfer.data.shards import ShardIndex
 from maedfer.data.stream import Batch, ClipMaker, ClipStream, MaskSpec, worker_loader
 from maedfer.data.transforms import Crop, ViewSpec
 
@@ -101,6 +99,11 @@ class ClipDataModule(pl.LightningDataModule):
         """The index of the shards, read once."""
         return read_remote_index(self.shards)
 
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the shards hold drawn faces; whoever shows numbers from them says so."""
+        return is_synthetic(self.index.made_by)
+
     @cached_property
     def plan(self) -> EpochPlan:
         """The plan of the training split."""
@@ -134,10 +137,15 @@ class ClipDataModule(pl.LightningDataModule):
         self.num_frames = num_frames
         self._masks = MaskSpec(tuple(grid), tuple(region_size), ratio)
 
+    def settle_workers(self, devices: int) -> None:
+        """Choose the number of workers of each device of this machine, where it was left open."""
+        if self.workers is None:
+            self.workers = _workers_for(devices)
+
     def setup(self, stage: str) -> None:
         """Settle the number of workers, which the plan needs to be the same on all ranks."""
         if self.workers is None:
-            self.workers = _workers_for(1 if self.trainer is None else self.trainer.num_devices)
+            self.settle_workers(1 if self.trainer is None else self.trainer.num_devices)
             if self.trainer is not None and self.trainer.world_size > 1:
                 self.workers = self.trainer.strategy.broadcast(self.workers)
 
@@ -281,17 +289,3 @@ def _workers_for(devices: int) -> int:
     """Loader processes of each device: the cores this process may use, shared by the node's devices."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(MOST_WORKERS, max(1, cores // max(1, devices)))
-
-
-def read_remote_index(shards: str) -> ShardIndex:
-    """The index of a folder, or of remote shards in the way that the shards themselves are read.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is not an index of this version.
-    """
-    if "://" not in shards and "{name}" not in shards:
-        return read_index(shards)
-    with tempfile.TemporaryDirectory() as folder, wds.gopen(shard_url(shards, INDEX_NAME)) as stream:
-        (Path(folder) / INDEX_NAME).write_bytes(stream.read())
-        return read_index(folder)

@@ -28,12 +28,13 @@ class BrokenWatch:
     """Counts and names the broken samples of a pass, and stops the run when they are too many.
 
     Args:
-        max_share: Largest share of broken samples among those seen; with 0 the first one stops the run, with
-            more the first three never do.
+        max_share: Largest share of broken samples among those of the pass; with 0 the first one stops the
+            run, with more the first three never do.
+        expected: Samples of the whole pass, so that a few at its beginning do not look like many.
     """
 
-    def __init__(self, max_share: float) -> None:
-        self._max_share = max_share
+    def __init__(self, max_share: float, expected: int) -> None:
+        self._max_share, self._expected = max_share, expected
         self._seen = 0
         self._broken: list[tuple[str, str]] = []
 
@@ -50,10 +51,10 @@ class BrokenWatch:
                 more = "; further ones are only counted" if len(self._broken) == BROKEN_NAMED else ""
                 _log.warning("sample left out: %s: %s%s", name, reason, more)
         floor = BROKEN_FLOOR if self._max_share > 0 else 0
-        if len(self._broken) > max(floor, self._max_share * self._seen):
+        if len(self._broken) > max(floor, self._max_share * max(self._seen, self._expected)):
             named = "; ".join(f"{name}: {reason}" for name, reason in self._broken[-3:])
             raise ValueError(
-                f"{len(self._broken)} of {self._seen} samples cannot be used, more than "
+                f"{len(self._broken)} of the first {self._seen} samples cannot be used, more than "
                 f"--data.max_broken_share {self._max_share}: run `maedfer verify` on the shards ({named})"
             )
 
@@ -93,7 +94,7 @@ class ClipLoader:
             ValueError: a worker failed, or too many samples are broken.
         """
         loader, number = self._start()
-        watch = BrokenWatch(self._max_broken_share)
+        watch = BrokenWatch(self._max_broken_share, len(self) * self._samples)
         for expected, batch in enumerate(loader, start=number):
             if "failure" in batch:
                 raise ValueError(batch["failure"])

@@ -5,9 +5,11 @@ one explicit pipeline per shard: no resampling, no splitting by node or worker, 
 environment.
 """
 
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ import webdataset as wds
 
 from maedfer.data.encoding import EXTENSIONS
 from maedfer.data.plan import ShardTable
+from maedfer.data.shards import INDEX_NAME, ShardIndex, read_index
 
 
 class UnusableSample(ValueError):
@@ -121,3 +124,17 @@ def _raw(members: dict[str, Any], shard: str) -> RawSample | UnusableSample:
     if "json" not in members or len(frames) != 1:
         return UnusableSample(key, f"{shard} lacks its record or its frames: run `maedfer verify`")
     return RawSample(key, members["json"], frames[0])
+
+
+def read_remote_index(shards: str) -> ShardIndex:
+    """The index of a folder, or of remote shards in the way that the shards themselves are read.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is not an index of this version.
+    """
+    if "://" not in shards and "{name}" not in shards:
+        return read_index(shards)
+    with tempfile.TemporaryDirectory() as folder, wds.gopen(shard_url(shards, INDEX_NAME)) as stream:
+        (Path(folder) / INDEX_NAME).write_bytes(stream.read())
+        return read_index(folder)

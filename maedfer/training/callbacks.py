@@ -28,7 +28,7 @@ def pretraining_callbacks(folder: RunFolder, config: Any) -> list[Callback]:
         *callbacks,
         HeldOutEvaluation(folder.path / "held_out.csv"),
         ReconstructionPictures(folder.figures, folder.path, config.picture_every),
-        RunProgress(),
+        *([] if config.trainer.enable_progress_bar is False else [RunProgress()]),
         CheckpointOnSignal(folder.last),
         last_checkpoint(folder, config.checkpoint_every),
         BestCheckpoint(folder),

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
+from tqdm import tqdm
 
 from maedfer.training.run_records import StepTable
 
@@ -115,25 +116,23 @@ def held_out_columns() -> tuple[str, ...]:
     return ("step", *errors, *(f"{n}_vs_{b}" for n in names for b in PREDICTORS[1:]))
 
 
-def describe(errors: dict[str, Any]) -> str:
-    """A small table for the screen: error of the model beside both baselines, and the gain over the better
-    one.
-    """
+def describe(errors: dict[str, Any], synthetic: bool) -> str:
+    """A small table for the screen: the model's error, both baselines, and the gain over the better one."""
     lines = [f"{'held-out error':<16}{'model':>9}{'zero':>9}{'pos. mean':>11}{'gain':>9}"]
     for head in (*HEADS, "total"):
         model, zero, mean = (errors[f"{head}_{p}"] for p in PREDICTORS)
         lines.append(f"{head:<16}{model:>9.4f}{zero:>9.4f}{mean:>11.4f}{1 - model / min(zero, mean):>9.1%}")
-    return "\n".join(lines)
+    return "\n".join(lines + ["(synthetic faces)"] * synthetic)
 
 
 class HeldOutEvaluation(Callback):
     """Measures the position mean before the first evaluation, then fills `held_out.csv` after each.
 
     Args:
-        path: the CSV file.
+        path: the CSV file; None keeps the errors in `latest` only.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._path = path
         self._table: StepTable | None = None
         self._sums: HeldOutErrors | None = None
@@ -158,7 +157,9 @@ class HeldOutEvaluation(Callback):
 
     def _measure(self, trainer: Trainer, module: LightningModule) -> None:
         """Every rank reads the same training clips, so no rank has to tell another."""
-        for batch in trainer.datamodule.baseline_dataloader():
+        batches = trainer.datamodule.baseline_dataloader()
+        options = {"unit": "batch", "leave": False, "disable": not trainer.is_global_zero}
+        for batch in tqdm(batches, "measuring the position mean", **options):
             batch = module.transfer_batch_to_device(batch, module.device, 0)
             self.position_mean.add(module.all_targets(module.clips(batch)))
 
@@ -184,7 +185,7 @@ class HeldOutEvaluation(Callback):
         if not self.latest:
             return
         pl_module.log_dict({f"held_out/{k}": v for k, v in self.latest.items()}, rank_zero_only=True)
-        if not trainer.is_global_zero:
+        if self._path is None or not trainer.is_global_zero:
             return
         table = StepTable(self._path, held_out_columns(), trainer.global_step - 1)
         table.append({"step": trainer.global_step, **self.latest})

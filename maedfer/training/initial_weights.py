@@ -1,8 +1,8 @@
-"""`--init-from`: start a new run from weights, wherever they come from; the other word, `--resume`, is in
-run_folder.
-"""
+"""Reading the weights of runs: `--init-from` starts a new run from them, `--resume` checks that they fit."""
 
+import pickle
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,28 +21,75 @@ def load_initial_weights(mae: MaskedAutoencoder, source: str) -> None:
 
     Raises:
         FileNotFoundError: there is nothing at `source`.
-        ValueError: weights of another shape; both shapes are named.
+        ValueError: a damaged file, or weights of another shape; both shapes are named.
     """
-    path = Path(source)
-    if path.is_dir() and RunFolder(path).last.is_file():
-        path = RunFolder(path).last
-    if path.suffix == ".ckpt":
-        saved = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        state = {key.removeprefix("mae."): value for key, value in saved.items()}
-        load_strictly(mae, state, f"--init-from {source}")
-    elif path.suffix in (".pth", ".pt"):
-        load_strictly(mae, official_state(mae, path), f"--init-from {source}")
+    flag = f"--init-from {source}"
+    if checkpoint_of(source) is not None or Path(source).suffix in (".pth", ".pt"):
+        load_autoencoder(mae, source, flag)
     else:
-        load_strictly(mae.encoder, load_encoder(source).state_dict(), f"--init-from {source}")
+        load_strictly(mae.encoder, load_encoder(source).state_dict(), flag)
 
 
-def official_state(mae: MaskedAutoencoder, path: Path) -> dict[str, torch.Tensor]:
+def load_autoencoder(mae: MaskedAutoencoder, source: str, flag: str) -> int:
+    """Fill encoder and decoder from a run, a checkpoint of one, or an official `.pth`.
+
+    Args:
+        mae: changed in place.
+        source: the path.
+        flag: how the user gave it, for messages.
+
+    Returns:
+        The optimizer step of the weights, 0 where it is not known.
+
+    Raises:
+        FileNotFoundError: neither a run with a checkpoint nor a file.
+        ValueError: a damaged file, or weights of another shape.
+    """
+    path = checkpoint_of(source)
+    if path is not None:
+        saved = read_checkpoint(path, flag)
+        load_strictly(mae, autoencoder_state(saved), flag)
+        return int(saved["global_step"])
+    if not Path(source).is_file():
+        raise FileNotFoundError(f"{flag}: no checkpoint of a run (checkpoints/last.ckpt) and no file there")
+    load_strictly(mae, official_state(mae, Path(source), flag), flag)
+    return 0
+
+
+def checkpoint_of(source: str) -> Path | None:
+    """The checkpoint that a run folder or a `.ckpt` path means, None for anything else."""
+    path = Path(source)
+    if path.suffix == ".ckpt":
+        return path
+    return RunFolder(path).last if RunFolder(path).last.is_file() else None
+
+
+def read_checkpoint(path: Path, flag: str) -> dict[str, Any]:
+    """The content of a checkpoint of ours.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: cut short, or not a checkpoint of a run.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{flag}: there is no {path}")
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        return {"global_step": saved["global_step"], "state_dict": saved["state_dict"]}
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, TypeError) as error:
+        raise ValueError(f"{flag}: {path} is damaged, or not a checkpoint of a run") from error
+
+
+def autoencoder_state(saved: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The tensors of the masked autoencoder in a checkpoint."""
+    return {name.removeprefix("mae."): value for name, value in saved["state_dict"].items()}
+
+
+def official_state(mae: MaskedAutoencoder, path: Path, flag: str) -> dict[str, torch.Tensor]:
     """The state of an upstream pre-training checkpoint under our names."""
     encoder = mae.encoder
     region = encoder.region_size if isinstance(encoder, LGIFormer) else (2, 5, 10)
     loaded = from_official(path, region_size=region, img_size=encoder.img_size, num_frames=encoder.num_frames)
     if not isinstance(loaded, MaskedAutoencoder):
-        raise ValueError(
-            f"--init-from {path} is a fine-tuned classifier; pre-training starts from a pre-trained one"
-        )
+        raise ValueError(f"{flag} is a fine-tuned classifier; it has no decoder to go on with")
     return loaded.state_dict()

@@ -19,6 +19,7 @@ from torch import Tensor
 from maedfer.data.transforms import prepare_clips
 from maedfer.models.masking import masked_per_window
 from maedfer.models.registry import build_mae
+from maedfer.models.strict_loading import load_strictly
 from maedfer.training.schedule import WarmupCosine, scaled_by_batch
 
 
@@ -66,6 +67,10 @@ class MaskedPretraining(pl.LightningModule):
         grad_checkpointing: bool = False,
     ) -> None:
         super().__init__()
+        if base_lr <= 0 or not 0 <= warmup_share < 1:
+            raise ValueError(
+                f"--model.base_lr {base_lr} must be above 0, --model.warmup_share {warmup_share} in 0..1"
+            )
         self.architecture, self.model_args = architecture, dict(model_args or {})
         self.mae = build_mae(
             architecture,
@@ -94,6 +99,14 @@ class MaskedPretraining(pl.LightningModule):
         encoder = self.mae.encoder
         shape = (encoder.num_frames, encoder.grid, encoder.region_size)
         self.trainer.datamodule.fit_to_model(*shape, self.mask_ratio)
+
+    def check_state(self, state: dict[str, Tensor], source: str) -> None:
+        """Refuse weights that do not fit, before Lightning does it in its own words.
+
+        Raises:
+            ValueError: names the tensors and both shapes.
+        """
+        load_strictly(self.mae, state, source)
 
     def clips(self, batch: dict[str, Any]) -> Tensor:
         """The normalised clips (B, 3, T, H, W) of a batch, as the model wants them."""

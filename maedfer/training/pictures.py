@@ -77,7 +77,9 @@ def smooth(values: Sequence[float], window: int) -> Tensor:
     return (total[ends] - total[starts]) / (ends - starts)
 
 
-def draw_loss_curves(path: Path, metrics: dict[str, list[float]], held_out: dict[str, list[float]]) -> None:
+def draw_loss_curves(
+    path: Path, metrics: dict[str, list[float]], held_out: dict[str, list[float]], title: str
+) -> None:
     """Loss of each head in training, its held-out error, and the two baselines as lines."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axis, head in zip(figure.subplots(1, 2, squeeze=True), HEADS, strict=True):
@@ -93,15 +95,17 @@ def draw_loss_curves(path: Path, metrics: dict[str, list[float]], held_out: dict
                 )
         axis.set(title=head, xlabel="step", ylabel="error per target value")
         axis.legend(fontsize=8, frameon=False)
+    figure.suptitle(title, fontsize=9)
     figure.savefig(path, dpi=110)
 
 
-def draw_curves(run: Path, folder: Path) -> None:
+def draw_curves(run: Path, folder: Path, synthetic: bool) -> None:
     """Draw the curves of a run folder, if it has a table of losses yet."""
     metrics = read_table(run / "metrics.csv")
     if metrics:
         folder.mkdir(parents=True, exist_ok=True)
-        draw_loss_curves(folder / "losses.png", metrics, read_table(run / "held_out.csv"))
+        title = "synthetic faces" if synthetic else ""
+        draw_loss_curves(folder / "losses.png", metrics, read_table(run / "held_out.csv"), title)
 
 
 class ReconstructionPictures(Callback):
@@ -109,12 +113,12 @@ class ReconstructionPictures(Callback):
 
     Args:
         folder: where the PNG files go.
-        run: run folder with the tables to draw; the curves are left out when it has none.
+        run: run folder with the tables to draw; None leaves the curves out.
         every: steps between pictures; 0 draws at the end only.
         clips: clips shown.
     """
 
-    def __init__(self, folder: Path, run: Path, every: int, clips: int = 3) -> None:
+    def __init__(self, folder: Path, run: Path | None, every: int, clips: int = 3) -> None:
         self._folder, self._run, self._every, self._clips = folder, run, every, clips
         self._batch: dict[str, Any] | None = None
         self._drawn = 0
@@ -132,9 +136,9 @@ class ReconstructionPictures(Callback):
         if trainer.global_step != self._drawn:
             self.draw(trainer, pl_module)
 
-    def draw(self, trainer: Trainer, module: LightningModule) -> None:
-        """Draw both pictures; only the first rank writes."""
-        self._drawn = trainer.global_step
+    def draw(self, trainer: Trainer, module: LightningModule, step: int | None = None) -> None:
+        """Draw both pictures of a step, by default the trainer's; only the first rank writes."""
+        self._drawn = trainer.global_step if step is None else step
         if not trainer.is_global_zero:
             return
         if self._batch is None:
@@ -146,8 +150,8 @@ class ReconstructionPictures(Callback):
             pictures = module.mae.reconstruct(module.clips(batch), batch["masks"])
         module.train(was_training)
         self._folder.mkdir(parents=True, exist_ok=True)
-        title = (
-            f"step {self._drawn} (mean and contrast of masked patches are the true ones, as is the custom)"
-        )
+        kind = "synthetic faces, " if trainer.datamodule.is_synthetic else ""
+        title = f"{kind}step {self._drawn} (mean and contrast of masked patches are the true ones)"
         draw_reconstructions(self._folder / f"reconstruction_{self._drawn:07d}.png", pictures, title)
-        draw_curves(self._run, self._folder)
+        if self._run is not None:
+            draw_curves(self._run, self._folder, trainer.datamodule.is_synthetic)

@@ -11,11 +11,12 @@ from tqdm import tqdm
 
 
 class RunProgress(ProgressBar):
-    """A single tqdm bar over the optimizer steps of a run."""
+    """A tqdm bar over the optimizer steps of a run, and a passing one over held-out clips."""
 
     def __init__(self) -> None:
         super().__init__()
         self._bar: tqdm | None = None
+        self._held_out: tqdm | None = None
         self._enabled = True
 
     def disable(self) -> None:
@@ -43,6 +44,31 @@ class RunProgress(ProgressBar):
         self._bar.update(trainer.global_step - self._bar.n)
         if trainer.global_step % max(trainer.log_every_n_steps, 10) == 0:
             self._bar.set_postfix_str(f"loss {float(outputs['loss']):.4f}", refresh=False)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A bar for the held-out clips, gone when they are done."""
+        if self._enabled and trainer.is_global_zero:
+            total = sum(trainer.num_val_batches)
+            self._held_out = tqdm(total=total, desc="held out", unit="batch", leave=False, file=sys.stderr)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """One held-out batch further."""
+        if self._held_out is not None:
+            self._held_out.update()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the bar of the held-out clips away."""
+        if self._held_out is not None:
+            self._held_out.close()
+            self._held_out = None
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave the last state on the screen."""

@@ -12,12 +12,14 @@ import yaml
 
 from maedfer.data.datamodule import ClipDataModule
 from maedfer.resources import find_shards
-from maedfer.training.held_out import HeldOutEvaluation, describe
-from maedfer.training.initial_weights import load_initial_weights
+from maedfer.training.held_out import HeldOutEvaluation, describe, held_out_columns
+from maedfer.training.initial_weights import load_autoencoder
 from maedfer.training.masked_pretraining import MaskedPretraining
 from maedfer.training.pictures import ReconstructionPictures
 from maedfer.training.pretrain import quieten_lightning
+from maedfer.training.progress import RunProgress
 from maedfer.training.run_folder import RunFolder
+from maedfer.training.run_records import StepTable
 
 
 def reconstruct(
@@ -44,19 +46,21 @@ def reconstruct(
     quieten_lightning()
     settings = settings_of(model)
     module = MaskedPretraining(**settings["model"])
-    load_initial_weights(module.mae, model)
+    step = load_autoencoder(module.mae, model, f"--model {model}")
     kept = {name: settings["data"].get(name) for name in ("frame_crop", "workers")}
     options = {"val_split": split, "batch_size": batch_size, "seed": seed}
     data = ClipDataModule(find_shards(shards), **options, **kept)
     if not data.has_held_out:
         raise ValueError(f"--shards {shards} has no split {split!r}: it has {', '.join(data.index.splits)}")
-    folder = Path(out)
+    evaluation, folder = HeldOutEvaluation(None), Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    evaluation = HeldOutEvaluation(folder / "held_out.csv")
-    trainer = pl.Trainer(callbacks=[evaluation], logger=False, enable_progress_bar=False, devices=1)
+    trainer = pl.Trainer(callbacks=[evaluation, RunProgress()], logger=False, devices=1)
     trainer.validate(module, data, verbose=False)
-    ReconstructionPictures(folder, folder, every=0, clips=clips).draw(trainer, module)
-    return describe(evaluation.latest)
+    ReconstructionPictures(folder, None, every=0, clips=clips).draw(trainer, module, step)
+    table = StepTable(folder / "held_out.csv", held_out_columns(), step - 1)
+    table.append({"step": step, **evaluation.latest})
+    table.close()
+    return describe(evaluation.latest, data.is_synthetic)
 
 
 def settings_of(model: str) -> dict[str, Any]:

@@ -152,16 +152,21 @@ def test_a_training_step_that_forgets_to_report_is_found(folder, monkeypatch):
 
 
 def test_too_many_broken_samples_stop_the_run():
-    watch, batch = BrokenWatch(0.1), {"broken": [("a-1", "its end is missing")]}
+    watch, batch = BrokenWatch(0.1, 0), {"broken": [("a-1", "its end is missing")]}
     for _ in range(3):
         watch.check(batch, 1)
-    with pytest.raises(ValueError, match=r"4 of 4 samples .*--data.max_broken_share 0.1.*a-1: its end"):
+    with pytest.raises(ValueError, match=r"4 of the first 4 samples .*--data.max_broken_share 0.1.*a-1: its end"):
         watch.check(batch, 1)
-    patient = BrokenWatch(0.1)
+    early = BrokenWatch(0.01, 1000)
+    for _ in range(10):
+        early.check(batch, 1)
+    with pytest.raises(ValueError, match="11 of the first 11"):
+        early.check(batch, 1)
+    patient = BrokenWatch(0.1, 0)
     for _ in range(40):
         patient.check(batch, 10)
-    with pytest.raises(ValueError, match="1 of 10"):
-        BrokenWatch(0.0).check(batch, 10)
+    with pytest.raises(ValueError, match="1 of the first 10"):
+        BrokenWatch(0.0, 100).check(batch, 10)
 
 
 def test_broken_samples_are_logged_by_name(tmp_path, caplog):

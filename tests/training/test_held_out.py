@@ -36,7 +36,8 @@ def test_errors_against_numpy():
     assert found["motion_zero"] == pytest.approx((target[..., 4:] ** 2).mean())
     assert found["motion_vs_position_mean"] == pytest.approx(motion / ((mean - target)[..., 4:] ** 2).mean())
     assert set(found) | {"step"} == set(held_out_columns())
-    assert "appearance" in describe(found)
+    assert "synthetic" in describe(found, synthetic=True)
+    assert "synthetic" not in describe(found, synthetic=False)
 
 
 def test_no_clip_gives_no_errors():

@@ -66,9 +66,57 @@ def test_an_existing_run_is_not_overwritten(finished, synthetic_shards, capsys):
 
 
 def test_resuming_a_finished_run_does_nothing(finished, synthetic_shards, capsys):
-    before = (finished / "metrics.csv").read_bytes()
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
     assert main(["pretrain", "--run", str(finished), "--resume"]) == 0
-    assert (finished / "metrics.csv").read_bytes() == before
+    assert "nothing to resume" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_a_resume_that_does_not_fit_is_refused_and_changes_nothing(finished, capsys):
+    before = (finished / "config.yaml").read_bytes()
+    resume = ["pretrain", "--run", str(finished), "--resume", "--trainer.max_steps", "20"]
+    assert main([*resume, "--model.decoder_dim", "32"]) == 2
+    message = capsys.readouterr().err.strip()
+    assert "(16,)" in message and "(32,)" in message and "\n" not in message
+    assert main([*resume, "--init-from", str(finished)]) == 2
+    assert (finished / "config.yaml").read_bytes() == before
+
+
+def test_a_damaged_checkpoint_is_named(finished, synthetic_shards, tmp_path, capsys):
+    cut = tmp_path / "cut.ckpt"
+    cut.write_bytes((finished / "checkpoints" / "last.ckpt").read_bytes()[:5000])
+    for source in (cut, tmp_path / "nowhere.ckpt"):
+        assert main(arguments(synthetic_shards, tmp_path / "run", "--init-from", str(source))) == 2
+        message = capsys.readouterr().err.strip().split("\n")[-1]
+        assert "--init-from" in message and str(source) in message
+
+
+def test_a_run_from_weights_that_dies_early_resumes_from_those_weights(finished, synthetic_shards, tmp_path):
+    started = arguments(synthetic_shards, tmp_path / "a", "--init-from", str(finished), steps=2)
+    assert main(started) == 0
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "config.yaml").write_bytes((tmp_path / "a" / "config.yaml").read_bytes())
+    assert main(["pretrain", "--run", str(tmp_path / "b"), "--resume"]) == 0
+    assert rows(tmp_path / "b") == rows(tmp_path / "a")
+
+
+def test_settings_that_lightning_refuses_are_one_line(synthetic_shards, tmp_path, capsys):
+    assert main(arguments(synthetic_shards, tmp_path / "a", "--trainer.enable_checkpointing", "false")) == 2
+    assert main(arguments(synthetic_shards, tmp_path / "b", "--model.base_lr", "0")) == 2
+    assert "--model.base_lr" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
+
+
+def test_reconstruct_wants_a_whole_autoencoder(finished, synthetic_shards, tmp_path, capsys):
+    shown = ["reconstruct", "--shards", str(synthetic_shards), "--out", str(tmp_path / "out")]
+    assert main([*shown, "--model", str(finished)]) == 0
+    assert "synthetic" in capsys.readouterr().out
+    assert (tmp_path / "out" / f"reconstruction_{STEPS:07d}.png").is_file()
+    half = tmp_path / "half"
+    half.mkdir()
+    (half / "config.yaml").write_bytes((finished / "config.yaml").read_bytes())
+    assert main([*shown, "--model", str(half)]) == 2
+    assert "checkpoints/last.ckpt" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
