@@ -9,7 +9,7 @@ VERBS = {
     "synthesize": "make synthetic face videos (or, unlabelled, shards of them)",
     "pack": "find, track and crop the faces of any videos, and write them to WebDataset shards",
     "verify": "read every sample of a shard folder again and name what is broken",
-    "info": "say what a shard folder or a run holds, and draw a contact sheet",
+    "info": "say what a shard folder holds, and draw a contact sheet",
     "merge": "join shard folders, such as the parts of `pack --part i/n`",
     "pretrain": "pretrain LGI-Former by masked reconstruction of appearance and motion",
     "reconstruct": "held-out errors and pictures of a pretrained model",
@@ -24,7 +24,7 @@ USAGE = """usage: maedfer VERB [flags]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb and return the exit code: 0 done, 2 wrong input, 130 or 143 stopped by a signal."""
+    """Run one verb and return the exit code: 0 done, 1 something is broken, 2 wrong input, 130 or 143 stopped."""
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help", "help"):
         print(USAGE.format(verbs="\n".join(f"  {name:<12} {text}" for name, text in VERBS.items())))

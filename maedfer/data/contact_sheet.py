@@ -11,9 +11,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from maedfer.data.encoding import EXTENSIONS, decode_frames
-from maedfer.data.shards import read_index, read_shard
+from maedfer.data.records import is_synthetic
+from maedfer.data.shards import INDEX_NAME, SHEET_NAME, BrokenShard, ShardEntry, read_index, read_shard
 
 CELL, CAPTION = 96, 16
 """Pixels of a frame in the contact sheet, and of the line of text above each row."""
@@ -21,7 +23,10 @@ CELL, CAPTION = 96, 16
 
 @dataclass
 class FolderInfo:
-    """Counts of a shard folder; `seconds` are of stored face video, labels by name."""
+    """Counts of a shard folder; `seconds` are of stored face video, labels by name.
+
+    `synthetic` tells whether drawn faces are among them, `sheet` where the contact sheet is, if it was drawn.
+    """
 
     folder: str
     samples: int = 0
@@ -37,6 +42,7 @@ class FolderInfo:
     sources: Counter[str] = field(default_factory=Counter)
     encoding: Mapping[str, Any] = field(default_factory=dict)
     geometry: Mapping[str, Any] = field(default_factory=dict)
+    synthetic: bool = False
     sheet: str | None = None
 
     def __str__(self) -> str:
@@ -53,7 +59,8 @@ class FolderInfo:
         lines += [f"labels: {_pairs(self.labels)}"] if self.labels else []
         lines += [f"folds: {_pairs(self.folds)}"] if self.folds else []
         lines += [f"subjects: {len(self.subjects)}"] if self.subjects else []
-        lines += [f"contact sheet: {self.sheet}"] if self.sheet else []
+        lines += ["synthetic faces: drawn, nobody is in these pictures"] if self.synthetic else []
+        lines += [f"contact sheet: {self.sheet or 'cannot be written into the folder, see --sheet'}"]
         return "\n".join(lines)
 
 
@@ -62,30 +69,64 @@ def info(folder: str, sheet: str | None = None, rows: int = 24, columns: int = 1
 
     Args:
         folder: A shard folder.
-        sheet: PNG file to draw; a row is a track, its columns are frames from first to last.
+        sheet: PNG file to draw; default: contact_sheet.png in the folder. A row is a track, its columns are
+            frames from first to last.
         rows: Tracks in the sheet, spread evenly over the folder.
         columns: Frames of each track.
 
     Raises:
         FileNotFoundError: there is no index, or a shard is missing.
-        ValueError: the index cannot be read, or `sheet` is not a PNG file.
+        ValueError: the index or a shard cannot be read, or `sheet` is not a PNG file.
     """
     if sheet is not None and Path(sheet).suffix.lower() != ".png":
         raise ValueError(f"--sheet {sheet} must end in .png")
     if rows < 1 or columns < 1:
         raise ValueError(f"--rows {rows} and --columns {columns} must be at least 1")
+    if not (Path(folder) / INDEX_NAME).exists() and (Path(folder) / "config.yaml").is_file():
+        raise FileNotFoundError(
+            f"{folder} is the folder of a run: `maedfer info` takes a folder of shards, such as the one that "
+            "its config.yaml names under data.shards"
+        )
     index = read_index(folder)
-    found = FolderInfo(folder, encoding=index.encoding, geometry=index.geometry, sheet=sheet)
-    for entry in index.shards:
-        found.bytes += entry.bytes
-        for sample in read_shard(Path(folder) / entry.name, only=("json",)):
-            _count(found, json.loads(sample["json"]), entry.split)
-    if sheet is not None:
-        Path(sheet).parent.mkdir(parents=True, exist_ok=True)
-        picture = cv2.cvtColor(draw_sheet(folder, rows, columns), cv2.COLOR_RGB2BGR)
-        if not cv2.imwrite(sheet, picture):
-            raise ValueError(f"--sheet {sheet} could not be written")
+    found = FolderInfo(folder, encoding=index.encoding, geometry=index.geometry)
+    found.synthetic = is_synthetic(index.made_by)
+    total = sum(entry.samples for entry in index.shards)
+    with tqdm(total=total, unit="track", desc="info", delay=2, dynamic_ncols=True) as bar:
+        for entry in index.shards:
+            _count_shard(found, entry, bar)
+    found.sheet = _save(draw_sheet(folder, rows, columns), folder, sheet)
     return found
+
+
+def _count_shard(found: FolderInfo, entry: ShardEntry, bar: tqdm) -> None:
+    """Add the samples of one shard.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ValueError: it is damaged.
+    """
+    path, before = Path(found.folder) / entry.name, found.samples
+    for sample in read_shard(path, only=("json",)):
+        try:
+            _count(found, json.loads(sample["json"]), entry.split)
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"the record of sample {sample['__key__'].decode()} in {path} is damaged"
+            raise ValueError(f"{what}; run `maedfer verify {found.folder}`") from error
+        bar.update()
+    found.bytes += entry.bytes
+    if found.samples - before != entry.samples:
+        raise BrokenShard(path, found.samples - before, f"the index says {entry.samples}")
+
+
+def _save(picture: np.ndarray, folder: str, sheet: str | None) -> str | None:
+    """Write the uint8 RGB picture (height, width, 3) and return where; None in a folder that is read-only."""
+    path = Path(folder) / SHEET_NAME if sheet is None else Path(sheet)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+        return str(path)
+    if sheet is not None:
+        raise ValueError(f"--sheet {sheet} could not be written")
+    return None
 
 
 def draw_sheet(folder: str, rows: int = 24, columns: int = 10) -> np.ndarray:

@@ -5,7 +5,6 @@ The position moves by what was trained, not by what workers have read ahead: the
 all.
 """
 
-import os
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch.utils.data import DataLoader
 
 from maedfer.constants import NUM_FRAMES
+from maedfer.data.cores import usable_cores
 from maedfer.data.loader import ClipLoader, tell_epoch_length
 from maedfer.data.plan import Cursor, EpochPlan, Leg, Reading, ShardTable, evaluation_reading
 from maedfer.data.records import is_synthetic
@@ -287,5 +287,4 @@ def _only(batches: np.ndarray, worker: int) -> Reading:
 
 def _workers_for(devices: int) -> int:
     """Loader processes of each device: the cores this process may use, shared by the node's devices."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST_WORKERS, max(1, cores // max(1, devices)))
+    return min(MOST_WORKERS, max(1, usable_cores() // max(1, devices)))

@@ -54,7 +54,8 @@ def merge(folders: list[str], out: str) -> MergeSummary:
 
     Raises:
         FileNotFoundError: a folder has no index: it is not finished.
-        ValueError: the folders do not fit together, a sample is in two of them, or a shard is damaged.
+        ValueError: the folders do not fit together, a sample is in two of them, a shard is damaged, or there
+            is no sample at all.
     """
     if not folders:
         raise ValueError("merge needs the folders to join")
@@ -64,7 +65,10 @@ def merge(folders: list[str], out: str) -> MergeSummary:
     if len({Path(folder).resolve() for folder in (*folders, out)}) <= len(folders):
         raise ValueError("a folder is named twice, or is also --out: name each once")
     indexes = {folder: read_index(folder) for folder in folders}
+    if not any(index.shards for index in indexes.values()):
+        raise ValueError(f"there is no face track in any of {', '.join(folders)}")
     _check_alike(indexes)
+    _check_shards(indexes)
     _check_keys(indexes)
     classes = join_classes([index.classes for index in indexes.values()])
     target.mkdir(parents=True, exist_ok=True)
@@ -114,7 +118,7 @@ def _check_keys(indexes: Mapping[str, ShardIndex]) -> None:
     twice: list[str] = []
     for folder, index in indexes.items():
         for entry in index.shards:
-            for sample in read_shard(_present(folder, entry), only=()):
+            for sample in read_shard(Path(folder) / entry.name, only=()):
                 key = sample["__key__"].decode()
                 if key in places:
                     twice.append(f"{key} ({places[key]}, {folder})")
@@ -124,13 +128,20 @@ def _check_keys(indexes: Mapping[str, ShardIndex]) -> None:
         raise ValueError(f"samples are in two folders: {', '.join(twice[:3])}{more}; leave one folder out")
 
 
-def _present(folder: str, entry: ShardEntry) -> Path:
-    path = Path(folder) / entry.name
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is in the index but not in the folder: copy it again, or pack it again"
-        )
-    return path
+def _check_shards(indexes: Mapping[str, ShardIndex]) -> None:
+    """Refuse folders whose shards are not the files that their indexes describe."""
+    work = [(folder, entry) for folder, index in indexes.items() for entry in index.shards]
+    for folder, entry in tqdm(work, unit="shard", desc="check", dynamic_ncols=True):
+        path = Path(folder) / entry.name
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is in the index but not in the folder: copy it again, or pack it again"
+            )
+        size, advice = path.stat().st_size, f"run `maedfer verify {folder}`"
+        if size != entry.bytes:
+            raise ValueError(f"{path} is damaged: {size} bytes, the index says {entry.bytes}; {advice}")
+        if sha256(path) != entry.sha256:
+            raise ValueError(f"{path} is damaged: its checksum is not that of the index; {advice}")
 
 
 def _write_shards(
@@ -139,11 +150,7 @@ def _write_shards(
     count: Counter[str] = Counter()
     work = [(folder, index, entry) for folder, index in indexes.items() for entry in index.shards]
     for folder, index, entry in tqdm(work, unit="shard", desc="merge", dynamic_ncols=True):
-        source = _present(folder, entry)
-        if sha256(source) != entry.sha256:
-            raise ValueError(
-                f"{source} is damaged: its checksum is not that of the index; run `maedfer verify {folder}`"
-            )
+        source = Path(folder) / entry.name
         name = shard_name(entry.split, count[entry.split])
         count[entry.split] += 1
         if index.classes == classes:

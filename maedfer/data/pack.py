@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from maedfer.data.cores import usable_cores
 from maedfer.data.encoding import Encoding, check_quality
 from maedfer.data.faces.detectors import DetectorName
 from maedfer.data.pack_plan import PackPlan, begin, check_settings, digest, finished_before, make_plan
@@ -26,6 +27,7 @@ from maedfer.data.pack_source import CropSettings, Job, SourceResult
 from maedfer.data.pack_spool import ShardFiller, Spool
 from maedfer.data.records import STORED_FPS, describe_encoding, describe_geometry, made_by
 from maedfer.data.shards import ShardEntry, ShardIndex, write_index
+from maedfer.data.sources import parse_part
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -42,6 +44,7 @@ def pack(
     margin: float = 0.15,
     min_face: float = 48,
     max_seconds: float = 10.0,
+    largest_face: bool = False,
     split: str = "train",
     val_share: float = 0.0,
     part: str | None = None,
@@ -69,6 +72,7 @@ def pack(
         margin: Share of the face box that is added on every side.
         min_face: Smallest face in pixels of the source.
         max_seconds: Longer tracks are split into equal pieces.
+        largest_face: Keep only the largest face of a source at a time, for labels that mean one person.
         split: Name of the split the sources belong to, unless their list says otherwise.
         val_share: Share (0 to 1) of the sources that goes to the split `val`, chosen by their names.
         part: Pack only share i/n of the sources, i from 1 to n, into a folder of its own; see `maedfer
@@ -82,11 +86,13 @@ def pack(
     Raises:
         ValueError: a setting that cannot be, a folder of another run, or not a single face in all sources.
         FileNotFoundError: a source or the model does not exist.
-        OSError: the disk is full.
+        OSError: the disk is full, or workers cannot work; the message says how to go on.
         KeyboardInterrupt: stopped; the message says how to go on.
     """
     quality = check_quality(encoding, quality)
-    crop = CropSettings(detector, detector_model, size, margin, fps, encoding, quality, min_face, max_seconds)
+    crop = CropSettings(
+        detector, detector_model, size, margin, fps, encoding, quality, min_face, max_seconds, largest_face
+    )
     positive = {"shard-size": shard_size, "max-samples": max_samples, "stall-timeout": stall_timeout}
     positive |= {"workers": 1 if workers is None else workers}
     check_settings(crop, positive | {"source-timeout": 1 if source_timeout is None else source_timeout})
@@ -100,12 +106,8 @@ def pack(
         spool = begin(folder, plan)
         filler = ShardFiller(folder, spool, int(shard_size * 1e6), max_samples)
         with spool.locked():
-            results = _pack_all(plan, spool, filler, workers or _cores(), stall_timeout, source_timeout)
+            results = _pack_all(plan, spool, filler, workers or usable_cores(), stall_timeout, source_timeout)
             return _finish(folder, plan, filler, results)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
@@ -120,6 +122,8 @@ def _one_line(folder: Path) -> Iterator[None]:
         if error.errno in _DISK_FULL:
             text = f"cannot write to {folder}: {os.strerror(error.errno)}. Free some space, then {again}"
             raise OSError(error.errno, text) from error
+        if isinstance(error, WorkerFailed):
+            raise OSError(f"packing into {folder} stopped: {error}; {again}") from error
         raise
 
 
@@ -163,10 +167,10 @@ def _fill(
 
 
 def _finish(folder: Path, plan: PackPlan, filler: ShardFiller, results: list[SourceResult]) -> PackSummary:
-    """Write the report and, when there is anything to index, the index.
+    """Write the report and the index, which has no shards for a part of which nothing could be packed.
 
     Raises:
-        ValueError: no source gave a sample.
+        ValueError: no source gave a sample, and these are all sources.
     """
     entries = filler.finish()
     report = [
@@ -175,7 +179,7 @@ def _finish(folder: Path, plan: PackPlan, filler: ShardFiller, results: list[Sou
     ]
     write_report(folder, report)
     statuses = count_statuses(report)
-    if not entries:
+    if not entries and parse_part(plan.settings["part"])[1] == 1:
         bad = next(row for row in report if row["status"] != "ok")
         counts = ", ".join(f"{count} {name}" for name, count in statuses.items())
         raise ValueError(

@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from maedfer.constants import FRAME_INTERVAL_S, NUM_FRAMES
 from maedfer.data.faces.detectors import make_detector
 from maedfer.data.pack_report import PackSummary, count_statuses, read_report
 from maedfer.data.pack_source import CropSettings
 from maedfer.data.pack_spool import Spool
-from maedfer.data.shards import INDEX_NAME, dump_json, read_index, shard_name
+from maedfer.data.shards import INDEX_NAME, SHEET_NAME, dump_json, read_index, shard_name
 from maedfer.data.sources import Source, class_names, find_sources, parse_part, split_of, take_part
 
 
@@ -46,6 +47,11 @@ def check_settings(crop: CropSettings, positive: dict[str, float]) -> None:
     for name, value in positive.items():
         if not value > 0:
             raise ValueError(f"--{name} {value} must be more than 0")
+    if crop.fps < 1 / FRAME_INTERVAL_S:
+        raise ValueError(
+            f"--fps {crop.fps} is less than {1 / FRAME_INTERVAL_S:g}: "
+            f"a clip needs {NUM_FRAMES} frames {FRAME_INTERVAL_S} s apart"
+        )
     if crop.encoding == "h264" and crop.size % 2:
         raise ValueError(f"--size {crop.size} must be even for --encoding h264")
     if crop.margin < 0 or crop.min_face < 0:
@@ -112,7 +118,8 @@ def begin(folder: Path, plan: PackPlan) -> Spool:
     spool = Spool(folder)
     before = spool.plan()
     if before is None:
-        if folder.is_dir() and any(path.name != spool.folder.name for path in folder.iterdir()):
+        ours = (spool.folder.name, SHEET_NAME)
+        if folder.is_dir() and any(path.name not in ours for path in folder.iterdir()):
             raise ValueError(
                 f"--out {folder} is not empty, and not a folder that `maedfer pack` began: name another"
             )

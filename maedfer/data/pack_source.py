@@ -21,7 +21,7 @@ from maedfer.constants import NUM_FRAMES
 from maedfer.data.encoding import Encoding, encode_track
 from maedfer.data.faces.crops import CropPlan, cut_crops, plan_crops
 from maedfer.data.faces.detectors import Detector, DetectorName, make_detector
-from maedfer.data.faces.tracks import follow_faces
+from maedfer.data.faces.tracks import follow_faces, largest_at_a_time
 from maedfer.data.records import TrackGeometry, sample_key, shard_sample, track_record
 from maedfer.data.shards import write_shard
 from maedfer.data.sources import Source
@@ -45,6 +45,7 @@ class CropSettings:
     quality: int
     min_face: float
     max_seconds: float
+    largest_face: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,9 +148,10 @@ def _plan(
     """The first pass: everything that will be cut out, or a refusal."""
     found = detector.finds_faces
     tracks, times = follow_faces(video.frames(*span, alive), detector, settings.min_face if found else 0)
+    tracks = largest_at_a_time(tracks) if settings.largest_face else tracks
     result.reason = _remark(video, len(times), span)
     if not len(times):
-        raise _Refused("unreadable", result.reason or "no frame can be decoded")
+        raise _Refused("unreadable", _join(_no_frame(span), result.reason))
     if len(times) < NUM_FRAMES:
         raise _Refused("too_short", _join(f"{len(times)} frames, a clip needs {NUM_FRAMES}", result.reason))
     if not tracks:
@@ -170,6 +172,15 @@ def _remark(video: VideoFile, frames: int, span: tuple[float, float]) -> str:
     if span == (0.0, math.inf) and frames < 0.9 * video.promised:
         remarks.append(f"{frames} frames where the container promises {video.promised}")
     return "; ".join(remarks)
+
+
+def _no_frame(span: tuple[float, float]) -> str:
+    """Why there is nothing to look at: the asked span may lie beyond the end of the video."""
+    start_s, end_s = span
+    if span == (0.0, math.inf):
+        return "no frame can be decoded"
+    where = f"after {start_s:g} s" if end_s == math.inf else f"between {start_s:g} and {end_s:g} s"
+    return f"no frame {where}"
 
 
 def _join(*texts: str) -> str:

@@ -123,7 +123,8 @@ class ShardFiller:
         for key, size in result.samples:
             if key in self._keys:
                 raise ValueError(
-                    f"two samples have the key {key}: the same video is there twice, remove one copy"
+                    f"two samples have the key {key}: two sources of like names have one hash (very rare); "
+                    "rename one of them"
                 )
             self._keys.add(key)
             filling = self._filling[split]

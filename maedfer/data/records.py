@@ -120,6 +120,7 @@ def track_record(
         "fold": fold,
         "subject": subject,
         "metadata": dict(metadata or {}),
+        "sha256": hashlib.sha256(encoded.data).hexdigest(),
     }
     if encoded.frame_bytes is not None:
         record["frame_bytes"] = encoded.frame_bytes

@@ -23,7 +23,20 @@ from typing import Any
 
 SCHEMA = 1
 INDEX_NAME = "index.json"
+SHEET_NAME = "contact_sheet.png"
+"""Picture that `maedfer info` draws into a folder of shards; not a part of the format."""
+
 SHARD_NAME = re.compile(r"(?P<split>[a-z0-9_]+)-(?P<number>\d{6})\.tar")
+
+
+class BrokenShard(ValueError):
+    """A shard that is no tar, or breaks off: its `path`, how many `samples` came before, and the `reason`."""
+
+    def __init__(self, path: Path, samples: int, reason: str) -> None:
+        super().__init__(
+            f"{path} breaks off after {samples} samples ({reason}); run `maedfer verify {path.parent}`"
+        )
+        self.path, self.samples, self.reason = path, samples, reason
 
 
 @dataclass(frozen=True)
@@ -143,27 +156,56 @@ def read_shard(path: Path, only: Container[str] | None = None) -> Iterator[dict[
 
     Args:
         path: The tar.
-        only: Extensions to read; the content of other members is skipped, which is quick.
+        only: Extensions to read; other members are skipped unread, which is quick, and left out.
 
     Raises:
-        tarfile.TarError: the file is not a tar, or breaks off in the middle.
+        FileNotFoundError: there is no such file.
+        BrokenShard: the file is not a tar, or breaks off in the middle.
     """
-    sample: dict[str, bytes] = {}
-    with tarfile.open(path, "r:") as tar:
-        for info in tar:
-            key, _, extension = info.name.partition(".")
-            if sample and (sample["__key__"] != key.encode() or extension in sample):
+    count = 0
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for sample in _samples(tar, only):
                 yield sample
-                sample = {}
-            content = tar.extractfile(info)
-            data = b"" if content is None else content.read()
-            if len(data) != info.size:
-                raise tarfile.ReadError(
-                    f"member {info.name} breaks off after {len(data)} of {info.size} bytes"
-                )
-            sample |= {"__key__": key.encode(), extension: data}
-        if sample:
+                count += 1
+    except (tarfile.TarError, EOFError) as error:
+        raise BrokenShard(path, count, str(error)) from error
+
+
+def _samples(tar: tarfile.TarFile, only: Container[str] | None) -> Iterator[dict[str, bytes]]:
+    """Group members that stand next to each other and have one key."""
+    sample: dict[str, bytes] = {}
+    extensions: set[str] = set()
+    name = ""
+    for info in tar:
+        name = info.name
+        key, _, extension = name.partition(".")
+        if sample and (sample["__key__"] != key.encode() or extension in extensions):
             yield sample
+            sample, extensions = {}, set()
+        sample["__key__"] = key.encode()
+        extensions.add(extension)
+        if only is None or extension in only:
+            sample[extension] = _content(tar, info)
+    _check_end(tar, name)
+    if sample:
+        yield sample
+
+
+def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
+    stream = tar.extractfile(info)
+    data = b"" if stream is None else stream.read()
+    if len(data) != info.size:
+        raise tarfile.ReadError(f"member {info.name} has {len(data)} of {info.size} bytes")
+    return data
+
+
+def _check_end(tar: tarfile.TarFile, last: str) -> None:
+    """Refuse a tar that does not end in zeros: `tarfile` takes a damaged header, or none, for the end."""
+    tar.fileobj.seek(tar.offset)
+    rest = tar.fileobj.read()
+    if not rest or rest.count(0) != len(rest):
+        raise tarfile.ReadError(f"no whole member header behind {last}" if last else "no member header")
 
 
 def sha256(path: Path) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
-import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,39 @@ import av
 from tqdm import tqdm
 
 from maedfer.data.encoding import EXTENSIONS, BrokenSample, decode_frames
-from maedfer.data.shards import SCHEMA, SHARD_NAME, ShardEntry, ShardIndex, read_index, read_shard, sha256
-
-RECORD_FIELDS = frozenset(
-    {"schema", "key", "frames", "fps", "width", "height", "encoding", "source", "start_s", "end_s", "track"}
-    | {"geometry", "face_ok", "short", "label", "label_name", "votes", "fold", "subject", "metadata"}
+from maedfer.data.shards import (
+    SCHEMA,
+    SHARD_NAME,
+    BrokenShard,
+    ShardEntry,
+    ShardIndex,
+    read_index,
+    read_shard,
+    sha256,
 )
+
+_NUMBER, _NONE = (int, float), (type(None),)
+
+RECORD_TYPES: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("schema", "frames", "width", "height", "track"), (int,)),
+    **dict.fromkeys(("key", "encoding", "source"), (str,)),
+    **dict.fromkeys(("fps", "start_s", "end_s"), _NUMBER),
+    **dict.fromkeys(("label_name", "subject"), (str, *_NONE)),
+    "label": (int, *_NONE),
+    "face_ok": (*_NUMBER, *_NONE),
+    "fold": (str, int, *_NONE),
+    "votes": (list, *_NONE),
+    "geometry": (dict, *_NONE),
+    "metadata": (dict,),
+    "short": (bool,),
+}
+"""The fields that every record has, and the types their values may be of."""
+
+OPTIONAL_TYPES: Mapping[str, tuple[type, ...]] = {"frame_bytes": (list,), "sha256": (str,)}
+"""Fields that only some have: those of one encoding, and a checksum that other writers may leave out."""
+
+DECODED_AT_ONCE = 256
+"""JPEG frames that are held in memory together."""
 
 
 @dataclass
@@ -96,8 +123,10 @@ def _check_samples(
                 problems.append(f"{path.name}: the key {key} is also in {keys[key]}")
             keys[key] = path.name
             problems += [f"{path.name}: sample {key}: {text}" for text in check_sample(sample, index)]
-    except (tarfile.TarError, OSError, EOFError) as error:
-        problems.append(f"{path.name}: breaks off after {count} samples: {error}")
+    except BrokenShard as error:
+        problems.append(f"{path.name}: breaks off after {count} samples: {error.reason}")
+    except OSError as error:
+        problems.append(f"{path.name}: cannot be read after {count} samples: {error.strerror}")
     if count != entry.samples:
         problems.append(f"{path.name}: {count} samples, the index says {entry.samples}")
     return count
@@ -108,12 +137,16 @@ def check_sample(sample: dict[str, bytes], index: ShardIndex) -> Iterator[str]:
     key = sample["__key__"].decode()
     try:
         record = json.loads(sample["json"])
-        missing = RECORD_FIELDS - record.keys()
+        missing = RECORD_TYPES.keys() - record.keys()
     except (KeyError, ValueError, AttributeError):
         yield "has no JSON record"
         return
     if missing:
         yield f"its record lacks {', '.join(sorted(missing))}"
+        return
+    wrong = list(_wrong_values(record))
+    if wrong:
+        yield from wrong
         return
     if record["schema"] != SCHEMA or record["key"] != key:
         yield f"its record is of schema {record['schema']} and for the key {record['key']}"
@@ -124,18 +157,52 @@ def check_sample(sample: dict[str, bytes], index: ShardIndex) -> Iterator[str]:
     yield from _check_frames(sample, record)
 
 
+def _wrong_values(record: dict[str, Any]) -> Iterator[str]:
+    """Fields whose values cannot be what they stand for."""
+    for name, types in (RECORD_TYPES | OPTIONAL_TYPES).items():
+        value = record.get(name)
+        if name in record and (
+            not isinstance(value, types) or (isinstance(value, bool) and bool not in types)
+        ):
+            wanted = " or ".join("null" if each is type(None) else each.__name__ for each in types)
+            yield f"its {name} is {str(value)[:40]!r}, not {wanted}"
+    for name in ("frames", "fps", "width", "height"):
+        value = record[name]
+        if isinstance(value, _NUMBER) and not value > 0:
+            yield f"its {name} is {value}, not more than 0"
+    sizes = record.get("frame_bytes")
+    if isinstance(sizes, list) and not all(type(size) is int for size in sizes):
+        yield "its frame_bytes are not all whole numbers"
+
+
 def _check_frames(sample: dict[str, bytes], record: dict[str, Any]) -> Iterator[str]:
     extension = EXTENSIONS.get(record["encoding"], "")
     data = sample.get(extension)
     if data is None:
         yield f"has no .{extension} member for its encoding {record['encoding']}"
         return
+    if "sha256" in record and hashlib.sha256(data).hexdigest() != record["sha256"]:
+        yield "its frames do not have the checksum (sha256) of its record"
+        return
     try:
-        if record["encoding"] == "h264":
-            _count_frames(data, record)
-        decode_frames(data, record, [0, record["frames"] - 1])
+        _decode_all(data, record)
     except BrokenSample as error:
         yield str(error).removeprefix(f"sample {record['key']}: ")
+
+
+def _decode_all(data: bytes, record: dict[str, Any]) -> None:
+    """Decode every frame.
+
+    Raises:
+        BrokenSample: one does not decode, or is not of the record's size.
+    """
+    count = record["frames"]
+    if record["encoding"] == "h264":
+        _count_frames(data, record)
+        decode_frames(data, record, [0, count - 1])  # as readers do it, which trust the index of the file
+        return
+    for first in range(0, count, DECODED_AT_ONCE):
+        decode_frames(data, record, range(first, min(first + DECODED_AT_ONCE, count)))
 
 
 def _count_frames(data: bytes, record: dict[str, Any]) -> None:

@@ -8,13 +8,15 @@ Where the paper's words live:
 * the joint-attention baseline (VideoMAE): `vit`; what both encoders share: `encoder`, `features`
 * region tube mask: `masking`; appearance and motion targets: `targets`
 * the masked autoencoder, lambda and the loss: `mae`; its decoder: `decoder`; its pictures: `pictures`
-* models by name: `registry`; saved weights: `weights`, `card`; upstream checkpoints: `official`, `convert`
+* models by name: `registry`, `arguments`; saved weights: `weights`, `card`
+* upstream checkpoints: `official` (`to_official` is the way back), `convert`
 """
 
 from maedfer.models.features import Features
 from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.mae import MAEOutput, MaskedAutoencoder
 from maedfer.models.masking import draw_region_tube, mask_indices, region_tube_mask, tube_mask
+from maedfer.models.official import to_official
 from maedfer.models.pictures import Reconstruction
 from maedfer.models.regions import RegionLayout
 from maedfer.models.registry import architectures, build_encoder, build_mae
@@ -34,5 +36,6 @@ __all__ = [
     "draw_region_tube",
     "mask_indices",
     "region_tube_mask",
+    "to_official",
     "tube_mask",
 ]

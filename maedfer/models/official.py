@@ -11,7 +11,6 @@ Names map one to one, segment by segment, except for upstream's fused decoder he
 from __future__ import annotations
 
 import argparse
-import pickle
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,7 +44,13 @@ HEADS = ("appearance_head", "motion_head")
 FUSED_HEAD = re.compile(r"decoder\.head\.(weight|bias)")
 WRAPPERS = ("model", "module", "state_dict")
 PREFIXES = ("module.", "backbone.")
+LIGHTNING_MARK = "pytorch-lightning_version"
+OWN_PREFIX = "mae."
 HEAD_WIDTH = 64
+# The tensors that the shape of a model is read from, and their dimensions.
+SHAPE_OF_ENCODER = {"patch_embed.proj.weight": 5, "blocks.0.mlp.fc1.weight": 2}
+SHAPE_OF_DECODER = {"encoder_to_decoder.weight": 2, "decoder.blocks.0.mlp.fc1.weight": 2}
+SHAPE_OF_HEAD = {"head.weight": 2}
 
 
 def official_name(ours: str) -> str:
@@ -65,7 +70,12 @@ def our_names(official: str) -> tuple[str, ...]:
 
 
 def to_official(state: State) -> dict[str, Tensor]:
-    """A state dict of ours under upstream's names, the two decoder heads fused."""
+    """A state dict of ours under upstream's names, the two decoder heads fused: the way back.
+
+    Saved as `torch.save({"model": to_official(model.state_dict())}, "ours.pth")`, it is what upstream's own
+    code fine-tunes from or evaluates, and `from_official` reads it again. Upstream groups tokens rightly only
+    in regions as wide as the frame, and its decoder permutes positions (see `mae`).
+    """
     parts: dict[str, list[Tensor]] = {}
     for name, tensor in state.items():
         parts.setdefault(official_name(name), []).append(tensor)
@@ -118,7 +128,7 @@ def from_official(
     architecture, model_args = describe_encoder(encoder_state, num_heads)
     model_args |= {"img_size": img_size, "num_frames": num_frames} | ({"pool": pool} if pool else {})
     if architecture.startswith("lgi_former"):
-        model_args["region_size"] = tuple(region_size)
+        model_args["region_size"] = region_size
     encoder = build_encoder(architecture, model_args)
     model: MaskedAutoencoder | VideoEncoder = encoder
     if is_pretraining(state):
@@ -134,18 +144,32 @@ def read_official(checkpoint: str | Path | Mapping[str, Any]) -> tuple[str, dict
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is no checkpoint, or does not hold MAE-DFER or VideoMAE tensors.
+        ValueError: a file that cannot be read, a training checkpoint of ours, or no MAE-DFER or VideoMAE
+            tensors.
     """
     source = "the state dict" if isinstance(checkpoint, Mapping) else str(checkpoint)
     content = checkpoint if isinstance(checkpoint, Mapping) else _load_file(Path(checkpoint))
+    trained_here = LIGHTNING_MARK in content
     while wrapper := next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None):
         content = content[wrapper]
-    state = {_strip(name): torch.as_tensor(tensor) for name, tensor in content.items() if _is_array(tensor)}
-    if not any(name.endswith("patch_embed.proj.weight") for name in state):
-        raise ValueError(f"{source} is no MAE-DFER or VideoMAE checkpoint: it has no patch_embed.proj.weight")
+    state = {
+        _strip(name): torch.as_tensor(tensor)
+        for name, tensor in content.items()
+        if isinstance(name, str) and _is_array(tensor)
+    }
+    if trained_here or any(name.startswith(OWN_PREFIX) for name in state):
+        raise training_checkpoint(source)
+    _check_shapes(state, source)
     if any(name.endswith("pos_embed") for name in state):
         raise ValueError(f"{source} has learned positions (pos_embed); only sine-cosine ones are supported")
     return source, state
+
+
+def training_checkpoint(source: str | Path) -> ValueError:
+    """The error for a checkpoint of a run of ours where finished weights are wanted."""
+    return ValueError(
+        f"{source} is a training checkpoint of a run: give the run folder (the one that holds checkpoints/)"
+    )
 
 
 def is_pretraining(state: State) -> bool:
@@ -214,11 +238,22 @@ def guess_heads(width: int, flag: str) -> int:
     return width // HEAD_WIDTH
 
 
+def _check_shapes(state: State, source: str) -> None:
+    """Refuse a state dict that lacks a tensor which the model's shape is read from."""
+    encoder = encoder_part(state)
+    needed = [(encoder, SHAPE_OF_ENCODER), (state, SHAPE_OF_DECODER if is_pretraining(state) else {})]
+    needed.append((encoder, SHAPE_OF_HEAD if "head.weight" in encoder else {}))
+    for tensors, dimensions in needed:
+        for name, ndim in dimensions.items():
+            if name not in tensors or tensors[name].ndim != ndim:
+                raise ValueError(
+                    f"{source} is no MAE-DFER or VideoMAE checkpoint: it has no {name} of {ndim} dimensions"
+                )
+
+
 def _depth(state: State, prefix: str) -> int:
-    numbers = [int(name[len(prefix) :].split(".")[0]) for name in state if name.startswith(prefix)]
-    if not numbers:
-        raise ValueError(f"the checkpoint has no {prefix}0")
-    return max(numbers) + 1
+    places = (name.removeprefix(prefix).split(".")[0] for name in state if name.startswith(prefix))
+    return 1 + max(int(place) for place in places if place.isdecimal())
 
 
 def _strip(name: str) -> str:
@@ -238,8 +273,14 @@ def _load_file(path: Path) -> Mapping[str, Any]:
         # Upstream stores its command line beside the weights; nothing else is unpickled.
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{path} is not a PyTorch checkpoint of tensors: {error}") from error
+    except OSError:
+        raise
+    # A damaged pickle raises nearly anything, and PyTorch's own text advises to switch the safety off.
+    except Exception as error:
+        raise ValueError(
+            f"{path} is not a checkpoint that can be loaded safely (only tensors and plain values are "
+            "accepted)"
+        ) from error
     if not isinstance(content, Mapping):
         raise ValueError(f"{path} holds a {type(content).__name__}, not a checkpoint dict")
     return content

@@ -80,19 +80,13 @@ class RegionLayout:
         """Regions of the grid (the paper's M), one representative token each."""
         return self.num_tokens // self.tokens_per_region
 
-    @property
-    def region_grid(self) -> Triple:
-        """Regions along (t, h, w): (4, 2, 1) as published, four time steps of upper and lower face."""
-        t, h, w = (size // part for size, part in zip(self.grid, self.region, strict=True))
-        return (t, h, w)
-
     @cached_property
     def region_order(self) -> Tensor:
         """Raster index of the token at every region-major place, int64 (N,)."""
-        (t, h, w), (rt, rh, rw) = self.region_grid, self.region
-        raster = torch.arange(self.num_tokens)
-        pattern = "(t rt h rh w rw) -> (t h w rt rh rw)"
-        return rearrange(raster, pattern, t=t, rt=rt, h=h, rh=rh, w=w, rw=rw).contiguous()
+        rt, rh, rw = self.region
+        raster = torch.arange(self.num_tokens).view(self.grid)
+        pattern = "(t rt) (h rh) (w rw) -> (t h w rt rh rw)"
+        return rearrange(raster, pattern, rt=rt, rh=rh, rw=rw).contiguous()
 
     @cached_property
     def region_rank(self) -> Tensor:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 import timm
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 
 from maedfer.constants import IMAGENET_MEAN, IMAGENET_STD
+from maedfer.models.arguments import check_arguments
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.mae import MaskedAutoencoder
@@ -144,14 +145,14 @@ def build_encoder(architecture: str, model_args: Mapping[str, Any] | None = None
         model_args: constructor arguments that differ from the name's.
 
     Raises:
-        ValueError: unknown name (the nearest are listed), or an argument the model does not have.
+        ValueError: an unknown name or argument (the nearest are listed), or a value of another type.
     """
     if architecture not in default_cfgs:
         raise unknown_architecture(architecture)
-    try:
-        return timm.create_model(architecture, **(model_args or {}))
-    except TypeError as error:
-        raise ValueError(f"model_args of {architecture}: {error}") from error
+    model_args = model_args or {}
+    model = get_type_hints(timm.model_entrypoint(architecture))["return"]
+    check_arguments(model, model_args, f"model_args of {architecture}")
+    return timm.create_model(architecture, **model_args)
 
 
 def build_mae(

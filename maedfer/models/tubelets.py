@@ -17,8 +17,17 @@ def token_grid(num_frames: int, img_size: int, patch_size: int, tubelet_size: in
     """Tokens of a clip along (t, h, w).
 
     Raises:
-        ValueError: tubelets do not divide the clip.
+        ValueError: a size is not positive, or tubelets do not divide the clip.
     """
+    sizes = {
+        "num_frames": num_frames,
+        "img_size": img_size,
+        "patch_size": patch_size,
+        "tubelet_size": tubelet_size,
+    }
+    for flag, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{flag}={size} is not positive")
     if img_size % patch_size:
         raise ValueError(f"patch_size={patch_size} does not divide img_size={img_size}")
     if num_frames % tubelet_size:

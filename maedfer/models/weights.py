@@ -23,7 +23,7 @@ from maedfer.constants import FRAME_INTERVAL_S, IMAGENET_MEAN, IMAGENET_STD
 from maedfer.models.card import model_card
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.mae import MaskedAutoencoder
-from maedfer.models.official import from_official
+from maedfer.models.official import from_official, training_checkpoint
 from maedfer.models.registry import architectures, build_encoder, unknown_architecture
 from maedfer.models.strict_loading import load_strictly
 
@@ -41,6 +41,7 @@ CONFIG_KEYS = (
     "provenance",
 )
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+BARE_NAME = re.compile(r"[\w-]+")
 
 
 def save_encoder(
@@ -116,10 +117,10 @@ def load_encoder(source: str | Path, **overrides: Any) -> VideoEncoder:
 
     Raises:
         FileNotFoundError: nothing there.
-        ValueError: an unknown name, or weights of another shape.
+        ValueError: an unknown name, a checkpoint inside a run, or weights of another shape.
     """
     num_classes = overrides.pop("num_classes", 0)
-    if not Path(source).exists() and str(source) in architectures():
+    if BARE_NAME.fullmatch(str(source)) and not Path(source).exists():
         return build_encoder(str(source), {**overrides, "num_classes": num_classes}).eval()
     model = _load(source, ("encoder", "", "classifier"), overrides)
     if model.num_classes or num_classes:
@@ -134,8 +135,13 @@ def load_classifier(source: str | Path, **overrides: Any) -> VideoEncoder:
 
     Raises:
         FileNotFoundError: nothing there.
-        ValueError: the weights have no classes, or another shape.
+        ValueError: a name (those are fresh weights), or weights without classes or of another shape.
     """
+    if str(source) in architectures() and not Path(source).exists():
+        raise ValueError(
+            f"{source} names fresh weights, and a classifier needs trained ones: give a fine-tuned run "
+            "or an export"
+        )
     model = _load(source, ("classifier", "", "encoder"), overrides)
     if not model.num_classes:
         raise ValueError(
@@ -187,16 +193,18 @@ def _find_folder(path: Path, rooms: Sequence[str]) -> Path:
     for folder in (path / room for room in rooms):
         if (folder / CONFIG_NAME).is_file():
             return folder
-    looked = ", ".join(str(Path(room) / CONFIG_NAME) for room in rooms)
-    raise FileNotFoundError(
-        f"{path} has no weights (looked for {looked}); a run writes them when it ends, "
-        f"`maedfer consolidate {path}` makes them from its last checkpoint"
-    )
+    if path.suffix == ".ckpt":  # DeepSpeed's are folders
+        raise training_checkpoint(path)
+    if (path / "checkpoints").is_dir():
+        raise FileNotFoundError(
+            f"the run {path} has no encoder/ yet: `maedfer pretrain --run {path} --resume` takes it to its "
+            f"end, and a new run with `--init-from {path}` starts from its checkpoint"
+        )
+    looked = ", ".join((Path(room) / CONFIG_NAME).as_posix() for room in rooms)
+    raise FileNotFoundError(f"{path} has no weights: looked for {looked} in it")
 
 
 def _download(source: str) -> Path:
-    if "/" not in source and "\\" not in source and not Path(source).suffix:
-        raise unknown_architecture(source)
     nowhere = f"{source} is no file or folder here, no registered model"
     if not HUB_ID.fullmatch(source):
         raise FileNotFoundError(f"{nowhere} and no hub id (owner/name)")

@@ -119,7 +119,8 @@ class MaskedPretraining(pl.LightningModule):
         losses = {name: getattr(output, name) for name in ("loss", "loss_appearance", "loss_motion")}
         self.log_dict({f"train/{k}": v.detach() for k, v in losses.items()}, batch_size=len(batch["clips"]))
         self.log("train/lr", self.learning_rate(self.trainer.global_step))
-        return losses
+        # Lightning divides `loss` by the number of micro-batches of a step; the records want it as it is.
+        return {**losses, "unscaled": losses["loss"].detach()}
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Predictions and targets (B, M, P) of held-out clips, for the callback that compares them."""

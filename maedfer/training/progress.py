@@ -43,7 +43,7 @@ class RunProgress(ProgressBar):
             return
         self._bar.update(trainer.global_step - self._bar.n)
         if trainer.global_step % max(trainer.log_every_n_steps, 10) == 0:
-            self._bar.set_postfix_str(f"loss {float(outputs['loss']):.4f}", refresh=False)
+            self._bar.set_postfix_str(f"loss {float(outputs['unscaled']):.4f}", refresh=False)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A bar for the held-out clips, gone when they are done."""

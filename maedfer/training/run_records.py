@@ -75,7 +75,8 @@ class MetricsFile(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Append the row of a step once its last micro-batch is done; all ranks take part in the mean."""
-        self._losses.append(torch.stack([outputs[name].detach() for name in METRIC_COLUMNS[1:4]]))
+        names = ("unscaled", *METRIC_COLUMNS[2:4])
+        self._losses.append(torch.stack([outputs[name].detach() for name in names]))
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step

@@ -4,7 +4,9 @@ from pack_videos import scene, still, write_video
 
 from maedfer.data.faces.crops import cut_crops, cut_square, plan_crops, stored_times
 from maedfer.data.faces.detectors import Detection, make_detector, overlap, suppress
-from maedfer.data.faces.tracks import FaceTracker, follow_faces, shot_changed, smooth_curve
+from maedfer.data.faces.tracks import FaceTracker, follow_faces, largest_at_a_time, shot_changed, smooth_curve
+from maedfer.data.pack_source import CropSettings, Job, pack_source
+from maedfer.data.sources import Source
 from maedfer.data.video import VideoFile
 
 
@@ -14,7 +16,7 @@ class RedSquares:
     name, finds_faces, max_side = "red", True, 96
 
     def __init__(self, eyes=False, blind=()):
-        self.has_landmarks, self.blind, self.looks = eyes, set(blind), 0
+        self.eyes, self.blind, self.looks = eyes, set(blind), 0
 
     def detect(self, picture):
         import cv2
@@ -27,7 +29,7 @@ class RedSquares:
         return [self._detection(row[:4].astype(float)) for row in found if row[4] > 40]
 
     def _detection(self, box):
-        eyes = np.array([[box[0], box[1]], [box[0] + box[2], box[1]]]) if self.has_landmarks else None
+        eyes = np.array([[box[0], box[1]], [box[0] + box[2], box[1]]]) if self.eyes else None
         return Detection(tuple(box), eyes, 1.0)
 
 
@@ -53,6 +55,26 @@ def test_two_faces_are_two_tracks_from_left_to_right(tmp_path):
     left, right = scene(lambda _: (20, 32)), scene(lambda _: (70, 32))
     tracks, _ = follow(tmp_path, lambda t: np.maximum(left(t), right(t)))
     assert [track.boxes[0, 0] < 48 for track in tracks] == [True, False]
+
+
+def test_only_the_largest_face_of_a_time_may_be_kept(tmp_path):
+    small = scene(lambda t: (20, 32) if t < 3 else None, face=16)
+    large = scene(lambda t: (70, 32) if t < 1.5 else None)
+    late = scene(lambda t: (48, 32) if t >= 4 else None, face=12)
+    tracks, _ = follow(tmp_path, lambda t: np.maximum(np.maximum(small(t), large(t)), late(t)), 150)
+    assert len(tracks) == 3
+    assert [track.start_s for track in largest_at_a_time(tracks)] == [0.0, pytest.approx(4, abs=0.21)]
+    assert [track.boxes[0, 0] > 48 for track in largest_at_a_time(tracks)] == [True, False]
+
+
+@pytest.mark.parametrize(("largest_face", "tracks"), [(False, 2), (True, 1)])
+def test_a_source_of_two_faces_may_give_one_sample_at_a_time(tmp_path, monkeypatch, largest_face, tracks):
+    small, large = scene(lambda _: (20, 32), face=16), scene(lambda _: (70, 32))
+    path = write_video(tmp_path / "a.mp4", lambda t: np.maximum(small(t), large(t)), 75)
+    monkeypatch.setattr("maedfer.data.pack_source._detector", lambda *_: RedSquares())
+    settings = CropSettings("haar", None, 32, 0.1, 12.5, "jpeg", 85, 8, 10.0, largest_face)
+    result = pack_source(Job(Source("a.mp4", str(path)), settings, None, str(tmp_path / "spool.tar")))
+    assert result.status == "ok" and len(result.samples) == tracks
 
 
 def test_short_gaps_are_bridged_and_counted(tmp_path):
@@ -139,6 +161,7 @@ def test_long_tracks_are_split_into_equal_pieces_and_short_ones_dropped(tmp_path
     options = {"fps": 12.5, "margin": 0.1, "max_seconds": 5.0, "found": True}
     plans = plan_crops(track, times, **options)
     assert [len(plan.times) for plan in plans] == [50, 50, 50]
+    assert len(plan_crops(track, times[:126], **options)) == 1  # of five seconds and not a frame more
     assert plan_crops(track, times[:15], **options) == []
     assert len(plan_crops(track, times[:16], **options)[0].times) == 16
 

@@ -155,7 +155,9 @@ def test_too_many_broken_samples_stop_the_run():
     watch, batch = BrokenWatch(0.1, 0), {"broken": [("a-1", "its end is missing")]}
     for _ in range(3):
         watch.check(batch, 1)
-    with pytest.raises(ValueError, match=r"4 of the first 4 samples .*--data.max_broken_share 0.1.*a-1: its end"):
+    with pytest.raises(
+        ValueError, match=r"4 of the first 4 samples .*--data.max_broken_share 0.1.*a-1: its end"
+    ):
         watch.check(batch, 1)
     early = BrokenWatch(0.01, 1000)
     for _ in range(10):

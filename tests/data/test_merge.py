@@ -1,8 +1,11 @@
 import json
+import shutil
 
 import pytest
 from pack_videos import still, write_video
 
+from maedfer.cli import run
+from maedfer.data.contact_sheet import info
 from maedfer.data.merge import join_classes, merge
 from maedfer.data.pack import pack
 from maedfer.data.pack_report import read_report
@@ -84,6 +87,33 @@ def test_folders_that_do_not_fit_are_refused(merge_lists, tmp_path):
     with pytest.raises(FileNotFoundError, match="no index"):
         merge([str(one), str(tmp_path)], str(tmp_path / "out"))
     assert not (tmp_path / "out" / "index.json").exists()
+
+
+def test_a_part_without_any_face_is_merged_with_its_report(merge_lists, tmp_path):
+    """The second of two parts holds nothing but a clip that is too short."""
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    shutil.copy(merge_lists / "0.mp4", clips / "0.mp4")
+    write_video(clips / "1.mp4", still(), 5)
+    for part in ("1/2", "2/2"):
+        summary = pack([str(clips)], str(tmp_path / part[0]), part=part, **OPTIONS)
+    assert summary.samples == 0 and read_index(tmp_path / "2").shards == ()
+    assert pack([str(clips)], str(tmp_path / "2"), part="2/2", **OPTIONS).finished_before
+    assert verify(str(tmp_path / "2")).ok and info(str(tmp_path / "2")).samples == 0
+    assert merge([str(tmp_path / "1"), str(tmp_path / "2")], str(tmp_path / "both")).samples == 1
+    assert [row["status"] for row in read_report(tmp_path / "both")] == ["ok", "too_short"]
+    with pytest.raises(ValueError, match="no face track in any of"):
+        merge([str(tmp_path / "2")], str(tmp_path / "none"))
+
+
+def test_a_shard_that_breaks_off_is_one_line(merge_lists, tmp_path, capsys):
+    pack([str(merge_lists / "one.csv")], str(tmp_path / "one"), **OPTIONS)
+    path = tmp_path / "one" / "train-000000.tar"
+    path.write_bytes(path.read_bytes()[:3000])
+    assert run("merge", [str(tmp_path / "one"), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"{path} is damaged: 3000 bytes, the index says" in error and "run `maedfer verify" in error
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_damaged_shard_is_not_merged(merge_lists, tmp_path):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from maedfer.data.pack import pack
 from maedfer.data.pack_pool import WorkerFailed, run_jobs
 from maedfer.data.pack_report import read_report
 from maedfer.data.shards import read_index, read_shard
-from maedfer.data.verify import RECORD_FIELDS, verify
+from maedfer.data.verify import RECORD_TYPES, verify
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"detector": "none", "size": 32, "workers": 1, "max_samples": 3}
@@ -74,7 +75,7 @@ def test_records_have_every_field_and_no_path_of_this_machine(packed, pack_folde
     found = {record["key"]: (record, sample) for record, sample in samples(out)}
     assert len(found) == 7
     for record, sample in found.values():
-        assert record.keys() == RECORD_FIELDS | {"frame_bytes"}
+        assert record.keys() == RECORD_TYPES.keys() | {"frame_bytes", "sha256"}
         frames = decode_frames(sample["mjpg"], record, range(record["frames"]))
         assert frames.shape == (record["frames"], 32, 32, 3)
         assert len(record["geometry"]["boxes"]) == record["frames"]
@@ -121,6 +122,7 @@ def test_other_settings_or_sources_are_refused_by_name(packed, pack_folder, tmp_
     [
         ({"size": 33, "encoding": "h264"}, "--size 33 must be even"),
         ({"size": 0}, "--size 0"),
+        ({"fps": 6}, "--fps 6 is less than 6.25: a clip needs 16 frames 0.16 s apart"),
         ({"quality": 101}, "--quality 101"),
         ({"val_share": 1.5}, "--val-share 1.5"),
         ({"split": "Train 1"}, "split 'Train 1'"),
@@ -150,6 +152,7 @@ def test_a_list_gives_labels_spans_splits_and_h264(pack_folder, tmp_path):
         {"path": "long.mkv", "start": 2, "end": 6, "label": "sad", "fold": 3, "subject": "x", "au": [1, 4]},
         {"path": "good0.mp4", "label": "happy", "split": "test"},
         {"path": "gone.mp4", "label": "angry"},
+        {"path": "good1.mp4", "start": 50, "end": 60},
     ]
     path = pack_folder / "list.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -161,7 +164,8 @@ def test_a_list_gives_labels_spans_splits_and_h264(pack_folder, tmp_path):
     assert (record["start_s"], record["end_s"], record["frames"]) == (2.0, 6.0, 51)
     assert (record["label"], record["label_name"], record["fold"], record["subject"]) == (2, "sad", 3, "x")
     assert record["metadata"] == {"au": [1, 4]}
-    assert read_report(tmp_path / "out")[2]["reason"] == "cannot be opened: No such file or directory"
+    reasons = [row["reason"] for row in read_report(tmp_path / "out")]
+    assert reasons[2:] == ["cannot be opened: No such file or directory", "no frame between 50 and 60 s"]
     assert verify(str(tmp_path / "out")).ok
 
 
@@ -207,6 +211,13 @@ def test_the_pool_stops_where_nothing_can_go_on():
     assert caught.value.errno == 28
     with pytest.raises(WorkerFailed, match="ended with code 3"):
         fake_jobs("fine", command=(sys.executable, "-c", "raise SystemExit(3)"))
+
+
+def test_workers_that_cannot_work_are_one_line_that_says_how_to_go_on(pack_folder, tmp_path, monkeypatch):
+    failing = partial(run_jobs, command=(sys.executable, "-c", "raise SystemExit(3)"))
+    monkeypatch.setattr("maedfer.data.pack.run_jobs", failing)
+    with pytest.raises(OSError, match=r"ended with code 3 .*run the same command again to continue"):
+        pack([str(pack_folder)], str(tmp_path / "out"), **SMALL)
 
 
 def start_pack(pack_folder, out, limit=None, **options):

@@ -1,13 +1,12 @@
 import json
 import re
+import tarfile
 
-import cv2
 import pytest
 from pack_videos import still, write_video
 
-from maedfer.data.contact_sheet import CAPTION, CELL, info
 from maedfer.data.pack import pack
-from maedfer.data.shards import dump_json, read_index, read_shard, sha256, write_shard
+from maedfer.data.shards import dump_json, read_shard, sha256, write_shard
 from maedfer.data.verify import verify
 
 
@@ -92,6 +91,11 @@ def test_a_wrong_count_in_the_index_is_named(shards):
         ({"label": 0, "label_name": "sad"}, r"label 0 \(sad\) is not one of the index's classes"),
         ({"key": "other-0-000"}, "for the key other-0-000"),
         ({"encoding": "png"}, "has no . member"),
+        ({"label": "sad"}, "its label is 'sad', not int or null"),
+        ({"frames": "33", "short": 0}, "its frames is '33', not int\n.* its short is '0', not bool"),
+        ({"frame_bytes": 7, "fps": -1}, "its frame_bytes is '7', not list\n.* its fps is -1"),
+        ({"frame_bytes": ["a"]}, "its frame_bytes are not all"),
+        ({"sha256": "0" * 64}, r"do not have the checksum \(sha256\)"),
     ],
 )
 def test_a_record_that_does_not_fit_is_named(shards, change, message):
@@ -130,16 +134,45 @@ def test_without_an_index_it_says_what_to_do(tmp_path):
         verify(str(tmp_path))
 
 
-def test_info_counts_and_draws(shards, tmp_path):
-    sheet = tmp_path / "sheets" / "a.png"
-    found = info(str(shards), str(sheet), rows=2, columns=5)
-    assert (found.samples, len(found.sources), found.short) == (3, 3, 0)
-    assert found.labels == {"sad": 2, "happy": 1} and found.subjects == {"s0": 2, "s1": 1}
-    assert found.frames == 33 + 38 + 43 and found.seconds == pytest.approx(found.frames / 12.5)
-    assert found.encoding == read_index(shards).encoding
-    assert "labels: happy 1, sad 2" in str(found) and "splits: train 3" in str(found)
-    picture = cv2.imread(str(sheet))
-    assert picture.shape == (2 * (CELL + CAPTION), 5 * CELL, 3)
-    assert picture[CAPTION + CELL // 2 :: CELL + CAPTION].max() > 150  # the drawn face is there
-    with pytest.raises(ValueError, match=r"must end in \.png"):
-        info(str(shards), str(tmp_path / "a.pdf"))
+def make_hole(path, place, header):
+    """Zero 200 bytes of a member, or of its header, and return the member's name."""
+    with tarfile.open(path) as tar:
+        member = tar.getmembers()[place]
+    start = member.offset if header else member.offset_data + 300
+    data = path.read_bytes()
+    path.write_bytes(data[:start] + bytes(200) + data[start + 200 :])
+    return member.name
+
+
+def test_a_hole_in_the_middle_names_its_sample(shards):
+    name = make_hole(shards / "train-000000.tar", 3, header=False)
+    found = verify(str(shards)).problems
+    assert len(found) == 2 and "its checksum" in found[0] and name.endswith((".mjpg", ".mp4"))
+    assert found[1].startswith(f"train-000000.tar: sample {name.split('.')[0]}: its frames do not have")
+
+
+def test_a_hole_in_a_header_says_behind_which_member(shards):
+    key = make_hole(shards / "train-000000.tar", 3, header=True).split(".")[0]
+    assert f"breaks off after 1 samples: no whole member header behind {key}.json" in problems(shards)
+
+
+def test_samples_of_writers_that_note_no_checksum_are_decoded_frame_by_frame(shards):
+    def without(sample):
+        record = json.loads(sample["json"])
+        del record["sha256"]
+        return sample | {"json": dump_json(record)}
+
+    def damaged(sample):
+        name, record = ("mjpg" if "mjpg" in sample else "mp4"), json.loads(sample["json"])
+        if name == "mp4":
+            return sample | {name: sample[name].replace(b"stts", b"free")}
+        data, start = bytearray(sample[name]), sum(record["frame_bytes"][:5])
+        data[start : start + 2] = bytes(2)
+        return sample | {name: bytes(data)}
+
+    for name in ("train-000000.tar", "train-000001.tar"):
+        edit(shards, name, without)
+    assert verify(str(shards)).ok
+    edit(shards, "train-000001.tar", damaged)
+    (found,) = verify(str(shards)).problems
+    assert re.search("frame 5 is not a JPEG|mp4 does not decode|frames decode", found)

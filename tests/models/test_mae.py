@@ -4,7 +4,7 @@ import pytest
 import reference
 import torch
 
-from maedfer.models import MaskedAutoencoder, region_tube_mask
+from maedfer.models import MaskedAutoencoder, build_mae, region_tube_mask
 from maedfer.models.official import to_official
 
 # region, share masked, what else differs from the tiny shape; half widths, one region, deep and flat regions.
@@ -150,6 +150,27 @@ def test_checkpointing_changes_no_gradient(build_tiny_mae, clip, architecture):
         mae.train()(clip, mask).loss.backward()
     for a, b in zip(plain.parameters(), saving.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_heads_that_start_at_zero_predict_zero_and_learn(clip):
+    shape = {"img_size": 32, "num_frames": 8, "region_size": (2, 2, 4)}
+    mask = region_tube_mask(2, (4, 4, 4), (2, 2, 4), 0.75, torch.Generator().manual_seed(0))
+    default, zeroed = (
+        build_mae("lgi_former_tiny_patch8_64", shape, decoder_dim=24, decoder_depth=1, **settings)
+        for settings in ({}, {"zero_init_heads": True})
+    )
+    assert default(clip, mask).pred.std() > 0.1
+    first = zeroed(clip, mask)
+    assert (first.pred == 0).all()
+    torch.testing.assert_close(first.loss, first.target.square().mean())
+    first.loss.backward()
+    heads = [zeroed.decoder.appearance_head.weight, zeroed.decoder.motion_head.weight]
+    assert all(head.grad.abs().max() > 0 for head in heads)
+    torch.optim.SGD(zeroed.parameters(), lr=1.0).step()
+    zeroed.zero_grad()
+    second = zeroed(clip, mask)
+    second.loss.backward()
+    assert second.loss < first.loss and zeroed.encoder.patch_embed.proj.weight.grad.abs().max() > 0
 
 
 def test_a_step_compiles_to_one_graph(build_tiny_mae, clip):

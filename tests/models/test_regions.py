@@ -25,7 +25,7 @@ def test_orders_are_those_of_a_loop_over_boxes(region, repeats):
 
 def test_the_published_layout_is_four_steps_of_upper_and_lower_face():
     layout = RegionLayout((8, 10, 10), (2, 5, 10))
-    assert layout.region_grid == (4, 2, 1)
+    assert layout.region_of_token.view(8, 10, 10)[::2, ::5, 9].tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]
     assert (layout.num_regions, layout.tokens_per_region, layout.num_tokens) == (8, 100, 800)
 
 

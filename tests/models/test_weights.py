@@ -119,10 +119,25 @@ def test_what_is_not_there_is_explained(build_tiny, tmp_path):
         load_encoder("lgi_former_tiny")
     with pytest.raises(FileNotFoundError, match=r"nowhere is no file or folder here"):
         load_encoder(tmp_path / "nowhere")
-    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    with pytest.raises(FileNotFoundError, match=r"has no weights.*maedfer consolidate"):
-        load_encoder(tmp_path / "run")
-    save(build_tiny(), tmp_path / "run" / "encoder")
+    with pytest.raises(ValueError, match=rf"{NAME} names fresh weights.*give a fine-tuned run"):
+        load_classifier(NAME)
+    with pytest.raises(FileNotFoundError, match=r"lgi_former_tiny is no file or folder here"):
+        load_classifier("lgi_former_tiny")
+
+
+def test_folders_without_weights_name_what_was_looked_for_or_what_to_do(build_tiny, tmp_path):
+    (tmp_path / "empty").mkdir()
+    looked = r"looked for encoder/config.json, config.json, classifier/config.json"
+    with pytest.raises(FileNotFoundError, match=rf"empty has no weights: {looked}"):
+        load_encoder(tmp_path / "empty")
+    run = tmp_path / "run"
+    (run / "checkpoints" / "last.ckpt").mkdir(parents=True)
+    for load in (load_encoder, load_classifier):
+        with pytest.raises(FileNotFoundError, match=r"has no encoder/ yet: .*--resume.*--init-from"):
+            load(run)
+        with pytest.raises(ValueError, match=r"last.ckpt is a training checkpoint of a run"):
+            load(run / "checkpoints" / "last.ckpt")
+    save(build_tiny(), run / "encoder")
     with pytest.raises(ValueError, match=r"encoder without classes: fine-tune it first"):
         load_classifier(tmp_path / "run")
 

@@ -163,6 +163,17 @@ def test_bad_input_is_one_line(synthetic_shards, tmp_path, capsys):
     assert "--data.batch_size" in capsys.readouterr().err
 
 
+def test_micro_batches_of_a_step_share_its_row(synthetic_shards, tmp_path):
+    run = tmp_path / "run"
+    assert main(arguments(synthetic_shards, run, "--trainer.accumulate_grad_batches", "2", steps=4)) == 0
+    for row in rows(run):
+        mean = (float(row["loss_appearance"]) + float(row["loss_motion"])) / 2
+        assert float(row["loss"]) == pytest.approx(mean, rel=1e-5)
+    # 22 tracks are five batches of four: the third step of the epoch has one micro-batch, the others two.
+    steps = [int(line.split(" ")[0]) for line in keys(run)]
+    assert [steps.count(step) for step in (1, 2, 3, 4)] == [8, 8, 4, 8]
+
+
 def test_config_yaml_starts_the_same_run(finished, tmp_path):
     config = yaml.safe_load((finished / "config.yaml").read_text())
     assert config["trainer"]["max_steps"] == STEPS

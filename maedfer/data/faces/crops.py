@@ -60,7 +60,7 @@ def plan_crops(
     if len(inside) < NUM_FRAMES:
         return []
     plans = []
-    for piece in np.array_split(inside, math.ceil((inside[-1] - inside[0]) / max_seconds + 1e-6) or 1):
+    for piece in np.array_split(inside, math.ceil((inside[-1] - inside[0]) / max_seconds - 1e-6) or 1):
         times, rate = stored_times(piece, fps)
         squares = track.squares(times)
         squares[:, 2] *= 1 + 2 * margin

@@ -40,7 +40,6 @@ class Detector(Protocol):
 
     name: str
     finds_faces: bool
-    has_landmarks: bool
     max_side: int
 
     def detect(self, picture: np.ndarray) -> list[Detection]:
@@ -59,7 +58,6 @@ class HaarDetector:
 
     name = "haar"
     finds_faces = True
-    has_landmarks = False
     max_side = 640
     MIN_NEIGHBOURS = 6
     MIN_SHARE = 1 / 20
@@ -98,7 +96,6 @@ class YuNetDetector:
 
     name = "yunet"
     finds_faces = True
-    has_landmarks = True
     max_side = 640
     MIN_SCORE = 0.7
 
@@ -123,7 +120,6 @@ class WholeFrame:
 
     name = "none"
     finds_faces = False
-    has_landmarks = False
     max_side = 1
 
     def detect(self, picture: np.ndarray) -> list[Detection]:

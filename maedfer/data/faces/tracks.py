@@ -221,6 +221,15 @@ def follow_faces(
     return (tracker.finish(times[-1]) if times else []), np.array(times)
 
 
+def largest_at_a_time(tracks: list[FaceTrack]) -> list[FaceTrack]:
+    """The tracks that no larger track (median side) overlaps in time, in their order."""
+    kept: list[FaceTrack] = []
+    for track in sorted(tracks, key=lambda each: -float(np.median(each.boxes[:, 2:].max(axis=1)))):
+        if all(track.end_s < other.start_s or track.start_s > other.end_s for other in kept):
+            kept.append(track)
+    return [track for track in tracks if any(track is each for each in kept)]
+
+
 def shot_changed(before: np.ndarray, now: np.ndarray) -> bool:
     """Whether two successive uint8 RGB thumbnails (h, w, 3) belong to different shots.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -20,6 +19,7 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
+from maedfer.data.cores import usable_cores
 from maedfer.data.encoding import Encoding, encode_track
 from maedfer.data.records import (
     describe_encoding,
@@ -198,7 +198,7 @@ def _worked(
     work: Callable[[Job], object], jobs: list[Job], workers: int | None, unit: str
 ) -> Iterator[Iterator]:
     """Results of `work` in the order of the jobs, from several processes, under a bar with the time left."""
-    count = min(os.cpu_count() or 1, 1 + len(jobs) // 64) if workers is None else workers
+    count = min(usable_cores(), 1 + len(jobs) // 64) if workers is None else workers
     if count < 1:
         raise ValueError(f"workers={workers} must be at least 1")
     bar = partial(tqdm, total=len(jobs), desc=f"synthetic {unit}", unit="clip", disable=None)
