@@ -24,7 +24,7 @@ USAGE = """usage: maedfer VERB [flags]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb and return the exit code: 0 done, 1 something is broken, 2 wrong input, 130 or 143 stopped."""
+    """Run one verb; the exit code: 0 done, 1 something is broken, 2 wrong input, 130 or 143 stopped."""
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help", "help"):
         print(USAGE.format(verbs="\n".join(f"  {name:<12} {text}" for name, text in VERBS.items())))
