@@ -6,6 +6,7 @@ what is saved. Whatever can be refused is refused before the folder is touched.
 """
 
 import logging
+import shlex
 import warnings
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from maedfer.training.initial_weights import autoencoder_state, load_initial_wei
 from maedfer.training.interruption import RunInterrupted
 from maedfer.training.masked_pretraining import MaskedPretraining
 from maedfer.training.pictures import draw_curves
+from maedfer.training.report import write_report
 from maedfer.training.run_folder import RunFolder
 
 DEFAULT_RUN = "runs/pretrain"
@@ -52,6 +54,7 @@ class PretrainCLI(LightningCLI):
     """Parses a recipe; builds the module, the data module and the trainer."""
 
     def __init__(self, args: list[str]) -> None:
+        self.args = args
         super().__init__(
             MaskedPretraining,
             ClipDataModule,
@@ -153,7 +156,9 @@ def finish(cli: PretrainCLI) -> int:
         draw_curves(folder.path, folder.figures, cli.datamodule.is_synthetic)
         origin = {"synthetic": cli.datamodule.is_synthetic}
         folder.finish({"steps": trainer.global_step, **asked_length(cli), **origin, "held_out": held_out})
-    say(f"encoder: {folder.encoder}   pictures: {folder.figures}   metrics: {folder.path / 'metrics.csv'}")
+        title = f"{cli.model.architecture} on {Path(cli.datamodule.shards).name}"
+        write_report(folder, title, f"maedfer pretrain {shlex.join(cli.args)}")
+    say(f"encoder: {folder.encoder}   report: {folder.report}   pictures: {folder.figures}")
     return 0
 
 

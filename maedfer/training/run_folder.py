@@ -50,6 +50,11 @@ class RunFolder:
         return self.path / "summary.json"
 
     @property
+    def report(self) -> Path:
+        """A page about a run that has ended."""
+        return self.path / "report.html"
+
+    @property
     def exists(self) -> bool:
         """Whether a run got to its first step here; one refused before that leaves only its settings."""
         return (self.path / "metrics.csv").exists() or self.checkpoints.exists()

@@ -28,7 +28,7 @@ def test_the_run_folder_is_what_the_design_promises(finished):
     events = {name for name in names if name.startswith("events.")}
     assert events
     assert names - events == {
-        *("config.yaml", "metrics.csv", "held_out.csv", "summary.json", "keys/rank0.txt"),
+        *("config.yaml", "metrics.csv", "held_out.csv", "summary.json", "report.html", "keys/rank0.txt"),
         *("checkpoints/last.ckpt", "checkpoints/best.ckpt"),
         *("encoder/config.json", "encoder/model.safetensors", "encoder/README.md"),
         *("figures/losses.png", f"figures/reconstruction_{STEPS:07d}.png"),
@@ -58,6 +58,12 @@ def test_the_encoder_loads_in_one_line_and_says_it_is_synthetic(finished):
     config = json.loads((finished / "encoder" / "config.json").read_text())
     assert config["provenance"]["steps"] == STEPS
     assert "synthetic" in (finished / "encoder" / "README.md").read_text().lower()
+
+
+def test_the_report_stands_alone(finished):
+    page = (finished / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2 and "src='data:" in page and "http" not in page
+    assert "synthetic" in page and "mask_ratio" in page and torch.__version__.split("+")[0] in page
 
 
 def test_an_existing_run_is_not_overwritten(finished, synthetic_shards, capsys):
