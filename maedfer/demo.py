@@ -35,7 +35,7 @@ class Scale:
     val_clips: int = 256
 
 
-SHORT = Scale(clips=4_000, steps=1_200, minutes="about 5 minutes")
+SHORT = Scale(clips=4_000, steps=1_000, minutes="about 5 minutes")
 FULL = Scale(clips=12_000, steps=14_000, minutes="about 40 minutes")
 
 SIZE = "48"

@@ -90,7 +90,7 @@ class MaskedPretraining(pl.LightningModule):
         # Known in advance, so that no step waits for the device to count its masks.
         self.num_masked = windows * masked_per_window((high, wide), mask_ratio)
         self._rates = (base_lr, min_lr, warmup_share)
-        self._adamw = {"betas": tuple(betas)}
+        self._adamw = {"betas": tuple(betas), "fused": True}
         self._weight_decay = weight_decay
         self._schedule: WarmupCosine | None = None
 
