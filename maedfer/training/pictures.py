@@ -57,7 +57,7 @@ def draw_reconstructions(path: Path, pictures: Reconstruction, title: str) -> No
             axis.set_xticks([])
             axis.set_yticks([])
     figure.suptitle(title, fontsize=9)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
 def read_table(path: Path) -> dict[str, list[float]]:
@@ -96,7 +96,7 @@ def draw_loss_curves(
         axis.set(title=head, xlabel="step", ylabel="error per target value")
         axis.legend(fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=9)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
 def draw_curves(run: Path, folder: Path, synthetic: bool) -> None:
