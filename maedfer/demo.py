@@ -49,7 +49,7 @@ def demo(out: str | None = None, full: bool = False) -> str:
 
     Args:
         out: folder of the results; runs/demo, or runs/demo-full for the longer form.
-        full: the longer form, which runs past the plateau of masked pre-training; resumable.
+        full: the longer form, about 40 minutes; stopped, it goes on where it was.
 
     Raises:
         ValueError: a stage failed (its own message stands above), or the folder holds the other form.
