@@ -2,8 +2,8 @@
 
 Videos -> shards -> masked pre-training -> held-out reconstruction, with the commands shown as they run. It
 shows that an encoder learns to fill in hidden faces better than the mean face does, and no more: masked
-pre-training has a plateau in what it is worth for recognition that a few CPU minutes do not leave (`--full`
-runs long enough).
+pre-training has a plateau in what it is worth for recognition that a few CPU minutes do not leave. `--full`
+trains fourteen times as long; whether that is past it is for fine-tuning to show.
 """
 
 from __future__ import annotations
