@@ -31,7 +31,7 @@ def pretraining_callbacks(folder: RunFolder, config: Any) -> list[Callback]:
         *([] if config.trainer.enable_progress_bar is False else [RunProgress()]),
         CheckpointOnSignal(folder.last),
         last_checkpoint(folder, config.checkpoint_every),
-        BestCheckpoint(folder),
+        best_checkpoint(folder),
     ]
 
 
@@ -48,15 +48,13 @@ def last_checkpoint(folder: RunFolder, every: int) -> ModelCheckpoint:
     )
 
 
-class BestCheckpoint(ModelCheckpoint):
+def best_checkpoint(folder: RunFolder) -> ModelCheckpoint:
     """`checkpoints/best.ckpt`: lowest held-out error; nothing without a held-out split."""
-
-    def __init__(self, folder: RunFolder) -> None:
-        super().__init__(
-            folder.checkpoints,
-            filename="best",
-            monitor="held_out/total_model",
-            mode="min",
-            save_on_train_epoch_end=False,
-            enable_version_counter=False,
-        )
+    return ModelCheckpoint(
+        folder.checkpoints,
+        filename="best",
+        monitor="held_out/total_model",
+        mode="min",
+        save_on_train_epoch_end=False,
+        enable_version_counter=False,
+    )

@@ -48,7 +48,8 @@ def load_autoencoder(mae: MaskedAutoencoder, source: str, flag: str) -> int:
     path = checkpoint_of(source)
     if path is not None:
         saved = read_checkpoint(path, flag)
-        load_strictly(mae, autoencoder_state(saved), flag)
+        state = {name.removeprefix("mae."): value for name, value in saved["state_dict"].items()}
+        load_strictly(mae, state, flag)
         return int(saved["global_step"])
     if not Path(source).is_file():
         raise FileNotFoundError(f"{flag}: no checkpoint of a run (checkpoints/last.ckpt) and no file there")
@@ -78,11 +79,6 @@ def read_checkpoint(path: Path, flag: str) -> dict[str, Any]:
         return {"global_step": saved["global_step"], "state_dict": saved["state_dict"]}
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, TypeError) as error:
         raise ValueError(f"{flag}: {path} is damaged, or not a checkpoint of a run") from error
-
-
-def autoencoder_state(saved: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The tensors of the masked autoencoder in a checkpoint."""
-    return {name.removeprefix("mae."): value for name, value in saved["state_dict"].items()}
 
 
 def official_state(mae: MaskedAutoencoder, path: Path, flag: str) -> dict[str, torch.Tensor]:

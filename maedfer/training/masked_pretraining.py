@@ -19,7 +19,6 @@ from torch import Tensor
 from maedfer.data.transforms import prepare_clips
 from maedfer.models.masking import masked_per_window
 from maedfer.models.registry import build_mae
-from maedfer.models.strict_loading import load_strictly
 from maedfer.training.schedule import WarmupCosine, scaled_by_batch
 
 
@@ -99,14 +98,6 @@ class MaskedPretraining(pl.LightningModule):
         encoder = self.mae.encoder
         shape = (encoder.num_frames, encoder.grid, encoder.region_size)
         self.trainer.datamodule.fit_to_model(*shape, self.mask_ratio)
-
-    def check_state(self, state: dict[str, Tensor], source: str) -> None:
-        """Refuse weights that do not fit, before Lightning does it in its own words.
-
-        Raises:
-            ValueError: names the tensors and both shapes.
-        """
-        load_strictly(self.mae, state, source)
 
     def clips(self, batch: dict[str, Any]) -> Tensor:
         """The normalised clips (B, 3, T, H, W) of a batch, as the model wants them."""

@@ -24,7 +24,7 @@ from maedfer.resources import find_config, find_shards
 from maedfer.training.callbacks import pretraining_callbacks
 from maedfer.training.export import export_encoder
 from maedfer.training.held_out import HeldOutEvaluation, describe
-from maedfer.training.initial_weights import autoencoder_state, load_initial_weights, read_checkpoint
+from maedfer.training.initial_weights import load_autoencoder, load_initial_weights
 from maedfer.training.interruption import RunInterrupted
 from maedfer.training.masked_pretraining import MaskedPretraining
 from maedfer.training.pictures import draw_curves
@@ -132,8 +132,8 @@ def run_or_resume(cli: PretrainCLI) -> int:
         say(f"{folder.path} has done all its {folder.finished()['steps']} steps: nothing to resume")
         return 0
     if checkpoint is not None and checkpoint.is_file():
-        state = autoencoder_state(read_checkpoint(checkpoint, "--resume"))
-        module.check_state(state, f"--resume {checkpoint}")
+        # Lightning loads it again; here a misfit is refused in one line, before the run is touched.
+        load_autoencoder(module.mae, str(checkpoint), f"--resume {checkpoint}")
     elif cli.config.init_from:
         load_initial_weights(module.mae, cli.config.init_from)
     save_config(cli)
