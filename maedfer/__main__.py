@@ -13,6 +13,8 @@ VERBS = {
     "merge": "join shard folders, such as the parts of `pack --part i/n`",
     "pretrain": "pretrain LGI-Former by masked reconstruction of appearance and motion",
     "reconstruct": "held-out errors and pictures of a pretrained model",
+    "finetune": "train a classifier (or regressor) on labelled shards, from an encoder or from scratch",
+    "evaluate": "score a fine-tuned model: UAR, WAR, per class and group, pictures, predictions as CSV",
     "convert": "turn a checkpoint of the original MAE-DFER code into a maedfer folder",
 }
 

@@ -26,12 +26,19 @@ FUNCTIONS = {
     "info": ("maedfer.data.contact_sheet", "info", "folder"),
     "merge": ("maedfer.data.merge", "merge", "folders"),
     "reconstruct": ("maedfer.training.reconstruct", "reconstruct", None),
+    "evaluate": ("maedfer.training.evaluation", "evaluate", None),
     "convert": ("maedfer.models.convert", "convert", "file"),
 }
 """Verb -> module, function, and the parameter that is given without a flag."""
 
-TRAINING = {"pretrain": ("maedfer.training.pretrain", "pretrain")}
+TRAINING = {
+    "pretrain": ("maedfer.training.pretrain", "pretrain"),
+    "finetune": ("maedfer.training.finetune", "finetune"),
+}
 """Verbs that read a recipe with LightningCLI: module and function of the arguments."""
+
+TRAINING_BOOLEANS = ("resume", "freeze_encoder", "official")
+"""Flags of those verbs that need no value."""
 
 
 def run(verb: str, args: list[str]) -> int:
@@ -39,7 +46,7 @@ def run(verb: str, args: list[str]) -> int:
     try:
         if verb in TRAINING:
             module, function = TRAINING[verb]
-            return int(_import(verb, module, function)(with_values(args, ("resume",))) or 0)
+            return int(_import(verb, module, function)(with_values(args, TRAINING_BOOLEANS)) or 0)
         return run_function(verb, args)
     except (ValueError, OSError, ArgumentError) as error:
         print(f"maedfer {verb}: {one_line(error)}", file=sys.stderr)

@@ -14,21 +14,22 @@ import pytorch_lightning as pl
 from pytorch_lightning.trainer.states import TrainerFn
 from torch.utils.data import DataLoader
 
-from maedfer.constants import NUM_FRAMES
-from maedfer.data.cores import usable_cores
+from maedfer.constants import FRAME_INTERVAL_S, NUM_FRAMES
+from maedfer.data.cores import workers_for
 from maedfer.data.loader import ClipLoader, tell_epoch_length
 from maedfer.data.plan import Cursor, EpochPlan, Leg, Reading, ShardTable, evaluation_reading
+from maedfer.data.position import check_position, position_from, position_state
 from maedfer.data.records import is_synthetic
 from maedfer.data.shard_reader import ShardReader, read_remote_index
 from maedfer.data.shards import ShardIndex
 from maedfer.data.stream import Batch, ClipMaker, ClipStream, MaskSpec, worker_loader
 from maedfer.data.transforms import Crop, ViewSpec
 
+Chosen = tuple[str, np.ndarray]
+"""A split and the numbers of some of its samples, int64 (n,), ascending."""
+
 BASELINE_CLIPS = 1024
 """Training clips that a baseline is measured on."""
-
-MOST_WORKERS = 16
-"""Workers of one rank when their number is left open."""
 
 
 class ClipDataModule(pl.LightningDataModule):
@@ -46,6 +47,7 @@ class ClipDataModule(pl.LightningDataModule):
         crop_aspect: Range of the width over the height of a resized crop.
         frame_crop: Part of the stored frames to use: left, top, width, height in shares; null uses all.
         flip: Probability of a mirrored clip.
+        frame_interval_s: Seconds between the frames of a clip; null takes 0.16.
         seed: Seed of order, views and masks.
         workers: Loader processes of each device; null takes the cores there are, 0 reads in the main process.
         shuffle_window: Samples that a worker holds undecoded to shuffle them.
@@ -67,6 +69,7 @@ class ClipDataModule(pl.LightningDataModule):
         crop_aspect: tuple[float, float] = (0.75, 1.3333),
         frame_crop: tuple[float, float, float, float] | None = None,
         flip: float = 0.0,
+        frame_interval_s: float | None = None,
         seed: int = 0,
         workers: int | None = None,
         shuffle_window: int = 256,
@@ -82,11 +85,15 @@ class ClipDataModule(pl.LightningDataModule):
             )
         if shuffle_window < 1 or (workers is not None and workers < 0):
             raise ValueError("--data.shuffle_window must be 1 or more, --data.workers 0 or more")
+        if frame_interval_s is not None and frame_interval_s <= 0:
+            raise ValueError(f"--data.frame_interval_s {frame_interval_s} must be positive")
+        self.frame_crop = frame_crop
         frame = {} if frame_crop is None else {"frame": tuple(frame_crop)}
         self._views = ViewSpec(crop, tuple(crop_scale), tuple(crop_aspect), flip, **frame)
         self._plain_views = ViewSpec("none", **frame)
         self.shards, self.split, self.val_split = shards, split, val_split
         self.batch_size, self.clips_per_sample, self.num_frames = batch_size, clips_per_sample, NUM_FRAMES
+        self.frame_interval_s = frame_interval_s
         self.seed, self.workers, self.shuffle_window = seed, workers, shuffle_window
         self.max_broken_share, self.record_keys = max_broken_share, record_keys
         self.start_method = start_method
@@ -111,8 +118,14 @@ class ClipDataModule(pl.LightningDataModule):
 
     @property
     def has_held_out(self) -> bool:
-        """Whether the shards have the held-out split."""
-        return any(entry.samples for entry in self.index.of_split(self.val_split))
+        """Whether there are held-out samples."""
+        return self._held_out is not None
+
+    @property
+    def _held_out(self) -> Chosen | None:
+        """The held-out split and its samples; None where the shards have no such split."""
+        samples = self._count(self.val_split)
+        return (self.val_split, np.arange(samples)) if samples else None
 
     @property
     def ranks(self) -> tuple[int, int]:
@@ -140,7 +153,7 @@ class ClipDataModule(pl.LightningDataModule):
     def settle_workers(self, devices: int) -> None:
         """Choose the number of workers of each device of this machine, where it was left open."""
         if self.workers is None:
-            self.workers = _workers_for(devices)
+            self.workers = workers_for(devices)
 
     def setup(self, stage: str) -> None:
         """Settle the number of workers, which the plan needs to be the same on all ranks."""
@@ -171,15 +184,17 @@ class ClipDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> ClipLoader | list[ClipLoader]:
         """One centred clip of every held-out sample, always with the same mask; `valid` marks repeats.
 
-        Without the split an empty list, which Lightning takes for no evaluation.
+        Without held-out samples an empty list, which Lightning takes for no evaluation.
         """
-        if not self.has_held_out:
-            return []
-        samples, leg, rank = self._table(self.val_split).samples, self._leg(1, window=1), self.ranks[0]
-        deal = partial(evaluation_reading, samples, leg, rank)
-        maker = self._maker(self._plain_views, 1, training=False)
-        batches = -(-samples // (leg.world * leg.batch))
-        return self._loader(lambda: batches, lambda: (self._workers(self.val_split, deal, maker), 0), 1)
+        return [] if self._held_out is None else self._evaluation_loader(self._held_out, 1)
+
+    def _evaluation_loader(self, chosen: Chosen, clips_per_sample: int) -> ClipLoader:
+        """Evenly spread clips of each of some samples, the same in every pass."""
+        (split, numbers), leg = chosen, self._leg(clips_per_sample, window=1)
+        deal = partial(evaluation_reading, numbers, self._table(split).samples, leg, self.ranks[0])
+        maker = self._maker(self._plain_views, clips_per_sample, training=False)
+        batches = -(-len(numbers) // (leg.world * leg.batch))
+        return self._loader(lambda: batches, lambda: (self._workers(split, deal, maker), 0), clips_per_sample)
 
     def baseline_dataloader(self) -> ClipLoader:
         """Some training clips (1,024 at most) without augmentation or repeats, the same on every rank."""
@@ -192,15 +207,15 @@ class ClipDataModule(pl.LightningDataModule):
 
     def picture_batch(self, clips: int) -> Batch:
         """Up to so many held-out clips, always the same; training clips without a held-out split."""
-        split = self.val_split if self.has_held_out else self.split
-        chosen = EpochPlan(self._table(split), self.seed).spread(clips)
+        split, numbers = self._held_out or (self.split, self.plan.chosen)
+        visits = EpochPlan(self._table(split), self.seed, numbers).spread(clips)
         maker = self._maker(self._plain_views, 1, training=False)
-        return next(iter(self._stream(split, partial(_only, chosen[None]), maker)))
+        return next(iter(self._stream(split, partial(_only, visits[None]), maker)))
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Lightning's hook before each batch: a training step that forgot `consumed` is found at the next."""
         if self.trainer.training:
-            self._check_position(batch)
+            check_position(self.cursor, batch)
         return batch
 
     def consumed(self, batch: Batch) -> None:
@@ -209,59 +224,53 @@ class ClipDataModule(pl.LightningDataModule):
         Raises:
             RuntimeError: this is not the batch at the cursor, so a checkpoint would lie about the position.
         """
-        self._check_position(batch)
+        check_position(self.cursor, batch)
         self.cursor = self.plan.advance(self.cursor)
-
-    def _check_position(self, batch: Batch) -> None:
-        if (batch["epoch"], batch["batch"]) != (self.cursor.epoch, self.cursor.done):
-            raise RuntimeError(
-                f"batch {batch['batch']} of epoch {batch['epoch']} is trained, but the position is batch "
-                f"{self.cursor.done} of epoch {self.cursor.epoch}: a training step calls consumed(batch) once"
-            )
 
     def total_batches(self, epochs: int) -> int:
         """Batches of each rank in so many whole epochs from the start, as ranks and batches are now."""
-        return epochs * self.plan.table.samples // (self.ranks[1] * self.batch_size // self.clips_per_sample)
+        return epochs * self.plan.samples // (self.ranks[1] * self._samples(self.clips_per_sample))
 
     def state_dict(self) -> dict[str, Any]:
         """The position, and what it is a position in."""
-        shards = {"fingerprint": self.plan.table.fingerprint, "samples": self.plan.table.samples}
-        return {"cursor": self.cursor.state_dict(), "seed": self.seed, "shards": shards}
+        return position_state(self.plan, self.cursor)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the position of a checkpoint (only to train on: an evaluation has none).
 
         Raises:
-            ValueError: the shards or the seed are not those the checkpoint was made with.
+            ValueError: shards, seed or training samples are not those the checkpoint was made with.
         """
         if self.trainer is not None and self.trainer.state.fn != TrainerFn.FITTING:
             return
-        table, saved = self.plan.table, state_dict["shards"]
-        if saved["fingerprint"] != table.fingerprint:
-            raise ValueError(
-                f"the checkpoint was made on other shards ({saved['samples']} samples; --data.shards "
-                f"{self.shards} has {table.samples}): resume with those, or start a new run with --init-from"
-            )
-        if state_dict["seed"] != self.seed:
-            raise ValueError(f"the run began with seed {state_dict['seed']}: resume with it, not {self.seed}")
-        self.cursor = Cursor.from_state_dict(state_dict["cursor"])
+        self.cursor = position_from(state_dict, self.plan, self.shards)
+
+    def _count(self, split: str) -> int:
+        """Samples of a split; 0 where the shards do not have it."""
+        return sum(entry.samples for entry in self.index.of_split(split))
 
     def _table(self, split: str) -> ShardTable:
-        entries = self.index.of_split(split)
-        if not sum(entry.samples for entry in entries):
+        if not self._count(split):
             names = ", ".join(self.index.splits) or "none"
             raise ValueError(
                 f"--data.shards {self.shards} has no samples of split {split!r} (splits: {names})"
             )
-        return ShardTable.of(entries)
+        return ShardTable.of(self.index.of_split(split))
 
     def _leg(self, clips_per_sample: int, window: int) -> Leg:
         if self.workers is None:
             self.setup("fit")
-        return Leg(self.ranks[1], self.workers, self.batch_size // clips_per_sample, window)
+        return Leg(self.ranks[1], self.workers, self._samples(clips_per_sample), window)
+
+    def _samples(self, clips_per_sample: int) -> int:
+        """Samples in a batch of this rank."""
+        return max(1, self.batch_size // clips_per_sample)
 
     def _maker(self, views: ViewSpec, clips_per_sample: int, training: bool) -> ClipMaker:
-        return ClipMaker(self.seed, clips_per_sample, self.num_frames, views, self._masks, training)
+        interval_s = self.frame_interval_s or FRAME_INTERVAL_S
+        return ClipMaker(
+            self.seed, clips_per_sample, self.num_frames, views, self._masks, training, interval_s
+        )
 
     def _stream(
         self, split: str, deal: Callable[[int], Reading], maker: ClipMaker, epoch: int = 0
@@ -276,15 +285,10 @@ class ClipDataModule(pl.LightningDataModule):
     def _loader(
         self, length: Callable[[], int], start: Callable[[], tuple[DataLoader, int]], clips_per_sample: int
     ) -> ClipLoader:
-        samples = self.batch_size // clips_per_sample
-        return ClipLoader(length, start, samples, self.batch_size, self.max_broken_share)
+        samples = self._samples(clips_per_sample)
+        return ClipLoader(length, start, samples, samples * clips_per_sample, self.max_broken_share)
 
 
 def _only(batches: np.ndarray, worker: int) -> Reading:
     """A reading of given visits (m, batch) in their order, for one worker."""
     return Reading(batches.ravel(), batches, np.arange(len(batches)))
-
-
-def _workers_for(devices: int) -> int:
-    """Loader processes of each device: the cores this process may use, shared by the node's devices."""
-    return min(MOST_WORKERS, max(1, usable_cores() // max(1, devices)))

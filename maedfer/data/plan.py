@@ -133,27 +133,43 @@ class Reading:
 
 
 class EpochPlan:
-    """The plan of every epoch of a run: a pure function of the seed, the shards and a cursor.
+    """The plan of every epoch of a run: a pure function of the seed, the shards, a choice and a cursor.
 
     Args:
         table: The shards.
         seed: Seed of the run.
+        chosen: Numbers of the samples that take part, int64 (n,), ascending; None takes all. Visits are
+            numbered over all samples of the shards whatever the choice.
     """
 
-    def __init__(self, table: ShardTable, seed: int) -> None:
+    def __init__(self, table: ShardTable, seed: int, chosen: np.ndarray | None = None) -> None:
         self.table = table
         self.seed = seed
+        self.chosen = np.arange(table.samples) if chosen is None else np.asarray(chosen, dtype=np.int64)
+        self._runs = np.split(self.chosen, np.searchsorted(self.chosen, table.starts[1:]))
+
+    @property
+    def samples(self) -> int:
+        """Samples that take part in an epoch."""
+        return len(self.chosen)
+
+    @property
+    def choice(self) -> str | None:
+        """A fingerprint of the samples chosen; None where all take part."""
+        if self.samples == self.table.samples:
+            return None
+        return hashlib.sha256(self.chosen.astype("<i8").tobytes()).hexdigest()
 
     def enter(self, cursor: Cursor, leg: Leg) -> Cursor:
         """The same position, the rest of the epoch dealt as `leg` says.
 
         Raises:
-            ValueError: the shards hold fewer samples than one global batch.
+            ValueError: fewer samples take part than one global batch holds.
         """
         needed = leg.world * leg.batch
-        if self.table.samples < needed:
+        if self.samples < needed:
             raise ValueError(
-                f"{self.table.samples} training samples are fewer than one batch on every rank "
+                f"{self.samples} training samples are fewer than one batch on every rank "
                 f"({leg.world} ranks x {leg.batch} samples = {needed}): lower --data.batch_size"
             )
         trained = tuple(old for old in cursor.legs if old.done)
@@ -223,10 +239,9 @@ class EpochPlan:
         return shuffle_in_window(part, leg.window, name).reshape(-1, leg.batch)
 
     def order(self, cursor: Cursor) -> np.ndarray:
-        """Visits of the whole epoch: those carried into it, then all samples, shards shuffled."""
+        """Visits of the whole epoch: those carried into it, then all samples chosen, shards shuffled."""
         words = random_words(len(self.table.names), self.seed, "shards", cursor.epoch)
-        starts, counts = self.table.starts, self.table.counts
-        runs = [np.arange(starts[shard], starts[shard] + counts[shard]) for shard in np.argsort(words)]
+        runs = [self._runs[shard] for shard in np.argsort(words)]
         carried = np.array(cursor.carried, dtype=np.int64)
         return np.concatenate([carried, np.concatenate(runs) + cursor.epoch * self.table.samples])
 
@@ -261,19 +276,19 @@ def shuffle_in_window(part: np.ndarray, window: int, name: tuple[str | int, ...]
     return np.array(leaving, dtype=np.int64)
 
 
-def evaluation_reading(samples: int, leg: Leg, rank: int, worker: int) -> Reading:
-    """Every sample once, in order: rank shares differ by one at most, and all ranks have as many batches.
+def evaluation_reading(numbers: np.ndarray, samples: int, leg: Leg, rank: int, worker: int) -> Reading:
+    """Each of some samples once, in order: rank shares differ by one at most, and ranks have as many batches.
 
-    Samples are cut into contiguous shares per rank and worker. A last batch is filled up with repeats of one
-    sample, as visits of later epochs (numbers from `samples` on), so that uneven ends neither hang nor, left
-    out by their number, count twice.
+    The `numbers` of the samples, int64 (n,), ascending and not empty, are cut into contiguous shares per rank
+    and worker. A last batch is filled up with repeats of one sample, as visits of later epochs (`samples`, of
+    the whole split, and more), so that uneven ends neither hang nor, left out by their number, count twice.
     """
-    shares = np.array_split(np.arange(samples), leg.world)
+    shares = np.array_split(numbers, leg.world)
     per_rank = -(-len(shares[0]) // leg.batch)
     missing = per_rank * leg.batch - len(shares[rank])
-    repeated = shares[rank][-1] if len(shares[rank]) else 0
+    repeated = shares[rank][-1] if len(shares[rank]) else numbers[-1]
     padded = np.concatenate([shares[rank], repeated + samples * np.arange(1, missing + 1)])
-    numbers = np.arange(worker, per_rank, leg.readers)
+    turns = np.arange(worker, per_rank, leg.readers)
     first = sum(len(range(number, per_rank, leg.readers)) for number in range(worker))
-    batches = padded.reshape(-1, leg.batch)[first : first + len(numbers)]
-    return Reading(batches.ravel(), batches, numbers)
+    batches = padded.reshape(-1, leg.batch)[first : first + len(turns)]
+    return Reading(batches.ravel(), batches, turns)

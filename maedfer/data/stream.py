@@ -20,9 +20,10 @@ import torch
 from einops import rearrange
 from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
 
-from maedfer.constants import NUM_FRAMES
+from maedfer.constants import FRAME_INTERVAL_S, NUM_FRAMES
 from maedfer.data.clips import TrackTime
 from maedfer.data.encoding import decode_frames
+from maedfer.data.labels import LabelReader
 from maedfer.data.plan import Reading, seed_of
 from maedfer.data.shard_reader import RawSample, ShardReader, UnusableSample
 from maedfer.data.transforms import Box, ViewSpec
@@ -49,7 +50,7 @@ class MaskSpec:
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip of a sample: frames uint8 (T, H, W, 3), what was drawn for it, and what its record says."""
+    """One clip of a sample: frames uint8 (T, H, W, 3), what was drawn for it, and its target float32 (K,)."""
 
     frames: np.ndarray
     box: Box
@@ -57,7 +58,8 @@ class Clip:
     mask: np.ndarray | None
     key: str
     start_s: float
-    label: int
+    seed: int
+    target: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,10 @@ class ClipMaker:
         views: How crops and flips are drawn.
         masks: How masks are drawn; None draws none.
         training: Random starts and a new draw every epoch; otherwise evenly spread starts, the same always.
+        interval_s: Seconds between the frames of a clip.
+        labels: Reads the target of a sample out of its record; None reads none.
+        augment: Changes the stored frames of a clip in training, as a function of uint8 (T, H, W, 3) and a
+            seed that gives the same again; None leaves them as they are.
     """
 
     seed: int = 0
@@ -79,6 +85,9 @@ class ClipMaker:
     views: ViewSpec = field(default_factory=ViewSpec)
     masks: MaskSpec | None = None
     training: bool = True
+    interval_s: float = FRAME_INTERVAL_S
+    labels: LabelReader | None = None
+    augment: Callable[[np.ndarray, int], np.ndarray] | None = None
 
     def clips(self, raw: RawSample, epoch: int, views: Sequence[int]) -> list[Clip]:
         """The given views of a sample, from one decoding.
@@ -90,7 +99,7 @@ class ClipMaker:
             meta = json.loads(raw.record)
             if meta["key"] != raw.key:
                 raise ValueError(f"its record is that of {meta['key']}")
-            track = TrackTime(int(meta["frames"]), float(meta["fps"]), self.num_frames)
+            track = TrackTime(int(meta["frames"]), float(meta["fps"]), self.num_frames, self.interval_s)
             names = [(self.seed, epoch if self.training else "held out", raw.key, view) for view in views]
             times = [
                 track.random_clip(_rng(*name, "start"))
@@ -100,7 +109,7 @@ class ClipMaker:
             ]
             wanted = np.unique(np.concatenate([time.indices for time in times]))
             frames = decode_frames(raw.frames, meta, wanted)
-            label = -1 if meta.get("label") is None else int(meta["label"])
+            target = self._target(meta)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UnusableSample(raw.key, f"{type(error).__name__}: {error}") from error
         clips = []
@@ -109,8 +118,18 @@ class ClipMaker:
             mask = None if self.masks is None else self.masks.draw(_rng(*name, "mask"))
             alone = np.array_equal(time.indices, wanted)  # spares a copy where there is one clip
             chosen = frames if alone else frames[np.searchsorted(wanted, time.indices)]
-            clips.append(Clip(chosen, box, flip, mask, raw.key, time.start_s, label))
+            seed = seed_of(*name, "augment") >> 65  # 63 bits: torch's seeds are signed
+            if self.augment is not None and self.training:
+                chosen = self.augment(chosen, seed)
+            clips.append(Clip(chosen, box, flip, mask, raw.key, time.start_s, seed, target))
         return clips
+
+    def _target(self, record: dict[str, Any]) -> np.ndarray | None:
+        """The target of a sample float32 (K,), NaN without a label; None where no labels are read."""
+        if self.labels is None:
+            return None
+        target = self.labels.target(record)
+        return np.full(len(self.labels.names), np.nan, np.float32) if target is None else target
 
 
 def _rng(*name: str | int) -> np.random.Generator:
@@ -121,7 +140,8 @@ class ClipStream(IterableDataset):
     """Batches of clips, in the order of a plan; each loader worker makes its own share of them.
 
     A batch is a dict: `clips` uint8 (B, T, 3, H, W) as stored, `boxes` float32 (B, 4), `flips` bool (B,),
-    `masks` bool (B, N) or None, `labels` int64 (B,) with -1 for none, `valid` bool (B,), `keys` and `starts`
+    `masks` bool (B, N) or None, `targets` float32 (B, K) or None (NaN for a sample without a label), `seeds`
+    int64 (B,) for what is drawn at random for a clip later on, `valid` bool (B,), `keys` and `starts`
     (seconds into the stored track) lists of B, `epoch` and `batch` its place in the plan, `broken` a list of
     (name, reason). B is samples times clips per sample; clips of a sample stand next to each other.
 
@@ -219,13 +239,15 @@ def _stack(clips: Sequence[Clip]) -> Batch:
     device's work.
     """
     masks = None if clips[0].mask is None else torch.from_numpy(np.stack([clip.mask for clip in clips]))
+    labelled = clips[0].target is not None
     frames = default_collate([torch.from_numpy(clip.frames) for clip in clips])
     return {
         "clips": rearrange(frames, "b t h w c -> b t c h w"),
         "boxes": torch.tensor([clip.box for clip in clips], dtype=torch.float32),
         "flips": torch.tensor([clip.flip for clip in clips]),
         "masks": masks,
-        "labels": torch.tensor([clip.label for clip in clips]),
+        "targets": torch.from_numpy(np.stack([clip.target for clip in clips])) if labelled else None,
+        "seeds": torch.tensor([clip.seed for clip in clips], dtype=torch.int64),
         "keys": [clip.key for clip in clips],
         "starts": [clip.start_s for clip in clips],
     }

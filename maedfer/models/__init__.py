@@ -5,7 +5,8 @@ Where the paper's words live:
 * tubelet (cube) and its embedding: `tubelets`; position codes: `positions`
 * region, and the two orders of tokens: `regions`; representative tokens: `lgi_former.LGIFormer.region_tokens`
 * local intra-region, global inter-region, local-global attention: `lgi_former.LGIBlock`, on `attention`
-* the joint-attention baseline (VideoMAE): `vit`; what both encoders share: `encoder`, `features`
+* the joint-attention baseline (VideoMAE): `vit`; what both encoders share: `encoder`, `features`, `pooling`
+* linear and attentive probes: `probe`
 * region tube mask: `masking`; appearance and motion targets: `targets`
 * the masked autoencoder, lambda and the loss: `mae`; its decoder: `decoder`; its pictures: `pictures`
 * models by name: `registry`, `arguments`; saved weights: `weights`, `card`

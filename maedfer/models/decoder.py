@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from maedfer.models.attention import check_heads
-from maedfer.models.encoder import NORM_EPS, init_linears
+from maedfer.models.encoder import NORM_EPS
+from maedfer.models.initialisation import init_linears
 from maedfer.models.vit import JointBlock
 
 

@@ -6,7 +6,7 @@ public border.
 
 * An encoder (`num_classes=0`) ends in `norm`, as pre-training needs it.
 * A classifier has the identity there and `fc_norm` after pooling: upstream drops the pre-trained norm in
-  fine-tuning.
+  fine-tuning. One with attentive pooling keeps `norm` (as timm's do): its query needs normalised tokens.
 
 Initial weights follow upstream: xavier-uniform for an encoder, truncated normal 0.02 for a classifier, whose
 head is scaled by `init_scale`. Departure: representative tokens are exempt from weight decay and belong to
@@ -24,7 +24,9 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from maedfer.models.features import Features, check_pool, pool_features, take_blocks
+from maedfer.models.features import Features, take_blocks
+from maedfer.models.initialisation import fresh_head, init_linears
+from maedfer.models.pooling import ATTENTIVE, AttentivePool, check_pool, pool_features
 from maedfer.models.positions import position_table
 from maedfer.models.regions import RegionLayout, Triple, as_triple
 from maedfer.models.tubelets import TubeletEmbedding, token_grid
@@ -47,11 +49,12 @@ class VideoEncoder(nn.Module, ABC):
         depth: number of blocks.
         num_heads: attention heads.
         mlp_ratio: hidden width of the MLPs over `embed_dim`.
-        pool: which tokens are averaged: `region`, `token` or `all`.
+        pool: which tokens are averaged: `region`, `token` or `all`; or `attentive`, a learned query to all.
         drop_path_rate: stochastic depth of the last block, rising linearly from 0 in the first.
         drop_rate: dropout before the head.
         positions: `1d` (upstream) or `3d`.
-        fc_norm: normalise after pooling instead of before; by default exactly when there are classes.
+        fc_norm: normalise after pooling instead of before; by default exactly when there are classes and the
+            pooling is a mean.
         init_scale: factor on the initial weights of a classifier's head.
 
     Raises:
@@ -101,12 +104,12 @@ class VideoEncoder(nn.Module, ABC):
             {"module": f"blocks.{i}", "num_chs": embed_dim, "reduction": patch_size} for i in range(depth)
         ]
         self._norm_follows_head = fc_norm is None
-        after_pooling = num_classes > 0 if fc_norm is None else fc_norm
+        after_pooling = (num_classes > 0 and pool != ATTENTIVE) if fc_norm is None else fc_norm
         self.norm: nn.Module = nn.Identity() if after_pooling else self._fresh_norm()
         self.fc_norm: nn.Module = self._fresh_norm() if after_pooling else nn.Identity()
         self.head_drop = nn.Dropout(drop_rate)
         init_linears(self, classifier=after_pooling)
-        self.reset_classifier(num_classes)
+        self.reset_classifier(num_classes, pool)
 
     @abstractmethod
     def make_block(self, drop_path: float) -> nn.Module:
@@ -204,7 +207,13 @@ class VideoEncoder(nn.Module, ABC):
         return kept if intermediates_only else (self.leave_blocks(self.norm(x), None), kept)
 
     def pool(self, features: Features, mode: str | None = None) -> Tensor:
-        """Average tokens to (B, D) by `mode`, or as the model was built; no norm is applied."""
+        """Tokens to (B, D) by `mode`, or as the model was built: a bare mean, without any norm, or attention.
+
+        Raises:
+            ValueError: unknown mode, or one that this model cannot have.
+        """
+        if (mode or self.pool_mode) == ATTENTIVE and isinstance(self.attentive_pool, AttentivePool):
+            return self.attentive_pool(features)
         return pool_features(features, mode or self.pool_mode)
 
     def forward_head(self, features: Features, pre_logits: bool = False) -> Tensor:
@@ -236,21 +245,25 @@ class VideoEncoder(nn.Module, ABC):
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Give the model a fresh head; 0 takes it away and keeps the norms as they are.
 
-        The first head of an encoder also moves the norm behind the pooling, fresh, unless `fc_norm` was set.
+        The first head of an encoder also moves the norm behind the pooling, fresh, unless `fc_norm` was set
+        or the pooling is attentive.
 
         Args:
             num_classes: classes, or 0.
-            global_pool: another pooling (timm's word for `pool`).
+            global_pool: another pooling (timm's word for `pool`); `attentive` comes with a fresh query.
 
         Raises:
             ValueError: negative `num_classes`, or an unknown pooling.
         """
         if num_classes < 0:
             raise ValueError(f"num_classes={num_classes} is negative; 0 means no head")
-        self.pool_mode = check_pool(global_pool or self.pool_mode)
+        if global_pool:
+            self.pool_mode = check_pool(global_pool)
+            self.attentive_pool = self._fresh_pool() if global_pool == ATTENTIVE else nn.Identity()
         self.num_classes = num_classes
         self.head: nn.Module = self._fresh_head(num_classes) if num_classes else nn.Identity()
-        if num_classes and self._norm_follows_head and isinstance(self.norm, nn.LayerNorm):
+        follows = self._norm_follows_head and self.pool_mode != ATTENTIVE
+        if num_classes and follows and isinstance(self.norm, nn.LayerNorm):
             self.norm, self.fc_norm = nn.Identity(), self._fresh_norm()
 
     def _encode(self, x: Tensor, visible: Tensor | None) -> Features:
@@ -272,21 +285,9 @@ class VideoEncoder(nn.Module, ABC):
     def _fresh_norm(self) -> nn.LayerNorm:
         return nn.LayerNorm(self.embed_dim, eps=NORM_EPS).to(self.patch_embed.proj.weight)
 
+    def _fresh_pool(self) -> AttentivePool:
+        return AttentivePool(self.embed_dim, self.num_heads).to(self.patch_embed.proj.weight)
+
     def _fresh_head(self, num_classes: int) -> nn.Linear:
-        head = nn.Linear(self.embed_dim, num_classes).to(self.patch_embed.proj.weight)
-        nn.init.trunc_normal_(head.weight, std=0.02)
-        nn.init.zeros_(head.bias)
-        head.weight.data.mul_(self.init_scale)
-        return head
-
-
-def init_linears(model: nn.Module, classifier: bool) -> None:
-    """Initialise every Linear as upstream: xavier-uniform to pre-train, truncated normal 0.02 to classify."""
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            if classifier:
-                nn.init.trunc_normal_(module.weight, std=0.02)
-            else:
-                nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+        head = fresh_head(self.embed_dim, num_classes, self.init_scale)
+        return head.to(self.patch_embed.proj.weight)

@@ -1,14 +1,11 @@
-"""What an encoder returns, which of its blocks to keep, and how tokens become one vector per clip."""
+"""What an encoder returns, and which of its blocks to keep."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
-
-POOLS = ("region", "token", "all")
 
 
 class Features(NamedTuple):
@@ -22,33 +19,6 @@ class Features(NamedTuple):
 
     tokens: Tensor
     region_tokens: Tensor
-
-
-def check_pool(mode: str) -> str:
-    """Refuse an unknown pooling.
-
-    Raises:
-        ValueError: names what there is.
-    """
-    if mode not in POOLS:
-        raise ValueError(f"pool={mode!r} is not one of {POOLS}")
-    return mode
-
-
-def pool_features(features: Features, mode: str) -> Tensor:
-    """A bare mean (B, D) of representative tokens (`region`, as published), local ones (`token`) or `all`.
-
-    Raises:
-        ValueError: unknown mode, or `region` of features without representative tokens.
-    """
-    if check_pool(mode) == "all":
-        return torch.cat((features.region_tokens, features.tokens), dim=1).mean(dim=1)
-    chosen = features.region_tokens if mode == "region" else features.tokens
-    if chosen.shape[1] == 0:
-        raise ValueError(
-            "pool='region' needs representative tokens; joint attention has none, take pool='token'"
-        )
-    return chosen.mean(dim=1)
 
 
 def take_blocks(depth: int, indices: int | Sequence[int] | None) -> tuple[set[int], int]:

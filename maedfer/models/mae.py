@@ -20,6 +20,7 @@ from maedfer.models.decoder import Decoder
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.masking import mask_indices
 from maedfer.models.pictures import Reconstruction, draw_reconstruction
+from maedfer.models.pooling import ATTENTIVE
 from maedfer.models.positions import position_table
 from maedfer.models.targets import appearance_size, reconstruction_targets, split_target, targets_to_pixels
 
@@ -201,6 +202,8 @@ def _check_settings(
         raise ValueError(
             f"the encoder has num_classes={encoder.num_classes}; pre-training takes one without classes"
         )
+    if encoder.pool_mode == ATTENTIVE:
+        raise ValueError("pool='attentive' has a query that pre-training does not train: add it afterwards")
     if not isinstance(encoder.norm, nn.LayerNorm):
         raise ValueError(
             "the encoder has lost its norm to a classifier; pre-train from an encoder that has one"

@@ -109,7 +109,7 @@ def load_encoder(source: str | Path, **overrides: Any) -> VideoEncoder:
         source: a run folder, an export folder, an official `.pth`, a name of `architectures()`, or
             `owner/name`.
         overrides: model arguments (for an official file, those of `from_official`); `num_classes` adds a
-            fresh head.
+            fresh head, `pool="attentive"` a fresh query where the weights have none.
 
     Returns:
         In evaluation mode and without a head, unless `num_classes` is given. A fine-tuned model keeps
@@ -122,9 +122,11 @@ def load_encoder(source: str | Path, **overrides: Any) -> VideoEncoder:
     num_classes = overrides.pop("num_classes", 0)
     if BARE_NAME.fullmatch(str(source)) and not Path(source).exists():
         return build_encoder(str(source), {**overrides, "num_classes": num_classes}).eval()
+    pool = overrides.pop("pool", None)  # not before the weights are in: they fit the pooling they came with
     model = _load(source, ("encoder", "", "classifier"), overrides)
-    if model.num_classes or num_classes:
-        model.reset_classifier(num_classes)
+    another = None if pool == model.pool_mode else pool
+    if model.num_classes or num_classes or another:
+        model.reset_classifier(num_classes, another)
     return model.eval()
 
 

@@ -1,6 +1,9 @@
-"""What rides along with a pre-training run: tables, pictures, held-out errors, the bar, and checkpoints."""
+"""What rides along with a run: tables, pictures, held-out errors or scores, the bar, and checkpoints.
 
-from typing import Any
+The order is that in which a step needs them: records before checkpoints.
+"""
+
+from typing import Any, Literal
 
 from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -10,29 +13,57 @@ from maedfer.training.interruption import CheckpointOnSignal
 from maedfer.training.pictures import ReconstructionPictures
 from maedfer.training.progress import RunProgress
 from maedfer.training.run_folder import RunFolder
-from maedfer.training.run_records import KeyRecorder, MetricsFile
+from maedfer.training.run_records import FINE_TUNING_COLUMNS, PRETRAINING_COLUMNS, KeyRecorder, MetricsFile
+from maedfer.training.scores import MAIN
+from maedfer.training.scoring import FiniteLoss, Scoring
 
 
 def pretraining_callbacks(folder: RunFolder, config: Any) -> list[Callback]:
-    """The callbacks of `maedfer pretrain`, in the order in which a step needs them: records before
-    checkpoints.
+    """The callbacks of `maedfer pretrain`.
 
     Args:
         folder: the run folder.
         config: the parsed configuration; `checkpoint_every`, `picture_every` and `data.record_keys` are read.
     """
-    callbacks = [MetricsFile(folder.path)]
-    if config.data.record_keys:
-        callbacks.append(KeyRecorder(folder.path))
     return [
-        *callbacks,
+        MetricsFile(folder.path, PRETRAINING_COLUMNS),
+        *key_recorder(folder, config),
         HeldOutEvaluation(folder.path / "held_out.csv"),
         ReconstructionPictures(folder.figures, folder.path, config.picture_every),
-        *([] if config.trainer.enable_progress_bar is False else [RunProgress()]),
+        *progress_bar(config),
         CheckpointOnSignal(folder.last),
         last_checkpoint(folder, config.checkpoint_every),
-        best_checkpoint(folder),
+        best_checkpoint(folder, "held_out/total_model", "min"),
     ]
+
+
+def fine_tuning_callbacks(folder: RunFolder, config: Any) -> list[Callback]:
+    """The callbacks of `maedfer finetune`.
+
+    Args:
+        folder: the run folder.
+        config: the parsed configuration; `checkpoint_every`, `task` and `data.record_keys` are read.
+    """
+    return [
+        FiniteLoss(),
+        MetricsFile(folder.path, FINE_TUNING_COLUMNS),
+        *key_recorder(folder, config),
+        Scoring(folder.path / "validation.csv"),
+        *progress_bar(config),
+        CheckpointOnSignal(folder.last),
+        last_checkpoint(folder, config.checkpoint_every),
+        best_checkpoint(folder, f"val/{MAIN[config.task]}", "max"),
+    ]
+
+
+def key_recorder(folder: RunFolder, config: Any) -> list[Callback]:
+    """The record of the clips trained on, when it is asked for."""
+    return [KeyRecorder(folder.path)] if config.data.record_keys else []
+
+
+def progress_bar(config: Any) -> list[Callback]:
+    """The bar, unless it is switched off."""
+    return [] if config.trainer.enable_progress_bar is False else [RunProgress()]
 
 
 def last_checkpoint(folder: RunFolder, every: int) -> ModelCheckpoint:
@@ -48,13 +79,13 @@ def last_checkpoint(folder: RunFolder, every: int) -> ModelCheckpoint:
     )
 
 
-def best_checkpoint(folder: RunFolder) -> ModelCheckpoint:
-    """`checkpoints/best.ckpt`: lowest held-out error; nothing without a held-out split."""
+def best_checkpoint(folder: RunFolder, monitor: str, mode: Literal["min", "max"]) -> ModelCheckpoint:
+    """`checkpoints/best.ckpt`: the best held-out value; nothing without held-out clips."""
     return ModelCheckpoint(
         folder.checkpoints,
         filename="best",
-        monitor="held_out/total_model",
-        mode="min",
+        monitor=monitor,
+        mode=mode,
         save_on_train_epoch_end=False,
         enable_version_counter=False,
     )

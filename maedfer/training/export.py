@@ -1,5 +1,6 @@
-"""The encoder of a run, exported for `maedfer.load_encoder`: weights, configuration and a card that says its
-limits.
+"""What a run leaves for others: `encoder/` for `maedfer.load_encoder`, `classifier/` for `load_classifier`.
+
+Both hold weights, a configuration, and a card that says their limits.
 """
 
 from importlib.metadata import version
@@ -7,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from maedfer.constants import FRAME_INTERVAL_S, IMAGENET_MEAN, IMAGENET_STD
-from maedfer.data.records import is_synthetic
+from maedfer.data.datamodule import ClipDataModule
+from maedfer.data.labelled import LabelledDataModule
 from maedfer.models.weights import save_encoder
+from maedfer.training.fine_tuning import FineTuning
 from maedfer.training.masked_pretraining import MaskedPretraining
 
 
-def export_encoder(module: MaskedPretraining, data: Any, folder: Path, steps: int) -> None:
+def export_encoder(module: MaskedPretraining, data: ClipDataModule, folder: Path, steps: int) -> None:
     """Write `encoder/` from a pre-training module, on the first rank only.
 
     Args:
@@ -23,25 +26,56 @@ def export_encoder(module: MaskedPretraining, data: Any, folder: Path, steps: in
     """
     if not module.trainer.is_global_zero:
         return
-    index = data.index
-    save_encoder(
-        module.mae.encoder,
-        folder,
-        architecture=module.architecture,
-        model_args=module.model_args,
-        geometry=dict(index.geometry),
-        provenance={
-            "method": "masked pre-training of appearance and motion (MAE-DFER)",
-            "steps": steps,
-            "clips_seen": steps * module.global_batch,
-            "shards": Path(data.shards).name,
-            "shards_made_by": dict(index.made_by),
-            "synthetic": is_synthetic(index.made_by),
-            "mask_ratio": module.mask_ratio,
-            "maedfer": version("maedfer"),
-            "torch": version("torch"),
-        },
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        frame_interval_s=FRAME_INTERVAL_S,
-    )
+    provenance = {
+        "method": "masked pre-training of appearance and motion (MAE-DFER)",
+        "mask_ratio": module.mask_ratio,
+        **origin(data, steps, steps * module.global_batch),
+    }
+    shape = {"architecture": module.architecture, "model_args": module.model_args, "provenance": provenance}
+    save_encoder(module.mae.encoder, folder, **shape, **conventions(data))
+
+
+def export_classifier(module: FineTuning, data: LabelledDataModule, folder: Path, steps: int) -> None:
+    """Write `classifier/` from a fine-tuning module, on the first rank only.
+
+    Args:
+        module: the trained module.
+        data: its data module; how labels were read goes into the card, for an evaluation to do the same.
+        folder: the folder to write.
+        steps: optimizer steps done.
+    """
+    if not module.trainer.is_global_zero:
+        return
+    provenance = {
+        "method": "linear probe" if module.freeze_encoder else "fine-tuning",
+        "task": module.task,
+        "columns": data.columns,
+        "training_samples": len(data.parts.train),
+        **origin(data, steps, steps * module.global_batch),
+    }
+    shape = {"architecture": module.architecture, "model_args": module.model_args, "provenance": provenance}
+    save_encoder(module.exported(), folder, labels=module.outputs, **shape, **conventions(data))
+
+
+def origin(data: ClipDataModule, steps: int, clips: int) -> dict[str, Any]:
+    """What every model says of its training."""
+    return {
+        "steps": steps,
+        "clips_seen": clips,
+        "shards": Path(data.shards).name,
+        "shards_made_by": dict(data.index.made_by),
+        "synthetic": data.is_synthetic,
+        "frame_crop": data.frame_crop,
+        "maedfer": version("maedfer"),
+        "torch": version("torch"),
+    }
+
+
+def conventions(data: ClipDataModule) -> dict[str, Any]:
+    """How clips have to be made for a model."""
+    return {
+        "geometry": dict(data.index.geometry),
+        "mean": IMAGENET_MEAN,
+        "std": IMAGENET_STD,
+        "frame_interval_s": data.frame_interval_s or FRAME_INTERVAL_S,
+    }

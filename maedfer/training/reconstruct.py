@@ -16,8 +16,8 @@ from maedfer.training.held_out import HeldOutEvaluation, describe, held_out_colu
 from maedfer.training.initial_weights import load_autoencoder
 from maedfer.training.masked_pretraining import MaskedPretraining
 from maedfer.training.pictures import ReconstructionPictures
-from maedfer.training.pretrain import quieten_lightning
 from maedfer.training.progress import RunProgress
+from maedfer.training.run_cli import quieten_lightning
 from maedfer.training.run_folder import RunFolder
 from maedfer.training.run_records import StepTable
 

@@ -35,6 +35,11 @@ class RunFolder:
         return self.checkpoints / "last.ckpt"
 
     @property
+    def best(self) -> Path:
+        """The checkpoint of the best held-out value so far."""
+        return self.checkpoints / "best.ckpt"
+
+    @property
     def figures(self) -> Path:
         """Folder of the pictures."""
         return self.path / "figures"
@@ -43,6 +48,11 @@ class RunFolder:
     def encoder(self) -> Path:
         """The exported encoder."""
         return self.path / "encoder"
+
+    @property
+    def classifier(self) -> Path:
+        """The exported classifier of a fine-tuning run."""
+        return self.path / "classifier"
 
     @property
     def summary(self) -> Path:

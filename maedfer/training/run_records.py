@@ -16,7 +16,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from maedfer.data.shards import write_atomically
 
-METRIC_COLUMNS = ("step", "loss", "loss_appearance", "loss_motion", "lr")
+PRETRAINING_COLUMNS = ("step", "loss", "loss_appearance", "loss_motion", "lr")
+FINE_TUNING_COLUMNS = ("step", "loss", "lr")
 
 
 def keep_rows_until(path: Path, step: int, header: str | None, separator: str) -> None:
@@ -57,10 +58,14 @@ class StepTable:
 class MetricsFile(Callback):
     """Writes `metrics.csv`: losses of every logged step (mean over ranks and micro-batches) and learning
     rate.
+
+    Args:
+        folder: the run folder.
+        columns: `step`, the losses (the first is the total) and `lr`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, columns: Sequence[str]) -> None:
+        self._folder, self._columns = folder, tuple(columns)
         self._table: StepTable | None = None
         self._step = 0
         self._losses: list[torch.Tensor] = []
@@ -69,13 +74,13 @@ class MetricsFile(Callback):
         """Open the table at the step of the checkpoint."""
         self._step = trainer.global_step
         if trainer.is_global_zero:
-            self._table = StepTable(self._folder / "metrics.csv", METRIC_COLUMNS, trainer.global_step)
+            self._table = StepTable(self._folder / "metrics.csv", self._columns, trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Append the row of a step once its last micro-batch is done; all ranks take part in the mean."""
-        names = ("unscaled", *METRIC_COLUMNS[2:4])
+        names = ("unscaled", *self._columns[2:-1])
         self._losses.append(torch.stack([outputs[name].detach() for name in names]))
         if trainer.global_step == self._step:
             return
@@ -85,7 +90,7 @@ class MetricsFile(Callback):
             return
         losses = trainer.strategy.reduce(losses)
         if self._table is not None:
-            values = dict(zip(METRIC_COLUMNS[1:4], losses.tolist(), strict=True))
+            values = dict(zip(self._columns[1:-1], losses.tolist(), strict=True))
             self._table.append({"step": self._step, **values, "lr": pl_module.learning_rate(self._step - 1)})
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -1,10 +1,12 @@
 """The data module: ranks share an epoch, evaluation, masks, remote shards, and what it refuses."""
 
+import numpy as np
 import pytest
 import torch
 from stream_shards import write_stream_shards
 
 from maedfer.data.datamodule import ClipDataModule
+from maedfer.data.plan import EpochPlan
 
 SETTINGS = {"batch_size": 4, "crop": "resized", "flip": 0.5, "shuffle_window": 5, "workers": 0}
 
@@ -121,6 +123,40 @@ def test_other_shards_and_other_seeds_are_refused(folder, tmp_path):
         ClipDataModule(str(other), **SETTINGS).load_state_dict(state)
     with pytest.raises(ValueError, match="began with seed 0"):
         ClipDataModule(str(folder), seed=1, **SETTINGS).load_state_dict(state)
+
+
+def test_a_position_among_other_samples_is_refused(folder):
+    class SomeOfThem(ClipDataModule):
+        chosen = np.arange(20)
+
+        @property
+        def plan(self):
+            return EpochPlan(super().plan.table, self.seed, self.chosen)
+
+    some, other = (SomeOfThem(str(folder), **SETTINGS) for _ in range(2))
+    other.chosen = np.arange(1, 21)
+    everything = ClipDataModule(str(folder), **SETTINGS)
+    for one, another in ((some, other), (some, everything), (everything, some)):
+        with pytest.raises(ValueError, match=r"another selection .*--data.fold, --data.val_share"):
+            another.load_state_dict(one.state_dict())
+    some.load_state_dict(some.state_dict())
+    older = everything.state_dict()
+    del older["shards"]["choice"]  # of a checkpoint from before there was a choice
+    everything.load_state_dict(older)
+
+
+def test_the_interval_may_be_set_until_loaders_are_made(folder):
+    def starts(interval_s, later=None):
+        data = ClipDataModule(str(folder), frame_interval_s=interval_s, **SETTINGS)
+        data.frame_interval_s = later or interval_s
+        return [batch["starts"] for batch in data.val_dataloader()]
+
+    # val samples have 31, 32 and 33 frames at 12.5 a second, and a clip its start in the middle.
+    assert starts(None) == starts(0.16) == starts(0.5, later=0.16)
+    assert starts(0.08)[0][:3] == pytest.approx([7 / 12.5, 8 / 12.5, 8 / 12.5])
+    assert starts(0.5)[0] == [0.0] * 4  # longer than any track: over the whole of it
+    with pytest.raises(ValueError, match=r"--data.frame_interval_s 0.0 must be positive"):
+        ClipDataModule(str(folder), frame_interval_s=0.0)
 
 
 def test_shards_behind_a_pipe_are_read_alike(folder):

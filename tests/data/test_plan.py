@@ -61,9 +61,12 @@ COUNTS = st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(lambda count
     seed=st.integers(0, 9),
     legs=st.lists(st.tuples(LEGS, st.integers(0, 9)), max_size=5),
     last=LEGS,
+    left_out=st.sets(st.integers(0, 53), max_size=20),
 )
-def test_every_visit_once_whatever_the_changes(counts, seed, legs, last):
-    plan, cursor, seen = EpochPlan(table_of(counts), seed), Cursor(), []
+def test_every_visit_once_whatever_the_changes(counts, seed, legs, last, left_out):
+    numbers = np.array([number for number in range(sum(counts)) if number not in left_out])
+    chosen = numbers if len(numbers) >= 12 else None
+    plan, cursor, seen = EpochPlan(table_of(counts), seed, chosen), Cursor(), []
     for leg, steps in [*legs, (last, 0)]:
         cursor = plan.enter(cursor, leg)
         cursor, batches = train(plan, cursor, steps)
@@ -74,7 +77,9 @@ def test_every_visit_once_whatever_the_changes(counts, seed, legs, last):
     seen += [visit for batch in batches for rank in batch for visit in rank]
     following = plan.next_epoch(cursor)
     assert len(following.carried) < last.world * last.batch
-    assert sorted([*seen, *following.carried]) == list(range((cursor.epoch + 1) * sum(counts)))
+    visits = np.add.outer(np.arange(cursor.epoch + 1) * sum(counts), plan.chosen)
+    assert plan.samples == visits.shape[1] == (sum(counts) if chosen is None else len(chosen))
+    assert sorted([*seen, *following.carried]) == visits.ravel().tolist()
 
 
 @settings(max_examples=80, deadline=None)
@@ -138,6 +143,18 @@ def test_too_few_samples_are_refused_by_number_and_flag():
         plan.enter(Cursor(), Leg(2, 0, 4, 1))
 
 
+def test_a_choice_is_what_an_epoch_has():
+    table = table_of([3, 0, 4, 5])
+    plan = EpochPlan(table, 0, np.array([1, 2, 5, 11]))
+    assert sorted(plan.order(Cursor(2)).tolist()) == [1 + 24, 2 + 24, 5 + 24, 11 + 24] and plan.samples == 4
+    assert sorted(plan.spread(9).tolist()) == [1, 2, 5, 11]
+    assert EpochPlan(table, 0, np.arange(12)).choice is None is EpochPlan(table, 0).choice
+    choices = {plan.choice, EpochPlan(table, 0, np.array([1, 2, 5, 10])).choice, None}
+    assert len(choices) == 3 and EpochPlan(table, 1, np.array([1, 2, 5, 11])).choice == plan.choice
+    with pytest.raises(ValueError, match=r"4 training samples .*= 5"):
+        plan.enter(Cursor(), Leg(1, 0, 5, 1))
+
+
 def test_the_fingerprint_follows_the_index():
     entries = [ShardEntry("train-000000.tar", 3, 10, "aa"), ShardEntry("train-000001.tar", 4, 10, "bb")]
     other = [entries[0], ShardEntry("train-000001.tar", 4, 10, "cc")]
@@ -145,14 +162,15 @@ def test_the_fingerprint_follows_the_index():
     assert ShardTable.of(entries).fingerprint != ShardTable.of(other).fingerprint
 
 
-@given(samples=st.integers(1, 40), leg=LEGS)
-def test_evaluation_counts_every_sample_once(samples, leg):
-    shares, lengths = [], set()
+@given(numbers=st.sets(st.integers(0, 40), min_size=1), leg=LEGS)
+def test_evaluation_counts_every_chosen_sample_once(numbers, leg):
+    chosen, shares, lengths = np.array(sorted(numbers)), [], set()
     for rank in range(leg.world):
-        readings = [evaluation_reading(samples, leg, rank, worker) for worker in range(leg.readers)]
-        numbers = sorted(number for reading in readings for number in reading.numbers.tolist())
-        lengths.add(len(numbers))
-        assert numbers == list(range(len(numbers)))
+        readings = [evaluation_reading(chosen, 41, leg, rank, worker) for worker in range(leg.readers)]
+        turns = sorted(turn for reading in readings for turn in reading.numbers.tolist())
+        lengths.add(len(turns))
+        assert turns == list(range(len(turns)))
         visits = np.concatenate([reading.batches.ravel() for reading in readings])
-        shares += visits[visits < samples].tolist()
-    assert sorted(shares) == list(range(samples)) and len(lengths) == 1
+        assert len(set(visits.tolist())) == len(visits) and set((visits % 41).tolist()) <= numbers
+        shares += visits[visits < 41].tolist()
+    assert sorted(shares) == sorted(numbers) and len(lengths) == 1

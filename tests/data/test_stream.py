@@ -10,6 +10,7 @@ import torch
 from stream_shards import stream_sample, write_stream_shards
 
 from maedfer.data.encoding import decode_frames
+from maedfer.data.labels import LabelReader
 from maedfer.data.plan import Cursor, EpochPlan, Leg, Reading, ShardTable
 from maedfer.data.shard_reader import RawSample, ShardReader, UnusableSample, shard_url
 from maedfer.data.shards import read_index, write_shard
@@ -58,7 +59,8 @@ def test_a_batch_has_what_it_promises(folder):
     batch = epoch_of(folder, batch=3, clips_per_sample=2)[0]
     assert batch["clips"].shape == (6, 16, 3, 20, 20) and batch["clips"].dtype == torch.uint8
     assert batch["boxes"].shape == (6, 4) and batch["flips"].dtype == torch.bool and batch["masks"] is None
-    assert batch["labels"].tolist() == [int(key[-2:]) for key in batch["keys"]]
+    assert batch["targets"] is None and batch["seeds"].dtype == torch.int64
+    assert (batch["seeds"] >= 0).all() and len(set(batch["seeds"].tolist())) == 6
     assert batch["keys"][::2] == batch["keys"][1::2] and len(set(batch["keys"])) == 3
     assert batch["valid"].all() and batch["broken"] == [] and (batch["epoch"], batch["batch"]) == (0, 0)
 
@@ -79,6 +81,60 @@ def test_ranks_and_workers_do_not_change_what_happens_to_a_sample(folder):
     later = by_clip(epoch_of(folder, 1, 1, batch=4, epoch=1, clips_per_sample=2))
     assert all(later[clip] != alone[clip] for clip in later.keys() & alone.keys())
     assert all(alone[key, 0] != alone[key, 1] for key, _ in alone)
+
+
+def test_targets_come_from_the_record_and_are_nan_without_a_label(tmp_path):
+    def edit(key, members):
+        return stream_sample(key, label=None) if key == "train0-01" else members
+
+    labels = LabelReader("classify", tuple(f"class {n}" for n in range(8)))
+    batches = epoch_of(write_stream_shards(tmp_path / "some", edit=edit), labels=labels, clips_per_sample=2)
+    targets = {
+        key: target for batch in batches for key, target in zip(batch["keys"], batch["targets"], strict=True)
+    }
+    assert len(targets) == 24 and all(target.dtype == torch.float32 for target in targets.values())
+    assert targets.pop("train0-01").isnan().all()
+    expected = torch.eye(8)
+    assert all(torch.equal(target, expected[int(key[-2:])]) for key, target in targets.items())
+
+
+def test_a_label_that_cannot_be_read_makes_a_broken_sample(folder):
+    labels = LabelReader("classify", ("zero", "one"))
+    broken = dict(pair for batch in epoch_of(folder, labels=labels, batch=8) for pair in batch["broken"])
+    assert set(range(2, 7)) <= {int(key[-2:]) for key in broken} <= set(range(2, 8))
+    assert all(f"unknown labels {int(key[-2:])} (" in reason for key, reason in broken.items())
+
+
+def numbered(frames, seed):
+    """Stands for an augmentation: writes a clip's seed into its first pixels."""
+    changed = frames.copy()
+    changed[:, 0, 0] = [seed % 251, seed % 241, seed % 239]
+    return changed
+
+
+def test_clips_are_augmented_in_training_by_their_own_seed(folder):
+    plain, again, changed = (
+        epoch_of(folder, clips_per_sample=2, **kwargs) for kwargs in ({}, {}, {"augment": numbered})
+    )
+    for one, same, other in zip(plain, again, changed, strict=True):
+        assert torch.equal(one["seeds"], same["seeds"]) and torch.equal(one["seeds"], other["seeds"])
+        pixel = torch.stack([other["seeds"] % modulus for modulus in (251, 241, 239)], 1)
+        assert (other["clips"][:, :, :, 0, 0] == pixel[:, None]).all()
+        assert torch.equal(one["clips"][..., 1:, :], other["clips"][..., 1:, :])
+    later = epoch_of(folder, clips_per_sample=2, epoch=1)
+    seeds = [{seed for batch in batches for seed in batch["seeds"].tolist()} for batches in (plain, later)]
+    assert len(seeds[0]) == 48 and not seeds[0] & seeds[1]
+    held_out = epoch_of(folder, training=False, augment=numbered)
+    for one, other in zip(epoch_of(folder, training=False), held_out, strict=True):
+        assert torch.equal(one["clips"], other["clips"])
+
+
+def test_frames_lie_as_far_apart_as_asked(folder):
+    sample = stream_sample("train0-02", 34, label=2)
+    raw = RawSample("train0-02", sample["json"], sample["mjpg"])
+    clip = ClipMaker(training=False, interval_s=0.08).clips(raw, 0, [0])[0]
+    expected = decode_frames(sample["mjpg"], json.loads(sample["json"]), range(9, 25))
+    assert clip.start_s == pytest.approx(9 / 12.5) and np.array_equal(clip.frames, expected)
 
 
 def damage(key, members):

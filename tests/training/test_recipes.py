@@ -3,7 +3,8 @@
 import pytest
 
 from maedfer.resources import find_config
-from maedfer.training.pretrain import PretrainCLI, with_recipes
+from maedfer.training.pretrain import PretrainCLI
+from maedfer.training.run_cli import with_recipes
 from maedfer.training.schedule import scaled_by_batch
 
 RECIPES = sorted(path.stem for path in find_config("pretrain/demo").parent.glob("*.yaml"))
@@ -11,13 +12,19 @@ RECIPES = sorted(path.stem for path in find_config("pretrain/demo").parent.glob(
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_builds_a_model_and_names_its_number(name, tmp_path):
-    cli = PretrainCLI(with_recipes(["--config", f"pretrain/{name}", "--run", str(tmp_path / name)]))
+    cli = PretrainCLI(
+        with_recipes(["--config", f"pretrain/{name}", "--run", str(tmp_path / name)], PretrainCLI.default_run)
+    )
     assert cli.model.mae.encoder.num_classes == 0
     assert "Should reach" in find_config(f"pretrain/{name}").read_text()
 
 
 def test_the_published_recipe(tmp_path):
-    cli = PretrainCLI(with_recipes(["--config", "pretrain/voxceleb2", "--run", str(tmp_path / "run")]))
+    cli = PretrainCLI(
+        with_recipes(
+            ["--config", "pretrain/voxceleb2", "--run", str(tmp_path / "run")], PretrainCLI.default_run
+        )
+    )
     assert sum(p.numel() for p in cli.model.mae.parameters()) == 92_760_192
     assert cli.model.num_masked == 720
     assert scaled_by_batch(cli.config.model.base_lr, 160) == pytest.approx(1.875e-4)

@@ -1,0 +1,181 @@
+"""`maedfer finetune`: labelled shards in, a classifier with its scores on a test set out.
+
+The best epoch is chosen on validation subjects taken from the training part, and the test set is read once,
+with the weights of that epoch. `--official` does as upstream does: the test set is also the validation set,
+and the last epoch counts.
+"""
+
+import shlex
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EMAWeightAveraging
+from pytorch_lightning.cli import LightningArgumentParser
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from maedfer.constants import FRAME_INTERVAL_S
+from maedfer.data.labelled import LabelledDataModule
+from maedfer.data.labels import Task
+from maedfer.models.strict_loading import load_strictly
+from maedfer.training.callbacks import fine_tuning_callbacks
+from maedfer.training.evaluation import write_evaluation
+from maedfer.training.export import export_classifier
+from maedfer.training.fine_tuning import FineTuning
+from maedfer.training.initial_weights import read_checkpoint
+from maedfer.training.interruption import RunInterrupted
+from maedfer.training.predictions import Predictions
+from maedfer.training.run_cli import RunCLI, quieten_lightning, refuse_both_words, say, with_recipes
+from maedfer.training.scores import describe, scores
+from maedfer.training.scoring import Scoring
+
+
+class FinetuneCLI(RunCLI):
+    """The recipe of a fine-tuning run."""
+
+    verb, default_run = "finetune", "runs/finetune"
+
+    def __init__(self, args: list[str]) -> None:
+        super().__init__(args, FineTuning, LabelledDataModule)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The flags of a run, what is learnt, and how."""
+        super().add_arguments_to_parser(parser)
+        parser.add_argument("--task", type=Task, default="classify", help="What the labels are.")
+        parser.add_argument(
+            "--freeze_encoder", type=bool, default=False, help="Train the head only: a probe of the encoder."
+        )
+        parser.add_argument(
+            "--official",
+            type=bool,
+            default=False,
+            help="As upstream: no validation share, the last epoch counts.",
+        )
+        parser.add_argument(
+            "--ema_decay", type=float | None, default=None, help="Evaluate a moving average of the weights."
+        )
+        for flag, target in (("task", "data"), ("official", "data"), ("freeze_encoder", "model")):
+            parser.link_arguments(flag, f"{target}.{flag}")
+
+    def callbacks(self) -> list[pl.Callback]:
+        """Tables, scores, the bar, and checkpoints."""
+        decay = self.config.ema_decay
+        if decay is not None and not 0 < decay < 1:
+            raise ValueError(f"--ema-decay {decay} must be between 0 and 1, such as 0.999")
+        average = [] if decay is None else [EMAWeightAveraging(decay=decay)]
+        return [*average, *fine_tuning_callbacks(self.folder, self.config)]
+
+
+def finetune(args: list[str]) -> int:
+    """Run `maedfer finetune`; returns the exit code.
+
+    Raises:
+        ValueError: settings, shards, labels or a checkpoint that do not fit, each with the remedy.
+        FileNotFoundError: a recipe, shards or weights that are not there.
+    """
+    quieten_lightning()
+    refuse_both_words(args)
+    try:
+        return run_or_resume(FinetuneCLI(with_recipes(args, FinetuneCLI.default_run)))
+    except MisconfigurationException as error:
+        raise ValueError(f"--trainer: {error}") from error
+
+
+def run_or_resume(cli: FinetuneCLI) -> int:
+    """Check everything, then train."""
+    folder, data = cli.folder, cli.datamodule
+    data.settle_workers(cli.trainer.num_devices)
+    checkpoint = cli.checkpoint()
+    if cli.is_finished(checkpoint):
+        say(f"{folder.path} has done all its {folder.finished()['steps']} steps: nothing to resume")
+        return 0
+    build(cli, checkpoint)
+    say(opening_line(cli))
+    try:
+        cli.trainer.fit(cli.model, data, ckpt_path=checkpoint, weights_only=True)
+    except RunInterrupted as stop:
+        say(f"{stop}; continue with: maedfer finetune --run {folder.path} --resume")
+        return stop.exit_code
+    return finish(cli)
+
+
+def build(cli: FinetuneCLI, checkpoint: Path | None) -> None:
+    """Make the model for the labels there are, and note in `config.yaml` what was settled by it.
+
+    Raises:
+        ValueError: a checkpoint for other outputs, or of another shape.
+    """
+    module, data = cli.model, cli.datamodule
+    source = None if checkpoint is not None else cli.config.init_from
+    targets = torch.from_numpy(data.parts.train.targets)
+    start = module.build(cli.config.task, data.outputs, targets, source)
+    if data.frame_interval_s is None:
+        data.frame_interval_s = start.frame_interval_s or FRAME_INTERVAL_S
+    if checkpoint is not None and checkpoint.is_file():
+        # Lightning loads it again; here a misfit is refused in one line, before the run is touched.
+        flag = f"--resume {checkpoint}"
+        load_strictly(module, read_checkpoint(checkpoint, flag)["state_dict"], flag)
+    cli.save_config(
+        {
+            "model.architecture": module.architecture,
+            "model.model_args": module.model_args,
+            "data.frame_interval_s": data.frame_interval_s,
+        }
+    )
+
+
+def finish(cli: FinetuneCLI) -> int:
+    """After the last step: the chosen epoch's scores, the classifier, and the page that ends a run."""
+    trainer, folder, data = cli.trainer, cli.folder, cli.datamodule
+    steps = trainer.global_step
+    trainer.save_checkpoint(folder.last)
+    if data.parts.val is not None and not cli.config.official:
+        flag = f"{folder.best}"
+        load_strictly(cli.model, read_checkpoint(folder.best, flag)["state_dict"], flag)
+    export_classifier(cli.model, data, folder.classifier, steps=steps)
+    predictions = final_predictions(cli)
+    if trainer.is_global_zero:
+        values = {} if predictions is None else scores(predictions)
+        if predictions is not None:
+            part = data.part_of("val" if data.parts.test is None else "test")
+            title = f"{cli.model.architecture} on {Path(data.shards).name}"
+            settings = folder.config.read_text(encoding="utf-8")
+            command = f"maedfer finetune {shlex.join(cli.args)}"
+            about = (part, data.is_synthetic, settings, cli.config.seed_everything)
+            write_evaluation(folder.path, title, command, predictions, *about)
+        folder.finish(
+            {"steps": steps, **cli.asked_length(), "synthetic": data.is_synthetic, "scores": values}
+        )
+    say(f"classifier: {folder.classifier}   report: {folder.report}")
+    return 0
+
+
+def final_predictions(cli: FinetuneCLI) -> Predictions | None:
+    """Predictions on the test part, read here for the first time; on the validation part without one."""
+    trainer, data = cli.trainer, cli.datamodule
+    scoring = next(callback for callback in trainer.callbacks if isinstance(callback, Scoring))
+    if data.parts.test is not None:
+        trainer.test(cli.model, data, verbose=False)
+    elif data.parts.val is not None:
+        say("no test split (--data.test_split) and no --data.fold: these are scores on the validation share")
+        trainer.validate(cli.model, data, verbose=False)
+    else:
+        say("neither a test split nor a validation share: nothing to score")
+        return None
+    predictions = scoring.predictions["val" if data.parts.test is None else "test"]
+    say(describe(predictions, data.is_synthetic))
+    return predictions
+
+
+def opening_line(cli: FinetuneCLI) -> str:
+    """What is about to be trained, on what, and where it goes."""
+    module, data = cli.model, cli.datamodule
+    trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    parts = {name: getattr(data.parts, name) for name in ("train", "val", "test")}
+    sizes = ", ".join(f"{len(part)} {name}" for name, part in parts.items() if part is not None)
+    kind = "synthetic face tracks" if data.is_synthetic else "face tracks"
+    origin = f"from {cli.config.init_from}" if cli.config.init_from else "from scratch"
+    return (
+        f"{module.architecture} {origin}: {trained:,} trained parameters, {len(module.outputs)} outputs, "
+        f"{kind}: {sizes}, run {cli.folder.path}"
+    )

@@ -1,0 +1,87 @@
+"""The classifier that fine-tuning begins with: fresh, or around a pre-trained encoder.
+
+Both start as an encoder (xavier-uniform weights when fresh) that is then given a head. Upstream starts a
+classifier without pre-training from a normal of 0.02; in a narrow model nearly nothing passes through that,
+and training from scratch, the baseline beside every pre-trained number, would look worse than it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from maedfer.models.encoder import VideoEncoder
+from maedfer.models.registry import build_encoder
+from maedfer.models.strict_loading import load_strictly
+from maedfer.models.weights import load_encoder
+
+PUBLISHED = "lgi_former_base_patch16_160"
+"""What a bare `.pth` of upstream is taken for."""
+
+HEAD_ARGS = ("num_classes", "pool", "fc_norm")
+"""Arguments that a saved model carries for its own head."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """An encoder to fine-tune, the registered name and arguments that build it, and its frame interval.
+
+    `frame_interval_s` is None where the weights do not say it.
+    """
+
+    encoder: VideoEncoder
+    architecture: str
+    model_args: dict[str, Any] = field(default_factory=dict)
+    frame_interval_s: float | None = None
+
+
+def starting_encoder(architecture: str | None, model_args: Mapping[str, Any], source: str | None) -> Start:
+    """An encoder without a head: fresh by its name, or with the weights of `source`.
+
+    Args:
+        architecture: registered name; None takes that of the weights.
+        model_args: arguments that differ from the name's or from those the weights were saved with.
+        source: a run, an export, an official `.pth`, or None for fresh weights.
+
+    Raises:
+        FileNotFoundError: nothing at `source`.
+        ValueError: neither a name nor weights, weights of another architecture, or of another shape.
+    """
+    if source is None:
+        if architecture is None:
+            raise ValueError("give --init-from (a pre-trained run), or --model.architecture to start afresh")
+        return Start(
+            build_encoder(architecture, {**model_args, "num_classes": 0}), architecture, dict(model_args)
+        )
+    if Path(source).suffix in (".pth", ".pt"):
+        return _official(architecture or PUBLISHED, model_args, source)
+    saved = load_encoder(source)
+    saved.reset_classifier(0, "token")  # an attentive pooling belongs to the head it was trained with
+    if not saved.config:
+        raise ValueError(f"--init-from {source} names fresh weights: give it as --model.architecture")
+    name = saved.config["architecture"]
+    if architecture not in (None, name):
+        raise ValueError(
+            f"--init-from {source} holds {name}, --model.architecture asks for {architecture}: leave it out"
+        )
+    kept = {key: value for key, value in saved.config["model_args"].items() if key not in HEAD_ARGS}
+    args = {**kept, **model_args}
+    return Start(_filled(name, args, saved, source), name, args, saved.config["frame_interval_s"])
+
+
+def _official(architecture: str, model_args: Mapping[str, Any], source: str) -> Start:
+    """Weights of an upstream checkpoint in an encoder of the given name."""
+    saved = load_encoder(source, **{k: v for k, v in model_args.items() if k in ("region_size", "img_size")})
+    return Start(_filled(architecture, model_args, saved, source), architecture, dict(model_args))
+
+
+def _filled(name: str, args: Mapping[str, Any], saved: VideoEncoder, source: str) -> VideoEncoder:
+    """A model of these arguments with saved weights; a fine-tuned one keeps its norm behind the pooling."""
+    norm = {"fc_norm": True} if isinstance(saved.fc_norm, nn.LayerNorm) else {}
+    encoder = build_encoder(name, {**args, **norm, "num_classes": 0})
+    load_strictly(encoder, saved.state_dict(), f"--init-from {source}")
+    return encoder

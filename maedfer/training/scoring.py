@@ -1,0 +1,119 @@
+"""Scores of held-out clips while a run goes on: gathered over ranks, counted against the index, written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from maedfer.data.parts import Part
+from maedfer.training.predictions import PredictionCollector, Predictions, check_counted
+from maedfer.training.run_cli import say
+from maedfer.training.run_records import StepTable
+from maedfer.training.scores import scores
+
+
+class Scoring(Callback):
+    """Collects predictions of validation and test passes; each of the former adds a row to `validation.csv`.
+
+    Every sample must come out once, whatever the number of ranks. One that cannot be decoded is left out and
+    named by the loader, which stops at more than `--data.max_broken_share` of them.
+
+    Args:
+        path: the table of validation scores; None writes none.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._collector, self._unreadable = PredictionCollector(), 0
+        self.predictions: dict[str, Predictions] = {}
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start anew."""
+        self._collector, self._unreadable = PredictionCollector(), 0
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start anew."""
+        self._collector, self._unreadable = PredictionCollector(), 0
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Take the predictions of a batch."""
+        self._collector.add(**outputs)
+        self._unreadable += len(batch["broken"])
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Take the predictions of a batch."""
+        self._collector.add(**outputs)
+        self._unreadable += len(batch["broken"])
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Score, log for the choice of the best epoch, and write a row."""
+        predictions = self._gather(trainer, pl_module, trainer.datamodule.part_of("val"))
+        self.predictions["val"] = predictions
+        values = scores(predictions)
+        pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, rank_zero_only=True)
+        if self._path is None or not trainer.is_global_zero:
+            return
+        step, columns = trainer.global_step, ("step", "epoch", *values)
+        table = StepTable(self._path, columns, step - 1)
+        table.append({"step": step, "epoch": trainer.current_epoch, **values})
+        table.close()
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the predictions for whoever asked for the test."""
+        self.predictions["test"] = self._gather(trainer, pl_module, trainer.datamodule.part_of("test"))
+
+    def _gather(self, trainer: Trainer, module: LightningModule, part: Part) -> Predictions:
+        keys, outputs, targets = self._collector.gather(trainer)
+        predictions = Predictions(keys, outputs, targets, module.outputs, module.task)
+        unreadable = torch.tensor(float(self._unreadable), device=module.device)
+        left_out = int(trainer.strategy.reduce(unreadable, reduce_op="sum"))
+        check_counted(predictions, part.keys, left_out)
+        if left_out:
+            say(f"{left_out} of {len(part)} samples cannot be decoded and are not scored")
+        return predictions
+
+
+class FiniteLoss(Callback):
+    """Stops a fine-tuning run at the first loss that is no number, naming the clips of the batch."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the loss.
+
+        Raises:
+            ValueError: it is infinite or not a number.
+        """
+        if bool(torch.isfinite(outputs["unscaled"])):
+            return
+        clips, loss = first(batch["keys"]), float(outputs["unscaled"])
+        raise ValueError(
+            f"the loss of step {trainer.global_step} is {loss} (clips {clips}): lower --model.base_lr, clip "
+            "with --trainer.gradient_clip_val 1, or take --trainer.precision 32-true"
+        )
+
+
+def first(names: Sequence[str], count: int = 3) -> str:
+    """Some names, and how many more there are."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more

@@ -1,0 +1,165 @@
+"""The page stands alone, shows the numbers that were computed, and cannot be broken by a name."""
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import torch
+from answers import classified, labelled, measured, records_of
+
+from maedfer.training.report import (
+    MAX_GROUPS,
+    group_tables,
+    held_out_table,
+    picture,
+    section,
+    table,
+    write_page,
+    write_report,
+    write_score_report,
+)
+from maedfer.training.run_folder import RunFolder
+from maedfer.training.score_figures import draw_scores
+
+
+class Page(HTMLParser):
+    """The tables of a page (lists of rows of text) by the heading above them, its text, and open tags."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tables, self.text, self.open, self.heading = {}, "", [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        if tag == "tr":
+            self.tables.setdefault(self.heading, []).append([])
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+        if self.open and self.open[-1] == "h2":
+            self.heading = data
+        if self.open and self.open[-1] in ("td", "th"):
+            self.tables[self.heading][-1].append(data)
+
+
+def report_of(folder, predictions, records=None, synthetic=True, seed=3, settings="model: tiny"):
+    records = records_of(predictions) if records is None else records
+    write_score_report(
+        folder, "t & <b>", "maedfer finetune 'a b'", predictions, records, synthetic, seed, settings
+    )
+    text = (folder / "report.html").read_text()
+    page = Page(text)
+    assert page.open == [] and "http" not in text and "<b>" not in text
+    return text, page
+
+
+def test_a_page_of_a_classification(tmp_path):
+    answers = classified([0, 0, 1], [0, 1, 1], ("<angry>", "happy"), confidence=0.75)
+    draw_scores(tmp_path / "figures", answers, "t")
+    text, page = report_of(tmp_path, answers)
+    assert page.tables["Scores"][:2] == [["UAR (%)", "75.0"], ["WAR (%)", "66.7"]]
+    assert page.tables["Scores"][4:] == [["calibration error (%)", "8.3"], ["samples", "3"]]
+    assert page.tables["Classes"] == [
+        ["class", "recall (%)", "precision (%)", "F1 (%)", "samples"],
+        ["<angry>", "50.0", "100.0", "66.7", "2"],
+        ["happy", "100.0", "50.0", "66.7", "1"],
+    ]
+    assert ["torch", torch.__version__.split("+")[0]] in page.tables["Versions"]
+    assert all(
+        words in page.text for words in ("synthetic", "Seed 3.", "model: tiny", "maedfer finetune 'a b'")
+    )
+    assert text.count("<img") == 2
+    images = re.findall(r"base64,([^']*)'", text)
+    assert base64.b64decode(images[0]) == (tmp_path / "figures" / "confusion.png").read_bytes()
+
+
+def test_an_evaluation_has_neither_seed_nor_settings(tmp_path):
+    text, page = report_of(
+        tmp_path, classified([0, 1], [0, 1], "ab"), synthetic=False, seed=None, settings=None
+    )
+    assert not any(words in page.text for words in ("Seed", "Settings", "synthetic", "Confusion"))
+    assert "<img" not in text
+
+
+def test_a_page_of_quantities(tmp_path):
+    answers = measured([[0, 0], [1, 0], [2, 3]], [[0, 1], [1, 1], [2, 1]], ("valence", "arousal"))
+    _, page = report_of(tmp_path, answers)
+    assert page.tables["Scores"] == [
+        ["quantity", "CCC", "Pearson", "MSE", "MAE"],
+        ["mean", "0.500", "0.500", "1.000", "0.667"],
+        ["valence", "1.000", "1.000", "0.000", "0.000"],
+        ["arousal", "0.000", "0.000", "2.000", "1.333"],
+    ]
+    assert "Classes" not in page.tables and "3 samples" in page.text
+
+
+def test_a_page_of_several_labels(tmp_path):
+    _, page = report_of(tmp_path, labelled([[1, 0], [1, 0]], [[0.9, 0.6], [0.6, 0.1]], ("smile", "wink")))
+    assert ["macro F1 (%)", "100.0"] in page.tables["Scores"]
+    assert ["classes without samples", "1"] in page.tables["Scores"]
+    assert page.tables["Classes"][2] == ["wink", "–", "0.0", "0.0", "0"]
+
+
+def test_groups_that_say_something(tmp_path):
+    answers = classified([0, 1, 0, 1], [0, 1, 1, 1], "ab")
+    columns = {"fold": [1, 1, 1, 1], "camera": ["left", "left", "right", "right"], "title": list("wxyz")}
+    _, page = report_of(tmp_path, answers, records_of(answers, subject=["s1", "s1", "s2", None], **columns))
+    assert [name for name in page.tables if name.startswith("By")] == ["By subject", "By camera"]
+    assert page.tables["By camera"] == [
+        ["group", "samples", "WAR (%)", "UAR (%)"],
+        ["left", "2", "100.0", "100.0"],
+        ["right", "2", "50.0", "50.0"],
+    ]
+    assert [row[:2] for row in page.tables["By subject"][1:]] == [["s1", "2"], ["s2", "1"]]
+
+
+def test_labels_and_measurements_form_no_groups():
+    answers = measured(np.arange(200), np.arange(200), ("valence",))
+    columns = {"valence": [str(i // 2) for i in range(200)], "seconds": [i // 2 for i in range(200)]}
+    assert group_tables(answers, records_of(answers, **columns)) == {}
+
+
+def test_only_the_largest_of_many_groups_are_shown():
+    people = MAX_GROUPS + 10
+    subjects = [f"s{i:03d}" for i in range(people)] + [f"s{i:03d}" for i in range(10, people)]
+    answers = classified([0, 1] * (len(subjects) // 2), [0, 1] * (len(subjects) // 2), "ab")
+    page = Page(group_tables(answers, records_of(answers, subject=subjects))["subject"])
+    assert [row[0] for row in page.tables[""][1:]] == [f"s{i:03d}" for i in range(10, people)]
+    assert f"{MAX_GROUPS} groups with the most samples, of {people}" in page.text
+
+
+def test_pieces_of_a_page(tmp_path):
+    write_page(
+        tmp_path / "p.html", "A & B", [section("One", table([["x", 1]], ["name", "n"])), section("Two", "")]
+    )
+    page = Page((tmp_path / "p.html").read_text())
+    assert page.tables == {"One": [["name", "n"], ["x", "1"]]} and "Two" not in page.text
+    assert page.text.count("A & B") == 2 and page.open == []
+    assert table([], ["name"]) == picture(None) == picture(tmp_path / "nothing.png") == ""
+
+
+def test_a_page_of_a_pretraining_run(tmp_path):
+    run = RunFolder(tmp_path)
+    run.finish({"steps": 1200, "synthetic": True, "held_out": {}})
+    run.config.write_text("mask_ratio: 0.9 # <of what>")
+    write_report(run, "tiny on faces", "maedfer pretrain --run r")
+    page = Page(run.report.read_text())
+    assert "1,200 steps. All faces in these data are synthetic." in page.text
+    assert "mask_ratio: 0.9 # <of what>" in page.text and "Held-out" not in page.text
+
+
+def test_held_out_errors_beside_their_baselines():
+    errors = {
+        f"{head}_{p}": v
+        for head in ("appearance", "motion", "total")
+        for p, v in (("model", 0.5), ("zero", 1.0), ("position_mean", 0.8))
+    }
+    page = Page(held_out_table(errors))
+    assert page.tables[""][1] == ["appearance", "0.5000", "1.0000", "0.8000", "37.5%"]
+    assert held_out_table({}) == ""
