@@ -208,9 +208,12 @@ class ClipDataModule(pl.LightningDataModule):
     def picture_batch(self, clips: int) -> Batch:
         """Up to so many held-out clips, always the same; training clips without a held-out split."""
         split, numbers = self._held_out or (self.split, self.plan.chosen)
-        visits = EpochPlan(self._table(split), self.seed, numbers).spread(clips)
+        return self.plain_clips(split, EpochPlan(self._table(split), self.seed, numbers).spread(clips))
+
+    def plain_clips(self, split: str, numbers: np.ndarray) -> Batch:
+        """One batch of the centred clips of the samples (n,) of a split, in their order, as stored."""
         maker = self._maker(self._plain_views, 1, training=False)
-        return next(iter(self._stream(split, partial(_only, visits[None]), maker)))
+        return next(iter(self._stream(split, partial(_only, numbers[None]), maker)))
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Lightning's hook before each batch: a training step that forgot `consumed` is found at the next."""

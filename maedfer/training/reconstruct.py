@@ -47,7 +47,7 @@ def reconstruct(
     settings = settings_of(model)
     module = MaskedPretraining(**settings["model"])
     step = load_autoencoder(module.mae, model, f"--model {model}")
-    kept = {name: settings["data"].get(name) for name in ("frame_crop", "workers")}
+    kept = {name: settings["data"].get(name) for name in ("frame_crop", "frame_interval_s", "workers")}
     options = {"val_split": split, "batch_size": batch_size, "seed": seed}
     data = ClipDataModule(find_shards(shards), **options, **kept)
     if not data.has_held_out:

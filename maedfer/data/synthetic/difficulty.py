@@ -31,9 +31,9 @@ class Difficulty:
         jpeg: Quality of one JPEG compression, or 0 for none.
     """
 
-    identity: float = 0.2
+    identity: float = 0.85
     accessories: float = 0.0
-    background: float = 0.05
+    background: float = 0.3
     intensity: tuple[float, float] = (0.95, 1.2)
     timing: float = 1.0
     talk: float = 0.1

@@ -1,0 +1,195 @@
+"""The table that ends `maedfer demo`: what few labels make of an encoder, beside what they make without it.
+
+Every row is `maedfer finetune` on the same labelled shards, once per seed; a seed draws the labelled clips,
+the order and the fresh weights. Runs stand side by side, one process per core and one thread in each. A run
+that is done is not done again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from statistics import mean, stdev
+
+from tqdm import tqdm
+
+LABELS_PER_CLASS = 16
+
+PROBE = ("--freeze-encoder", "--model.weight_decay", "0")
+ATTENTIVE = ("--model.pool", "attentive", "--model.base_lr", "0.032")
+PRETRAINED = ("--init-from", "{pretrained}")
+
+ROWS: Mapping[str, Sequence[str]] = {
+    "fine-tuned from scratch": (),
+    "fine-tuned, pretrained": (*PRETRAINED, *ATTENTIVE, "--model.layer_decay", "0.4"),
+    "attentive probe, pretrained": (*PRETRAINED, *PROBE, *ATTENTIVE),
+    "linear probe, pretrained": (*PRETRAINED, *PROBE, "--model.pool", "token", "--model.base_lr", "0.16"),
+    "attentive probe, random features": (*PROBE, *ATTENTIVE),
+}
+"""Rows of the table, and what each adds to `maedfer finetune --config finetune/demo`."""
+
+PIXELS = "logistic regression on pixels"
+
+
+def label_table(folder: Path, shards: Path, pretrained: Path, seeds: int, steps: int) -> str:
+    """Fine-tune all rows and seeds, and set their UAR side by side, on the screen and in `report.html`.
+
+    Args:
+        folder: of the demo; runs go into `finetune/`.
+        shards: labelled shards with the splits train and test.
+        pretrained: the pre-training run.
+        seeds: repetitions.
+        steps: optimizer steps of every run.
+
+    Raises:
+        ValueError: a run failed; its log is named.
+        KeyboardInterrupt: one was stopped.
+    """
+    runs = {
+        folder / "finetune" / f"{slug(name)}-{seed}": command(name, seed, shards, pretrained, steps)
+        for seed in range(seeds)
+        for name in ROWS
+    }
+    flags = " ".join(("--data.labels_per_class", str(LABELS_PER_CLASS), "--seed_everything", "SEED"))
+    print(f"\n$ maedfer finetune --config finetune/demo --data.shards {shards} {flags} ...", flush=True)
+    for name, more in ROWS.items():
+        print(f"    {name:<34}{shlex.join(more).format(pretrained=pretrained)}", flush=True)
+    run_all({run: args for run, args in runs.items() if not (run / "summary.json").is_file()})
+    rows = {
+        name: [uar_of(folder / "finetune" / f"{slug(name)}-{seed}") for seed in range(seeds)] for name in ROWS
+    }
+    rows[PIXELS] = [pixel_uar(shards, seed) for seed in range(seeds)]
+    write_table(folder, rows, pretrained)
+    return describe(rows)
+
+
+def slug(name: str) -> str:
+    """A row's name as a folder."""
+    return name.replace(",", "").replace(" ", "-")
+
+
+def command(name: str, seed: int, shards: Path, pretrained: Path, steps: int) -> list[str]:
+    """The words behind `maedfer` of a run, its folder left out."""
+    return [
+        *("finetune", "--config", "finetune/demo", "--data.shards", str(shards)),
+        *("--data.labels_per_class", str(LABELS_PER_CLASS), "--seed_everything", str(seed)),
+        *("--trainer.max_steps", str(steps), "--trainer.enable_progress_bar", "false"),
+        *(word.format(pretrained=pretrained) for word in ROWS[name]),
+    ]
+
+
+def run_all(runs: Mapping[Path, Sequence[str]]) -> None:
+    """Do runs side by side, under one bar with the time left."""
+    if not runs:
+        return
+    from maedfer.data.cores import usable_cores
+
+    workers = min(usable_cores(), len(runs))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=one_thread) as pool:
+        pending = {pool.submit(run_one, run, args): run for run, args in runs.items()}
+        try:
+            for done in tqdm(as_completed(pending), "fine-tuning", len(pending), unit="run"):
+                check(done.result(), pending[done])
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def one_thread() -> None:
+    """As many processes as cores: more threads would only wait for each other."""
+    import torch
+
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+
+
+def run_one(run: Path, args: Sequence[str]) -> int:
+    """One run with its words in `log.txt`; returns the exit code. It goes on where it was stopped."""
+    from maedfer.__main__ import main
+
+    run.parent.mkdir(parents=True, exist_ok=True)
+    resume = ["--resume"] if (run / "config.yaml").is_file() else []
+    if resume and "--init-from" in args:
+        args = [word for i, word in enumerate(args) if "--init-from" not in (word, args[max(i - 1, 0)])]
+    with log_of(run).open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
+        return main([*args, "--run", str(run), *resume])
+
+
+def log_of(run: Path) -> Path:
+    """What a run printed; beside its folder, which must hold nothing before it starts."""
+    return run.with_suffix(".log")
+
+
+def check(code: int, run: Path) -> None:
+    """Stop at a run that did not end well."""
+    if code > 128:
+        raise KeyboardInterrupt("stopped; run the same command again to continue")
+    if code:
+        raise ValueError(f"a fine-tuning run ended with exit code {code}: see {log_of(run)}")
+
+
+def uar_of(run: Path) -> float:
+    """Test UAR of a finished run, in percent."""
+    from maedfer.training.run_folder import RunFolder
+
+    return 100 * RunFolder(run).finished()["scores"]["uar"]
+
+
+def pixel_uar(shards: Path, seed: int) -> float:
+    """Test UAR of the pixel baseline with the labelled clips of a seed, in percent."""
+    from maedfer.data.labelled import LabelledDataModule
+    from maedfer.training.pixel_baseline import pixel_predictions
+    from maedfer.training.scores import scores
+
+    few = {"labels_per_class": LABELS_PER_CLASS, "val_share": 0.0, "seed": seed, "workers": 0}
+    data = LabelledDataModule(str(shards), **few)
+    return 100 * scores(pixel_predictions(data))["uar"]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and sample standard deviation over seeds, and every value."""
+    deviation = stdev(values) if len(values) > 1 else 0.0
+    return f"{mean(values):5.1f} +- {deviation:4.1f}"
+
+
+def describe(rows: Mapping[str, Sequence[float]]) -> str:
+    """The table for the screen."""
+    title = f"UAR in percent, {LABELS_PER_CLASS} labels per class, synthetic test identities (chance 14.3)"
+    lines = [title, f"{'':<34}{'mean +- std':>15}   every seed"]
+    for name, values in rows.items():
+        lines.append(f"{name:<34}{spread(values):>15}   {'  '.join(f'{value:.1f}' for value in values)}")
+    return "\n".join([*lines, verdict(rows)])
+
+
+def verdict(rows: Mapping[str, Sequence[float]]) -> str:
+    """What the table says of pre-training, whatever it is."""
+    scratch, tuned, probe, *_ = rows.values()
+    gain = [after - before for after, before in zip(tuned, scratch, strict=True)]
+    probed = [after - before for after, before in zip(probe, scratch, strict=True)]
+    return (
+        f"Pre-training changes fine-tuning by {mean(gain):+.1f} points ({min(gain):+.1f} at the worst seed); "
+        f"its attentive probe stands {mean(probed):+.1f} points ({min(probed):+.1f}) from training from scratch."
+    )
+
+
+def write_table(folder: Path, rows: Mapping[str, Sequence[float]], pretrained: Path) -> None:
+    """`report.html` of the demo: the table, and the pictures of pre-training."""
+    from maedfer.training.report import newest, paragraph, picture, section, table, versions_table, write_page
+
+    cells = [(name, spread(values), *(f"{value:.1f}" for value in values)) for name, values in rows.items()]
+    seeds = [f"seed {seed}" for seed in range(len(next(iter(rows.values()))))]
+    sections = (
+        paragraph(f"Synthetic faces; UAR in percent on people not seen in training. {verdict(rows)}"),
+        section(f"{LABELS_PER_CLASS} labels per class", table(cells, ["", "mean +- std", *seeds])),
+        section("Labelled clips", picture(folder / "labelled.png")),
+        section("Pre-training", picture(pretrained / "figures" / "losses.png")),
+        section("Reconstruction", picture(newest(folder / "reconstruction", "*.png"))),
+        section("Versions", versions_table()),
+    )
+    write_page(folder / "report.html", "maedfer demo", sections)
