@@ -9,6 +9,7 @@ its table says so. `--full` trains until it is past it.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import time
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maedfer.__main__ import main
-from maedfer.demo_table import label_table
+from maedfer.data.cores import usable_cores
+from maedfer.demo_table import LABELS_PER_CLASS, label_table
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Scale:
         steps: pre-training steps.
         minutes: what to expect on two cores of a current machine, said before it starts.
         val_clips: held-out clips, of other people.
-        labelled: videos to draw the labelled clips from, a multiple of 7.
+        labelled: labelled training videos, of seven classes.
         test: labelled test videos, of other people.
         seeds: repetitions of the table.
         fine_tuning_steps: steps of every row of it.
@@ -38,7 +40,7 @@ class Scale:
     steps: int
     minutes: str
     val_clips: int = 256
-    labelled: int = 112
+    labelled: int = 7 * LABELS_PER_CLASS
     test: int = 280
     seeds: int = 3
     fine_tuning_steps: int = 350
@@ -64,6 +66,8 @@ def demo(out: str | None = None, full: bool = False) -> str:
         ValueError: a stage failed (its own message stands above), or the folder holds the other form.
         KeyboardInterrupt: stopped while it trained.
     """
+    # A core for the loader: two threads that wait for each other at every operation need both cores at once.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() - 1)))
     scale = FULL if full else SHORT
     folder = Path(out or ("runs/demo-full" if full else "runs/demo"))
     note_scale(folder, scale)

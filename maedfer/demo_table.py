@@ -1,7 +1,7 @@
 """The table that ends `maedfer demo`: what few labels make of an encoder, beside what they make without it.
 
-Every row is `maedfer finetune` on the same labelled shards, once per seed; a seed draws the labelled clips,
-the order and the fresh weights. Runs stand side by side, one process per core and one thread in each. A run
+Every row is `maedfer finetune` on the same labelled clips, once per seed; a seed draws their order and views
+and the fresh weights. Runs stand side by side, one process per core and one thread in each. A run
 that is done is not done again.
 """
 
@@ -18,15 +18,20 @@ from statistics import mean, stdev
 
 from tqdm import tqdm
 
+from maedfer.data.cores import usable_cores
+
 LABELS_PER_CLASS = 16
 
 PROBE = ("--freeze-encoder", "--model.weight_decay", "0")
-ATTENTIVE = ("--model.pool", "attentive", "--model.base_lr", "0.032")
+ATTENTIVE = ("--model.pool", "attentive", "--model.base_lr", "0.064")
 PRETRAINED = ("--init-from", "{pretrained}")
 
 ROWS: Mapping[str, Sequence[str]] = {
     "fine-tuned from scratch": (),
-    "fine-tuned, pretrained": (*PRETRAINED, *ATTENTIVE, "--model.layer_decay", "0.4"),
+    "fine-tuned, pretrained": (
+        *(*PRETRAINED, *ATTENTIVE, "--model.layer_decay", "0.4"),
+        *("--model.mixup", "0.8", "--data.crop", "resized"),
+    ),
     "attentive probe, pretrained": (*PRETRAINED, *PROBE, *ATTENTIVE),
     "linear probe, pretrained": (*PRETRAINED, *PROBE, "--model.pool", "token", "--model.base_lr", "0.16"),
     "attentive probe, random features": (*PROBE, *ATTENTIVE),
@@ -55,15 +60,14 @@ def label_table(folder: Path, shards: Path, pretrained: Path, seeds: int, steps:
         for seed in range(seeds)
         for name in ROWS
     }
-    flags = " ".join(("--data.labels_per_class", str(LABELS_PER_CLASS), "--seed_everything", "SEED"))
-    print(f"\n$ maedfer finetune --config finetune/demo --data.shards {shards} {flags} ...", flush=True)
+    print(f"\n$ maedfer finetune --config finetune/demo --data.shards {shards} --seed_everything SEED ...")
     for name, more in ROWS.items():
         print(f"    {name:<34}{shlex.join(more).format(pretrained=pretrained)}", flush=True)
     run_all({run: args for run, args in runs.items() if not (run / "summary.json").is_file()})
     rows = {
         name: [uar_of(folder / "finetune" / f"{slug(name)}-{seed}") for seed in range(seeds)] for name in ROWS
     }
-    rows[PIXELS] = [pixel_uar(shards, seed) for seed in range(seeds)]
+    rows[PIXELS] = [pixel_uar(shards)]
     write_table(folder, rows, pretrained)
     return describe(rows)
 
@@ -77,8 +81,8 @@ def command(name: str, seed: int, shards: Path, pretrained: Path, steps: int) ->
     """The words behind `maedfer` of a run, its folder left out."""
     return [
         *("finetune", "--config", "finetune/demo", "--data.shards", str(shards)),
-        *("--data.labels_per_class", str(LABELS_PER_CLASS), "--seed_everything", str(seed)),
-        *("--trainer.max_steps", str(steps), "--trainer.enable_progress_bar", "false"),
+        *("--seed_everything", str(seed), "--trainer.max_steps", str(steps)),
+        *("--trainer.enable_progress_bar", "false"),
         *(word.format(pretrained=pretrained) for word in ROWS[name]),
     ]
 
@@ -87,8 +91,6 @@ def run_all(runs: Mapping[Path, Sequence[str]]) -> None:
     """Do runs side by side, under one bar with the time left."""
     if not runs:
         return
-    from maedfer.data.cores import usable_cores
-
     workers = min(usable_cores(), len(runs))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=one_thread) as pool:
@@ -141,21 +143,19 @@ def uar_of(run: Path) -> float:
     return 100 * RunFolder(run).finished()["scores"]["uar"]
 
 
-def pixel_uar(shards: Path, seed: int) -> float:
-    """Test UAR of the pixel baseline with the labelled clips of a seed, in percent."""
+def pixel_uar(shards: Path) -> float:
+    """Test UAR of the pixel baseline, in percent; it has no seed."""
     from maedfer.data.labelled import LabelledDataModule
     from maedfer.training.pixel_baseline import pixel_predictions
     from maedfer.training.scores import scores
 
-    few = {"labels_per_class": LABELS_PER_CLASS, "val_share": 0.0, "seed": seed, "workers": 0}
-    data = LabelledDataModule(str(shards), **few)
+    data = LabelledDataModule(str(shards), val_share=0.0, workers=0)
     return 100 * scores(pixel_predictions(data))["uar"]
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean and sample standard deviation over seeds, and every value."""
-    deviation = stdev(values) if len(values) > 1 else 0.0
-    return f"{mean(values):5.1f} +- {deviation:4.1f}"
+    """Mean and sample standard deviation over seeds."""
+    return f"{mean(values):.1f} +- {stdev(values):4.1f}" if len(values) > 1 else f"{mean(values):.1f}        "
 
 
 def describe(rows: Mapping[str, Sequence[float]]) -> str:
@@ -174,7 +174,7 @@ def verdict(rows: Mapping[str, Sequence[float]]) -> str:
     probed = [after - before for after, before in zip(probe, scratch, strict=True)]
     return (
         f"Pre-training changes fine-tuning by {mean(gain):+.1f} points ({min(gain):+.1f} at the worst seed); "
-        f"its attentive probe stands {mean(probed):+.1f} points ({min(probed):+.1f}) from training from scratch."
+        f"its attentive probe alone stands {mean(probed):+.1f} points ({min(probed):+.1f}) from scratch."
     )
 
 
@@ -183,7 +183,7 @@ def write_table(folder: Path, rows: Mapping[str, Sequence[float]], pretrained: P
     from maedfer.training.report import newest, paragraph, picture, section, table, versions_table, write_page
 
     cells = [(name, spread(values), *(f"{value:.1f}" for value in values)) for name, values in rows.items()]
-    seeds = [f"seed {seed}" for seed in range(len(next(iter(rows.values()))))]
+    seeds = [f"seed {seed}" for seed in range(max(map(len, rows.values())))]
     sections = (
         paragraph(f"Synthetic faces; UAR in percent on people not seen in training. {verdict(rows)}"),
         section(f"{LABELS_PER_CLASS} labels per class", table(cells, ["", "mean +- std", *seeds])),

@@ -159,6 +159,21 @@ class LGIFormer(VideoEncoder):
         """Place of each visible token (B, V) among them in region-major order, int64 (B, V)."""
         return self.region_rank[visible].argsort(dim=1).argsort(dim=1)
 
+    def freeze_unpooled(self) -> None:
+        """Freeze what gets no gradient under region pooling: the last block's local-global stage.
+
+        Its results are local tokens, which nothing reads then. Data-parallel training waits for a gradient of
+        every parameter that is not frozen.
+        """
+        if self.pool_mode == "region":
+            last = self.blocks[-1]
+            for stage in (
+                last.local_global_norm_token,
+                last.local_global_norm_region,
+                last.local_global_attn,
+            ):
+                stage.requires_grad_(False)
+
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, K), or pooled features (B, D), of clips (B, 3, T, H, W).
 

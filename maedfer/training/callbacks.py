@@ -5,7 +5,7 @@ The order is that in which a step needs them: records before checkpoints.
 
 from typing import Any, Literal
 
-from pytorch_lightning import Callback
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from maedfer.training.held_out import HeldOutEvaluation
@@ -32,8 +32,8 @@ def pretraining_callbacks(folder: RunFolder, config: Any) -> list[Callback]:
         ReconstructionPictures(folder.figures, folder.path, config.picture_every),
         *progress_bar(config),
         CheckpointOnSignal(folder.last),
-        last_checkpoint(folder, config.checkpoint_every),
         best_checkpoint(folder, "held_out/total_model", "min"),
+        last_checkpoint(folder, config.checkpoint_every),
     ]
 
 
@@ -51,8 +51,8 @@ def fine_tuning_callbacks(folder: RunFolder, config: Any) -> list[Callback]:
         Scoring(folder.path / "validation.csv"),
         *progress_bar(config),
         CheckpointOnSignal(folder.last),
-        last_checkpoint(folder, config.checkpoint_every),
         best_checkpoint(folder, f"val/{MAIN[config.task]}", "max"),
+        last_checkpoint(folder, config.checkpoint_every),
     ]
 
 
@@ -66,11 +66,31 @@ def progress_bar(config: Any) -> list[Callback]:
     return [] if config.trainer.enable_progress_bar is False else [RunProgress()]
 
 
+class LastCheckpoint(ModelCheckpoint):
+    """A checkpoint every so many steps; one that is due where a validation follows waits for its end.
+
+    Lightning does not make up for a validation that was cut off, nor would a checkpoint from before it know
+    that the best value so far came out of it. It has to stand behind `best_checkpoint` for that.
+    """
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save, unless a validation comes first."""
+        loop = trainer.fit_loop
+        if not loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save what waited."""
+        super().on_train_batch_end(trainer, pl_module, None, None, 0)
+
+
 def last_checkpoint(folder: RunFolder, every: int) -> ModelCheckpoint:
     """`checkpoints/last.ckpt`, replaced every so many steps; written aside and renamed, so a kill leaves the
     old.
     """
-    return ModelCheckpoint(
+    return LastCheckpoint(
         folder.checkpoints,
         filename="last",
         every_n_train_steps=every,

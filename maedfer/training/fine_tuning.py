@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from maedfer.data.labels import Task
 from maedfer.data.transforms import prepare_clips
 from maedfer.models.encoder import VideoEncoder
+from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.probe import LinearProbe
 from maedfer.training.initial_classifier import Start, starting_encoder
 from maedfer.training.mixing import Mixing, erase
@@ -121,6 +122,8 @@ class FineTuning(pl.LightningModule):
         else:
             model = start.encoder
             model.reset_classifier(len(outputs), global_pool=self._pool)
+            if isinstance(model, LGIFormer):
+                model.freeze_unpooled()
         self._take(model, _weights(task, targets) if self._weighted else torch.ones(len(outputs)))
         if task == "regress":
             _last_linear(model).bias.data.copy_(targets.mean(0))
@@ -251,7 +254,7 @@ class FineTuning(pl.LightningModule):
 
 
 def _weights(task: Task, targets: Tensor) -> Tensor:
-    """Weights (K,): of classes, n / (K * n_k) as scikit-learn's `balanced`; of positives, negatives over them."""
+    """Weights (K,): n / (K n_k) for classes (scikit-learn's `balanced`), negatives / positives for labels."""
     counts, samples = targets.sum(0).clamp(min=1), len(targets)
     return samples / (targets.shape[1] * counts) if task == "classify" else (samples - counts) / counts
 
@@ -272,5 +275,6 @@ def _check(base_lr: float, warmup_share: float, layer_decay: float, label_smooth
         )
     if not 0 < layer_decay <= 1 or not 0 <= label_smoothing < 1:
         raise ValueError(
-            f"--model.layer_decay {layer_decay} must be in 0..1 without 0, --model.label_smoothing {label_smoothing} in 0..1 without 1"
+            f"--model.layer_decay {layer_decay} must be above 0 and at most 1, --model.label_smoothing "
+            f"{label_smoothing} at least 0 and below 1"
         )

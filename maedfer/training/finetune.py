@@ -129,9 +129,14 @@ def finish(cli: FinetuneCLI) -> int:
     trainer, folder, data = cli.trainer, cli.folder, cli.datamodule
     steps = trainer.global_step
     trainer.save_checkpoint(folder.last)
+    # The average is in the model now; at the next validation it would take the place of the chosen weights.
+    trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, EMAWeightAveraging)]
     if data.parts.val is not None and not cli.config.official:
-        flag = f"{folder.best}"
-        load_strictly(cli.model, read_checkpoint(folder.best, flag)["state_dict"], flag)
+        if folder.best.exists():
+            flag = f"{folder.best}"
+            load_strictly(cli.model, read_checkpoint(folder.best, flag)["state_dict"], flag)
+        else:
+            say("the run ended before its first validation: these are its last weights")
     export_classifier(cli.model, data, folder.classifier, steps=steps)
     predictions = final_predictions(cli)
     if trainer.is_global_zero:

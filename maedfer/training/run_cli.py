@@ -197,6 +197,7 @@ def quieten_lightning() -> None:
         ".*sync_dist.*",  # what is logged here is summed over ranks before
         "Total length of .* across ranks is zero.*",
         ".*does not have many workers.*",
+        ".*in eval mode at the start of training.*",  # a frozen encoder is
         ".*your dataloader is not resumable.*",
         ".*Checkpoint directory .* exists and is not empty.*",
     ):

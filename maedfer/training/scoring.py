@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.trainer.states import TrainerFn
 
 from maedfer.data.parts import Part
 from maedfer.training.predictions import PredictionCollector, Predictions, check_counted
@@ -28,16 +29,16 @@ class Scoring(Callback):
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        self._collector, self._unreadable = PredictionCollector(), 0
+        self._collector, self._unreadable = PredictionCollector(), set[str]()
         self.predictions: dict[str, Predictions] = {}
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start anew."""
-        self._collector, self._unreadable = PredictionCollector(), 0
+        self._collector, self._unreadable = PredictionCollector(), set()
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start anew."""
-        self._collector, self._unreadable = PredictionCollector(), 0
+        self._collector, self._unreadable = PredictionCollector(), set()
 
     def on_validation_batch_end(
         self,
@@ -50,7 +51,7 @@ class Scoring(Callback):
     ) -> None:
         """Take the predictions of a batch."""
         self._collector.add(**outputs)
-        self._unreadable += len(batch["broken"])
+        self._unreadable.update(name for name, _ in batch["broken"])  # a repeat is broken again
 
     def on_test_batch_end(
         self,
@@ -63,7 +64,7 @@ class Scoring(Callback):
     ) -> None:
         """Take the predictions of a batch."""
         self._collector.add(**outputs)
-        self._unreadable += len(batch["broken"])
+        self._unreadable.update(name for name, _ in batch["broken"])  # a repeat is broken again
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Score, log for the choice of the best epoch, and write a row."""
@@ -71,8 +72,8 @@ class Scoring(Callback):
         self.predictions["val"] = predictions
         values = scores(predictions)
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, rank_zero_only=True)
-        if self._path is None or not trainer.is_global_zero:
-            return
+        if self._path is None or not trainer.is_global_zero or trainer.state.fn != TrainerFn.FITTING:
+            return  # the table is that of the training; a pass after it has the chosen weights
         step, columns = trainer.global_step, ("step", "epoch", *values)
         table = StepTable(self._path, columns, step - 1)
         table.append({"step": step, "epoch": trainer.current_epoch, **values})
@@ -85,7 +86,7 @@ class Scoring(Callback):
     def _gather(self, trainer: Trainer, module: LightningModule, part: Part) -> Predictions:
         keys, outputs, targets = self._collector.gather(trainer)
         predictions = Predictions(keys, outputs, targets, module.outputs, module.task)
-        unreadable = torch.tensor(float(self._unreadable), device=module.device)
+        unreadable = torch.tensor(float(len(self._unreadable)), device=module.device)
         left_out = int(trainer.strategy.reduce(unreadable, reduce_op="sum"))
         check_counted(predictions, part.keys, left_out)
         if left_out:

@@ -11,7 +11,16 @@ def arguments(shards, run, *more, steps=STEPS):
     model = {"img_size": 32, "region_size": [2, 2, 4], "embed_dim": 24, "depth": 2, "num_heads": 2}
     return [
         *("pretrain", "--config", "pretrain/demo", "--run", str(run), "--data.shards", str(shards)),
-        *("--model.model_args", json.dumps(model), "--model.decoder_dim", "16", "--model.decoder_depth", "1"),
+        *(
+            "--model.appearance_weight",
+            "0.5",
+            "--model.model_args",
+            json.dumps(model),
+            "--model.decoder_dim",
+            "16",
+            "--model.decoder_depth",
+            "1",
+        ),
         *("--model.decoder_num_heads", "2", "--data.batch_size", "4", "--data.workers", "1"),
         *(
             "--data.record_keys",

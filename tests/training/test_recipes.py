@@ -3,11 +3,13 @@
 import pytest
 
 from maedfer.resources import find_config
+from maedfer.training.finetune import FinetuneCLI, build
 from maedfer.training.pretrain import PretrainCLI
 from maedfer.training.run_cli import with_recipes
 from maedfer.training.schedule import scaled_by_batch
 
 RECIPES = sorted(path.stem for path in find_config("pretrain/demo").parent.glob("*.yaml"))
+FINE_TUNING_RECIPES = sorted(path.stem for path in find_config("finetune/demo").parent.glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -17,6 +19,15 @@ def test_a_recipe_builds_a_model_and_names_its_number(name, tmp_path):
     )
     assert cli.model.mae.encoder.num_classes == 0
     assert "Should reach" in find_config(f"pretrain/{name}").read_text()
+
+
+@pytest.mark.parametrize("name", FINE_TUNING_RECIPES)
+def test_a_fine_tuning_recipe_builds_what_its_labels_need(name, tmp_path):
+    words = ["--config", f"finetune/{name}", "--run", str(tmp_path / name)]
+    cli = FinetuneCLI(with_recipes(words, FinetuneCLI.default_run))
+    build(cli, checkpoint=None)
+    assert cli.model.classifier.head.out_features == len(cli.datamodule.outputs) == 7
+    assert "Should reach" in find_config(f"finetune/{name}").read_text()
 
 
 def test_the_published_recipe(tmp_path):

@@ -1,0 +1,34 @@
+"""Fixtures of the fine-tuning tests: labelled shards, a pre-training run, and one finished run on them."""
+
+import finetuning_runs
+import pretraining_runs
+import pytest
+
+from maedfer.__main__ import main
+
+
+@pytest.fixture(scope="session")
+def labelled_shards(tmp_path_factory):
+    """42 train and 14 test tracks of 7 expressions, 32 px, 20 frames each; two tracks a person."""
+    from maedfer.data.synthetic import SyntheticFaces, write_shards
+
+    folder = tmp_path_factory.mktemp("labelled") / "faces"
+    faces = SyntheticFaces(size=32, num_frames=20, fps=6.25, clips_per_subject=2)
+    write_shards(folder, faces, {"train": 42, "test": 14}, samples_per_shard=16, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pretrained(synthetic_shards, tmp_path_factory):
+    """A pre-training run of two steps: an encoder of the shape of the fine-tuning tests."""
+    run = tmp_path_factory.mktemp("pretrained") / "run"
+    assert main(pretraining_runs.arguments(synthetic_shards, run, steps=2)) == 0
+    return run
+
+
+@pytest.fixture(scope="session")
+def from_scratch(labelled_shards, tmp_path_factory):
+    """A finished fine-tuning run from scratch, with a validation share and a test split."""
+    run = tmp_path_factory.mktemp("from_scratch") / "run"
+    assert main(finetuning_runs.arguments(labelled_shards, run)) == 0
+    return run
