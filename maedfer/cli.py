@@ -49,7 +49,9 @@ def run(verb: str, args: list[str]) -> int:
             return int(_import(verb, module, function)(with_values(args, TRAINING_BOOLEANS)) or 0)
         return run_function(verb, args)
     except (ValueError, OSError, ArgumentError) as error:
-        print(f"maedfer {verb}: {one_line(error)}", file=sys.stderr)
+        # The data module names its flags as the training verbs have them.
+        message = one_line(error) if verb in TRAINING else one_line(error).replace("--data.", "--")
+        print(f"maedfer {verb}: {message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(f"maedfer {verb}: {str(stop) or 'stopped'}", file=sys.stderr)

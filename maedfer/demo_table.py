@@ -29,8 +29,12 @@ PRETRAINED = ("--init-from", "{pretrained}")
 ROWS: Mapping[str, Sequence[str]] = {
     "fine-tuned from scratch": (),
     "fine-tuned, pretrained": (
-        *(*PRETRAINED, *ATTENTIVE, "--model.layer_decay", "0.4"),
-        *("--model.mixup", "0.8", "--data.crop", "resized"),
+        *PRETRAINED,
+        *ATTENTIVE,
+        "--model.layer_decay",
+        "0.4",
+        "--data.crop",
+        "resized",
     ),
     "attentive probe, pretrained": (*PRETRAINED, *PROBE, *ATTENTIVE),
     "linear probe, pretrained": (*PRETRAINED, *PROBE, "--model.pool", "token", "--model.base_lr", "0.16"),

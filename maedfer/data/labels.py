@@ -128,9 +128,7 @@ class LabelReader:
 
     def _refuse_unknown(self, used: Iterable[str]) -> None:
         if unknown := sorted(set(used) - set(self.names)):
-            raise ValueError(
-                f"unknown labels {', '.join(unknown)} (--data.classes knows {', '.join(self.names)})"
-            )
+            raise ValueError(f"unknown labels {', '.join(unknown)} (the classes are {', '.join(self.names)})")
 
 
 def _used(values: Mapping[str, float]) -> list[str]:
@@ -173,11 +171,11 @@ def label_reader(
         ValueError: nothing that can be learnt: too few classes, no columns, a name twice.
     """
     if task not in ("classify", "multilabel", "regress"):
-        raise ValueError(f"--data.task {task} is unknown: take classify, multilabel or regress")
+        raise ValueError(f"--task {task} is unknown: take classify, multilabel or regress")
     if task != "classify" and not columns:
-        raise ValueError(f"--data.task {task} reads numbers: name their columns with --data.columns")
+        raise ValueError(f"--task {task} reads numbers: name their columns with --data.columns")
     if task != "classify" and soft:
-        raise ValueError(f"--data.soft_labels are shares of classes: --data.task {task} has none")
+        raise ValueError(f"--data.soft_labels are shares of classes: --task {task} has none")
     if columns and classes and [str(name) for name in classes] != list(columns):
         raise ValueError("--data.columns already names the outputs: leave out --data.classes")
     flag = "--data.columns" if columns else "--data.classes"

@@ -123,7 +123,7 @@ def make_parts(
             or rules that the samples cannot follow; the message names the flag.
     """
     if rules.labels_per_class is not None and reader.task != "classify":
-        raise ValueError(f"--data.labels_per_class counts classes: --data.task {reader.task} has none")
+        raise ValueError(f"--data.labels_per_class counts classes: --task {reader.task} has none")
     wanted = (rules.train_split, rules.val_split, rules.test_split)
     train, val, test = (
         whole_part(split, records[split], reader, rules.skip_unlabelled) if records.get(split) else None
@@ -169,7 +169,7 @@ def _what_there_is(part: Part) -> str:
     fields = [name for name in ("label_name", "votes") if part.groups(name) is not None]
     columns = sorted({name for record in part.records for name in record.get("metadata") or {}})
     names = ", ".join([*fields, *(f"column {name}" for name in columns)]) or "none of any kind"
-    return f"the records have {names} (--data.task, --data.columns, --data.soft_labels)"
+    return f"the records have {names} (--task, --data.columns, --data.soft_labels)"
 
 
 def check_test(part: Part, reader: LabelReader) -> None:

@@ -43,9 +43,7 @@ def test_a_label_is_found_by_its_name_or_else_by_its_place():
 def test_unknown_labels_are_listed_with_the_known_ones():
     reader = label_reader(index_of(*CLASSES), "classify", ["angry", "sad"])
     some = [record(0), record(1), record(label_name="bored"), record(label=7, label_name=None), record()]
-    with pytest.raises(
-        ValueError, match=r"unknown labels 7, bored, happy \(--data.classes knows angry, sad\)"
-    ):
+    with pytest.raises(ValueError, match=r"unknown labels 7, bored, happy \(the classes are angry, sad\)"):
         reader.targets(some)
     targets = reader.targets([some[0], some[-1], record(2)])
     assert targets.shape == (3, 2) and np.array_equal(targets, [[1, 0], [np.nan] * 2, [0, 1]], equal_nan=True)
@@ -118,7 +116,7 @@ def test_a_label_is_there_or_not():
         (CLASSES, {"task": "regress", "columns": []}, "--data.columns"),
         ((), {"task": "regress", "columns": ["x"], "soft": True}, "--data.soft_labels"),
         ((), {"task": "classify", "columns": ["a", "b"], "classes": ["b", "a"]}, "leave out --data.classes"),
-        (CLASSES, {"task": "guess"}, "--data.task guess is unknown"),
+        (CLASSES, {"task": "guess"}, "--task guess is unknown"),
     ],
 )
 def test_what_cannot_be_learnt_is_refused(classes, settings, message):

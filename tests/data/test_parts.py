@@ -145,7 +145,7 @@ def test_few_labels_are_a_part_of_more():
         ValueError, match=r"class angry has 30 training .*--data.labels_per_class asks for 31"
     ):
         parts_of(train, labels_per_class=31, val_share=0)
-    with pytest.raises(ValueError, match=r"--data.labels_per_class .* --data.task regress has none"):
+    with pytest.raises(ValueError, match=r"--data.labels_per_class .* --task regress has none"):
         parts_of(train, labels_per_class=4, reader=AFFECT)
 
 

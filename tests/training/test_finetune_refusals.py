@@ -50,7 +50,7 @@ LABELS = {
     "an unknown label": (
         as_they_are,
         ("--data.classes", SIX),
-        ("unknown labels fear", "--data.classes", "disgust"),
+        ("unknown labels fear", "the classes are", "disgust"),
     ),
     "a class nobody shows": (
         as_they_are,
