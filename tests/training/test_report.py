@@ -9,8 +9,7 @@ import torch
 from answers import classified, labelled, measured, records_of
 
 from maedfer.training.report import (
-    MAX_GROUPS,
-    group_tables,
+    group_table,
     held_out_table,
     picture,
     section,
@@ -21,6 +20,7 @@ from maedfer.training.report import (
 )
 from maedfer.training.run_folder import RunFolder
 from maedfer.training.score_figures import draw_scores
+from maedfer.training.scores import GROUP_SCORES, MAX_GROUPS, grouped
 
 
 class Page(HTMLParser):
@@ -122,14 +122,15 @@ def test_groups_that_say_something(tmp_path):
 def test_labels_and_measurements_form_no_groups():
     answers = measured(np.arange(200), np.arange(200), ("valence",))
     columns = {"valence": [str(i // 2) for i in range(200)], "seconds": [i // 2 for i in range(200)]}
-    assert group_tables(answers, records_of(answers, **columns)) == {}
+    assert grouped(answers, records_of(answers, **columns)) == {}
 
 
 def test_only_the_largest_of_many_groups_are_shown():
     people = MAX_GROUPS + 10
     subjects = [f"s{i:03d}" for i in range(people)] + [f"s{i:03d}" for i in range(10, people)]
     answers = classified([0, 1] * (len(subjects) // 2), [0, 1] * (len(subjects) // 2), "ab")
-    page = Page(group_tables(answers, records_of(answers, subject=subjects))["subject"])
+    rows = grouped(answers, records_of(answers, subject=subjects))["subject"]
+    page = Page(group_table(rows, GROUP_SCORES["classify"]))
     assert [row[0] for row in page.tables[""][1:]] == [f"s{i:03d}" for i in range(10, people)]
     assert f"{MAX_GROUPS} groups with the most samples, of {people}" in page.text
 
