@@ -33,7 +33,8 @@ class Scale:
         labelled: labelled training videos, of seven classes.
         test: labelled test videos, of other people.
         seeds: repetitions of the table.
-        fine_tuning_steps: steps of every row of it.
+        fine_tuning_steps: steps of the rows of it that train everything.
+        probe_steps: steps of those that train the head.
     """
 
     clips: int
@@ -44,10 +45,11 @@ class Scale:
     test: int = 280
     seeds: int = 3
     fine_tuning_steps: int = 350
+    probe_steps: int = 350
 
 
-SHORT = Scale(clips=4_000, steps=1_000, minutes="about 5 minutes")
-FULL = Scale(clips=12_000, steps=12_000, minutes="about 30 minutes")
+SHORT = Scale(3_000, 700, "about 5 minutes", fine_tuning_steps=300, probe_steps=150)
+FULL = Scale(12_000, 12_000, "about 30 minutes")
 
 SIZE = "48"
 """Pixels of the demo recipe's clips."""
@@ -79,7 +81,8 @@ def demo(out: str | None = None, full: bool = False) -> str:
     stage(
         "reconstruct", "--model", run, "--shards", folder / "unlabelled", "--out", folder / "reconstruction"
     )
-    table = label_table(folder, labelled, run, scale.seeds, scale.fine_tuning_steps)
+    steps = (scale.fine_tuning_steps, scale.probe_steps)
+    table = label_table(folder, labelled, run, scale.seeds, *steps)
     return f"\n{table}\n{summary(folder, run, time.monotonic() - began)}"
 
 

@@ -45,7 +45,9 @@ ROWS: Mapping[str, Sequence[str]] = {
 PIXELS = "logistic regression on pixels"
 
 
-def label_table(folder: Path, shards: Path, pretrained: Path, seeds: int, steps: int) -> str:
+def label_table(
+    folder: Path, shards: Path, pretrained: Path, seeds: int, steps: int, probe_steps: int
+) -> str:
     """Fine-tune all rows and seeds, and set their UAR side by side, on the screen and in `report.html`.
 
     Args:
@@ -53,16 +55,19 @@ def label_table(folder: Path, shards: Path, pretrained: Path, seeds: int, steps:
         shards: labelled shards with the splits train and test.
         pretrained: the pre-training run.
         seeds: repetitions.
-        steps: optimizer steps of every run.
+        steps: optimizer steps of the runs that train everything.
+        probe_steps: those of the runs that train the head.
 
     Raises:
         ValueError: a run failed; its log is named.
         KeyboardInterrupt: one was stopped.
     """
     runs = {
-        folder / "finetune" / f"{slug(name)}-{seed}": command(name, seed, shards, pretrained, steps)
+        folder / "finetune" / f"{slug(name)}-{seed}": command(
+            name, seed, shards, pretrained, probe_steps if PROBE[0] in more else steps
+        )
         for seed in range(seeds)
-        for name in ROWS
+        for name, more in ROWS.items()
     }
     print(f"\n$ maedfer finetune --config finetune/demo --data.shards {shards} --seed_everything SEED ...")
     for name, more in ROWS.items():

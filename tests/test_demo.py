@@ -14,6 +14,7 @@ TINY = demo.Scale(
     test=14,
     seeds=1,
     fine_tuning_steps=2,
+    probe_steps=3,
 )
 
 

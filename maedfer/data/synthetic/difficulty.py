@@ -1,7 +1,7 @@
 """How hard the synthetic faces are: one frozen setting, three named presets.
 
-`clean` is what a small model learns from a few labels within minutes: aligned, noise-free, restrained
-colours, large motion; resting faces differ a little, so that movement tells more than any single frame.
+`clean` is what a small model learns from a few labels within minutes: aligned, noise-free, plain backgrounds,
+large motion; people and resting faces differ, so that movement tells more than any single frame.
 `diverse` keeps that but widens the people. `messy` has everything real clips have:
 pose, sensor noise, JPEG, moving light, weak expressions, and resting faces that look like another class.
 """
