@@ -11,7 +11,6 @@ share of the run, and views are averaged where the model runs, not from text fil
 from collections.abc import Sequence
 from typing import Any, Literal, Self
 
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -25,10 +24,10 @@ from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.probe import LinearProbe
 from maedfer.training.initial_classifier import Start, starting_encoder
 from maedfer.training.mixing import Mixing, erase
-from maedfer.training.schedule import WarmupCosine, scaled_by_batch
+from maedfer.training.scheduled import ScheduledModule
 
 
-class FineTuning(pl.LightningModule):
+class FineTuning(ScheduledModule):
     """A classifier (or regressor) of clips, its augmentation on the device, its optimizer and schedule.
 
     Args:
@@ -77,23 +76,16 @@ class FineTuning(pl.LightningModule):
         betas: tuple[float, float] = (0.9, 0.999),
         grad_checkpointing: bool = False,
     ) -> None:
-        super().__init__()
-        _check(
-            base_lr=base_lr,
-            warmup_share=warmup_share,
-            layer_decay=layer_decay,
-            label_smoothing=label_smoothing,
-        )
+        super().__init__(base_lr, min_lr, warmup_share)
+        _check(layer_decay, label_smoothing)
         self.architecture, self.model_args = architecture, dict(model_args or {})
         self.freeze_encoder, self._pool = freeze_encoder, pool
         self._shape = {"drop_path_rate": drop_path_rate, "drop_rate": drop_rate, "init_scale": init_scale}
         self._label_smoothing, self._weighted, self._erasing = label_smoothing, class_weights, erasing
         self._mixing = Mixing(mixup, cutmix)
-        self._rates = (base_lr, min_lr, warmup_share)
         self._adamw = {"betas": tuple(betas), "fused": True}
         self._weight_decay, self._layer_decay = weight_decay, layer_decay
         self._checkpointing = grad_checkpointing
-        self._schedule: WarmupCosine | None = None
         self.task: Task = "classify"
         self.outputs: tuple[str, ...] = ()
 
@@ -210,15 +202,9 @@ class FineTuning(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with a learning rate that decays from block to block, one schedule per step."""
-        total = self.total_steps
-        base, final, warmup = self._rates
-        peak = scaled_by_batch(base, self.global_batch)
-        self._schedule = WarmupCosine(
-            peak, scaled_by_batch(final, self.global_batch), total, round(warmup * total)
-        )
+        peak = self.start_schedule()
         optimizer = torch.optim.AdamW(self.parameter_groups(peak), lr=peak, **self._adamw)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.learning_rate(step) / peak)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return self.scheduled(optimizer, peak)
 
     def parameter_groups(self, peak: float) -> list[dict[str, Any]]:
         """Parameter groups of AdamW; torch knows no `lr_scale`, so it is folded into each group's rate."""
@@ -227,26 +213,6 @@ class FineTuning(pl.LightningModule):
             model, self._weight_decay, model.no_weight_decay(), layer_decay=self._layer_decay
         )
         return [{**group, "lr": peak * group.pop("lr_scale")} for group in groups]
-
-    def learning_rate(self, step: int) -> float:
-        """Learning rate of the head at a 0-based optimizer step."""
-        if self._schedule is None:
-            raise RuntimeError("the schedule is known once a trainer has asked for the optimizer")
-        return self._schedule(step)
-
-    @property
-    def global_batch(self) -> int:
-        """Clips of one optimizer step over all ranks and micro-batches."""
-        accumulated = self.trainer.datamodule.batch_size * self.trainer.accumulate_grad_batches
-        return accumulated * self.trainer.world_size
-
-    @property
-    def total_steps(self) -> int:
-        """Optimizer steps of the whole run; epochs differ by a batch, so those of all are counted at once."""
-        trainer = self.trainer
-        if trainer.max_steps >= 0 or not trainer.max_epochs or trainer.max_epochs < 0:
-            return int(trainer.estimated_stepping_batches)
-        return trainer.datamodule.total_batches(trainer.max_epochs) // trainer.accumulate_grad_batches
 
     def exported(self) -> VideoEncoder:
         """The trained model as an encoder with a head, a probe folded into one."""
@@ -263,16 +229,12 @@ def _last_linear(model: nn.Module) -> nn.Linear:
     return [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
 
 
-def _check(base_lr: float, warmup_share: float, layer_decay: float, label_smoothing: float) -> None:
+def _check(layer_decay: float, label_smoothing: float) -> None:
     """Refuse numbers that mean nothing.
 
     Raises:
-        ValueError: names the flag.
+        ValueError: names the flags.
     """
-    if base_lr <= 0 or not 0 <= warmup_share < 1:
-        raise ValueError(
-            f"--model.base_lr {base_lr} must be above 0, --model.warmup_share {warmup_share} in 0..1"
-        )
     if not 0 < layer_decay <= 1 or not 0 <= label_smoothing < 1:
         raise ValueError(
             f"--model.layer_decay {layer_decay} must be above 0 and at most 1, --model.label_smoothing "

@@ -10,7 +10,6 @@ not epochs.
 
 from typing import Any, Literal
 
-import pytorch_lightning as pl
 import torch
 from einops import rearrange
 from timm.optim import param_groups_weight_decay
@@ -19,10 +18,10 @@ from torch import Tensor
 from maedfer.data.transforms import prepare_clips
 from maedfer.models.masking import masked_per_window
 from maedfer.models.registry import build_mae
-from maedfer.training.schedule import WarmupCosine, scaled_by_batch
+from maedfer.training.scheduled import ScheduledModule
 
 
-class MaskedPretraining(pl.LightningModule):
+class MaskedPretraining(ScheduledModule):
     """A masked autoencoder, its optimizer and its schedule.
 
     Args:
@@ -65,11 +64,7 @@ class MaskedPretraining(pl.LightningModule):
         betas: tuple[float, float] = (0.9, 0.95),
         grad_checkpointing: bool = False,
     ) -> None:
-        super().__init__()
-        if base_lr <= 0 or not 0 <= warmup_share < 1:
-            raise ValueError(
-                f"--model.base_lr {base_lr} must be above 0, --model.warmup_share {warmup_share} in 0..1"
-            )
+        super().__init__(base_lr, min_lr, warmup_share)
         self.architecture, self.model_args = architecture, dict(model_args or {})
         self.mae = build_mae(
             architecture,
@@ -88,10 +83,8 @@ class MaskedPretraining(pl.LightningModule):
         windows = frames * (rows // high) * (columns // wide)
         # Known in advance, so that no step waits for the device to count its masks.
         self.num_masked = windows * masked_per_window((high, wide), mask_ratio)
-        self._rates = (base_lr, min_lr, warmup_share)
         self._adamw = {"betas": tuple(betas), "fused": True}
         self._weight_decay = weight_decay
-        self._schedule: WarmupCosine | None = None
 
     def setup(self, stage: str) -> None:
         """Ask the stream for clips and masks that fit the encoder."""
@@ -122,36 +115,9 @@ class MaskedPretraining(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over decayed and undecayed tensors, one schedule per step."""
-        total = self.total_steps
-        base, final, warmup = self._rates
-        peak = scaled_by_batch(base, self.global_batch)
-        self._schedule = WarmupCosine(
-            peak, scaled_by_batch(final, self.global_batch), total, round(warmup * total)
-        )
+        peak = self.start_schedule()
         groups = param_groups_weight_decay(self.mae, self._weight_decay, self.mae.no_weight_decay())
-        optimizer = torch.optim.AdamW(groups, lr=peak, **self._adamw)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.learning_rate(step) / peak)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def learning_rate(self, step: int) -> float:
-        """Learning rate of a 0-based optimizer step."""
-        if self._schedule is None:
-            raise RuntimeError("the schedule is known once a trainer has asked for the optimizer")
-        return self._schedule(step)
-
-    @property
-    def global_batch(self) -> int:
-        """Clips of one optimizer step over all ranks and micro-batches."""
-        accumulated = self.trainer.datamodule.batch_size * self.trainer.accumulate_grad_batches
-        return accumulated * self.trainer.world_size
-
-    @property
-    def total_steps(self) -> int:
-        """Optimizer steps of the whole run; epochs differ by a batch, so those of all are counted at once."""
-        trainer = self.trainer
-        if trainer.max_steps >= 0 or not trainer.max_epochs or trainer.max_epochs < 0:
-            return int(trainer.estimated_stepping_batches)
-        return trainer.datamodule.total_batches(trainer.max_epochs) // trainer.accumulate_grad_batches
+        return self.scheduled(torch.optim.AdamW(groups, lr=peak, **self._adamw), peak)
 
     @property
     def num_tokens(self) -> int:
