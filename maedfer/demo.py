@@ -18,7 +18,7 @@ from pathlib import Path
 
 from maedfer.__main__ import main
 from maedfer.data.cores import usable_cores
-from maedfer.demo_table import LABELS_PER_CLASS, label_table
+from maedfer.demo_table import LABELS_PER_CLASS, STOPPED, label_table
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def stage(verb: str, *args: str | Path) -> None:
     print(f"\n$ maedfer {shlex.join(words)}", flush=True)
     code = main(words)
     if code > 128:  # a signal
-        raise KeyboardInterrupt("stopped; run the same command again to continue")
+        raise KeyboardInterrupt(STOPPED)
     if code:
         raise ValueError(f"`maedfer {verb}` ended with exit code {code}")
 

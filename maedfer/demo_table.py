@@ -22,6 +22,8 @@ from maedfer.data.cores import usable_cores
 
 LABELS_PER_CLASS = 16
 
+STOPPED = "stopped; run the same command again to continue"
+
 PROBE = ("--freeze-encoder", "--model.weight_decay", "0")
 ATTENTIVE = ("--model.pool", "attentive", "--model.base_lr", "0.064")
 PRETRAINED = ("--init-from", "{pretrained}")
@@ -107,7 +109,10 @@ def run_all(runs: Mapping[Path, Sequence[str]]) -> None:
         try:
             for done in tqdm(as_completed(pending), "fine-tuning", len(pending), unit="run"):
                 check(done.result(), pending[done])
-        except BaseException:
+        except KeyboardInterrupt as stop:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise KeyboardInterrupt(STOPPED) from stop
+        except ValueError:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
@@ -121,15 +126,13 @@ def one_thread() -> None:
 
 
 def run_one(run: Path, args: Sequence[str]) -> int:
-    """One run with its words in `log.txt`; returns the exit code. It goes on where it was stopped."""
+    """One run, what it prints in its log; returns the exit code. Stopped before, it goes on from there."""
     from maedfer.__main__ import main
 
     run.parent.mkdir(parents=True, exist_ok=True)
-    resume = ["--resume"] if (run / "config.yaml").is_file() else []
-    if resume and "--init-from" in args:
-        args = [word for i, word in enumerate(args) if "--init-from" not in (word, args[max(i - 1, 0)])]
+    words = ["finetune", "--resume"] if (run / "config.yaml").is_file() else args
     with log_of(run).open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
-        return main([*args, "--run", str(run), *resume])
+        return main([*words, "--run", str(run)])
 
 
 def log_of(run: Path) -> Path:
@@ -140,7 +143,7 @@ def log_of(run: Path) -> Path:
 def check(code: int, run: Path) -> None:
     """Stop at a run that did not end well."""
     if code > 128:
-        raise KeyboardInterrupt("stopped; run the same command again to continue")
+        raise KeyboardInterrupt(STOPPED)
     if code:
         raise ValueError(f"a fine-tuning run ended with exit code {code}: see {log_of(run)}")
 

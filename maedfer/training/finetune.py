@@ -23,7 +23,6 @@ from maedfer.training.evaluation import write_evaluation
 from maedfer.training.export import export_classifier
 from maedfer.training.fine_tuning import FineTuning
 from maedfer.training.initial_weights import read_checkpoint
-from maedfer.training.interruption import RunInterrupted
 from maedfer.training.predictions import Predictions
 from maedfer.training.run_cli import RunCLI, quieten_lightning, refuse_both_words, say, with_recipes
 from maedfer.training.scores import describe, scores
@@ -91,12 +90,7 @@ def run_or_resume(cli: FinetuneCLI) -> int:
         return 0
     build(cli, checkpoint)
     say(opening_line(cli))
-    try:
-        cli.trainer.fit(cli.model, data, ckpt_path=checkpoint, weights_only=True)
-    except RunInterrupted as stop:
-        say(f"{stop}; continue with: maedfer finetune --run {folder.path} --resume")
-        return stop.exit_code
-    return finish(cli)
+    return cli.fit(checkpoint) or finish(cli)
 
 
 def build(cli: FinetuneCLI, checkpoint: Path | None) -> None:

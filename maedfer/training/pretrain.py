@@ -12,7 +12,6 @@ from maedfer.training.callbacks import pretraining_callbacks
 from maedfer.training.export import export_encoder
 from maedfer.training.held_out import HeldOutEvaluation, describe
 from maedfer.training.initial_weights import load_autoencoder, load_initial_weights
-from maedfer.training.interruption import RunInterrupted
 from maedfer.training.masked_pretraining import MaskedPretraining
 from maedfer.training.pictures import draw_curves
 from maedfer.training.report import write_report
@@ -70,12 +69,7 @@ def run_or_resume(cli: PretrainCLI) -> int:
         load_initial_weights(module.mae, cli.config.init_from)
     cli.save_config()
     say(opening)
-    try:
-        cli.trainer.fit(module, cli.datamodule, ckpt_path=checkpoint, weights_only=True)
-    except RunInterrupted as stop:
-        say(f"{stop}; continue with: maedfer pretrain --run {folder.path} --resume")
-        return stop.exit_code
-    return finish(cli)
+    return cli.fit(checkpoint) or finish(cli)
 
 
 def finish(cli: PretrainCLI) -> int:

@@ -21,6 +21,7 @@ from maedfer.data.datamodule import ClipDataModule
 from maedfer.data.shards import write_atomically
 from maedfer.parsing import Parser, parse
 from maedfer.resources import find_config, find_shards
+from maedfer.training.interruption import RunInterrupted
 from maedfer.training.run_folder import RunFolder
 
 INVOCATION_ONLY = ("run", "resume", "config")
@@ -118,6 +119,15 @@ class RunCLI(LightningCLI, ABC):
         if resume and checkpoint is None:
             say(f"warning: --resume finds no checkpoint in {self.folder.path}: starting from step 0")
         return checkpoint
+
+    def fit(self, checkpoint: Path | None) -> int:
+        """Train from a checkpoint or from the start; 0, or the exit code of the signal that stopped it."""
+        try:
+            self.trainer.fit(self.model, self.datamodule, ckpt_path=checkpoint, weights_only=True)
+        except RunInterrupted as stop:
+            say(f"{stop}; continue with: maedfer {self.verb} --run {self.folder.path} --resume")
+            return stop.exit_code
+        return 0
 
     def asked_length(self) -> dict[str, int | None]:
         """How long the run was asked to be, as the user said it (Lightning changes what is left open)."""

@@ -36,10 +36,6 @@ class Scoring(Callback):
         """Start anew."""
         self._collector, self._unreadable = PredictionCollector(), set()
 
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start anew."""
-        self._collector, self._unreadable = PredictionCollector(), set()
-
     def on_validation_batch_end(
         self,
         trainer: Trainer,
@@ -53,18 +49,8 @@ class Scoring(Callback):
         self._collector.add(**outputs)
         self._unreadable.update(name for name, _ in batch["broken"])  # a repeat is broken again
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Take the predictions of a batch."""
-        self._collector.add(**outputs)
-        self._unreadable.update(name for name, _ in batch["broken"])  # a repeat is broken again
+    on_test_epoch_start = on_validation_epoch_start
+    on_test_batch_end = on_validation_batch_end
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Score, log for the choice of the best epoch, and write a row."""
