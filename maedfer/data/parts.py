@@ -104,7 +104,7 @@ class PartRules:
             raise ValueError(
                 f"--data.split {self.train_split}, --data.val_split {self.val_split} and --data.test_split "
                 f"{self.test_split} must be three splits; to choose the epoch on the test part, as upstream "
-                "does, give --data.official true"
+                "does, give --official true"
             )
 
 
@@ -218,7 +218,7 @@ def _check_classes(train: Part, reader: LabelReader, rules: PartRules) -> None:
 def _official(test: Part | None) -> Part:
     if test is None:
         raise ValueError(
-            "--data.official true chooses on the test part, and there is none: name a fold of the training "
+            "--official true chooses on the test part, and there is none: name a fold of the training "
             "split (--data.fold) or a split (--data.test_split)"
         )
     return test

@@ -31,7 +31,7 @@ def position_from(state: Mapping[str, Any], plan: EpochPlan, shards: str) -> Cur
         raise ValueError(
             f"the run began with another selection of the shards' samples, not these {plan.samples}: resume "
             "with its --data.fold, --data.val_share, --data.labels_per_class, --data.skip_unlabelled and "
-            "--data.official, or start a new run with --init-from"
+            "--official, or start a new run with --init-from"
         )
     return Cursor.from_state_dict(state["cursor"])
 

@@ -125,7 +125,7 @@ def test_official_chooses_on_the_test_part_and_trains_on_the_rest():
     assert parts.val is parts.test and len(parts.train) == 36
     split = parts_of(rows(9), rows(6, "test"), rows(4, "val"), official=True)
     assert split.val is split.test and len(split.train) == 9
-    with pytest.raises(ValueError, match=r"--data.official true .* there is none"):
+    with pytest.raises(ValueError, match=r"--official true .* there is none"):
         parts_of(rows(9), official=True)
 
 
@@ -206,7 +206,7 @@ def test_groups_are_fields_or_columns_of_the_metadata():
         ({"val_share": 0.6}, "--data.val_share 0.6 must be a share between 0 and 0.5"),
         ({"val_share": -0.1}, "--data.val_share"),
         ({"labels_per_class": 0}, "--data.labels_per_class 0 must be 1 or more"),
-        ({"val_split": "test"}, "--data.official true"),
+        ({"val_split": "test"}, "--official true"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused(rules, message):

@@ -76,7 +76,7 @@ LABELS = {
     "official without a test set": (
         as_they_are,
         ("--official", "--data.test_split", "none"),
-        ("--data.official", "--data.fold"),
+        ("--official", "--data.fold"),
     ),
     "numbers of no column": (as_they_are, ("--task", "regress"), ("--data.columns",)),
     "columns nobody filled": (
