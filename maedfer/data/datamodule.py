@@ -20,10 +20,12 @@ from maedfer.data.loader import ClipLoader, tell_epoch_length
 from maedfer.data.plan import Cursor, EpochPlan, Leg, Reading, ShardTable, evaluation_reading
 from maedfer.data.position import check_position, position_from, position_state
 from maedfer.data.records import is_synthetic
-from maedfer.data.shard_reader import ShardReader, read_remote_index
+from maedfer.data.remote import Fetcher
+from maedfer.data.shard_reader import ShardReader, index_of
 from maedfer.data.shards import ShardIndex
-from maedfer.data.stream import Batch, ClipMaker, ClipStream, MaskSpec, worker_loader
+from maedfer.data.stream import Batch, ClipMaker, ClipStream, MaskSpec, in_this_order
 from maedfer.data.transforms import Crop, ViewSpec
+from maedfer.data.workers import worker_loader
 
 Chosen = tuple[str, np.ndarray]
 """A split and the numbers of some of its samples, int64 (n,), ascending."""
@@ -54,7 +56,9 @@ class ClipDataModule(pl.LightningDataModule):
         max_broken_share: Share of broken samples above which a run stops; three are always allowed unless it
             is 0.
         record_keys: Write `keys/rank<r>.txt` in the run folder: step, key and start of every clip trained on.
-        start_method: How workers start; null takes the platform's way.
+        start_method: How workers start; null takes the platform's way, and forkserver with several ranks.
+        stall_timeout_s: Seconds without a byte after which a try to fetch a remote shard is given up.
+        fetch_tries: Tries to fetch a remote shard before the run stops.
     """
 
     def __init__(
@@ -76,6 +80,8 @@ class ClipDataModule(pl.LightningDataModule):
         max_broken_share: float = 0.01,
         record_keys: bool = False,
         start_method: Literal["fork", "spawn", "forkserver"] | None = None,
+        stall_timeout_s: float = 30.0,
+        fetch_tries: int = 6,
     ) -> None:
         super().__init__()
         if batch_size < 1 or clips_per_sample < 1 or batch_size % clips_per_sample:
@@ -96,7 +102,7 @@ class ClipDataModule(pl.LightningDataModule):
         self.frame_interval_s = frame_interval_s
         self.seed, self.workers, self.shuffle_window = seed, workers, shuffle_window
         self.max_broken_share, self.record_keys = max_broken_share, record_keys
-        self.start_method = start_method
+        self.start_method, self.fetcher = start_method, Fetcher(stall_timeout_s, fetch_tries)
         self.cursor = Cursor()
         self._masks: MaskSpec | None = None
         self._ranks = (0, 1)
@@ -104,7 +110,7 @@ class ClipDataModule(pl.LightningDataModule):
     @cached_property
     def index(self) -> ShardIndex:
         """The index of the shards, read once."""
-        return read_remote_index(self.shards)
+        return index_of(self.shards, self.fetcher)
 
     @property
     def is_synthetic(self) -> bool:
@@ -157,10 +163,10 @@ class ClipDataModule(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Settle the number of workers, which the plan needs to be the same on all ranks."""
-        if self.workers is None:
-            self.settle_workers(1 if self.trainer is None else self.trainer.num_devices)
-            if self.trainer is not None and self.trainer.world_size > 1:
-                self.workers = self.trainer.strategy.broadcast(self.workers)
+        self.settle_workers(1 if self.trainer is None else self.trainer.num_devices)
+        if self.trainer is not None and self.trainer.world_size > 1:
+            # Machines may have unlike numbers of cores.
+            self.workers = self.trainer.strategy.broadcast(self.workers)
 
     def train_dataloader(self) -> ClipLoader:
         """Training batches from the cursor on.
@@ -201,7 +207,8 @@ class ClipDataModule(pl.LightningDataModule):
         visits = self.plan.spread(BASELINE_CLIPS)
         batch = min(self.batch_size, len(visits))
         batches = visits[: len(visits) // batch * batch].reshape(-1, batch)
-        stream = self._stream(self.split, partial(_only, batches), self._maker(self._plain_views, 1, False))
+        maker = self._maker(self._plain_views, 1, training=False)
+        stream = self._stream(self.split, partial(in_this_order, batches), maker)
         start = (worker_loader(stream, 0, None), 0)
         return ClipLoader(lambda: len(batches), lambda: start, batch, batch, self.max_broken_share)
 
@@ -213,7 +220,7 @@ class ClipDataModule(pl.LightningDataModule):
     def plain_clips(self, split: str, numbers: np.ndarray) -> Batch:
         """One batch of the centred clips of the samples (n,) of a split, in their order, as stored."""
         maker = self._maker(self._plain_views, 1, training=False)
-        return next(iter(self._stream(split, partial(_only, numbers[None]), maker)))
+        return next(iter(self._stream(split, partial(in_this_order, numbers[None]), maker)))
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Lightning's hook before each batch: a training step that forgot `consumed` is found at the next."""
@@ -278,7 +285,7 @@ class ClipDataModule(pl.LightningDataModule):
     def _stream(
         self, split: str, deal: Callable[[int], Reading], maker: ClipMaker, epoch: int = 0
     ) -> ClipStream:
-        return ClipStream(ShardReader(self.shards, self._table(split)), deal, maker, epoch)
+        return ClipStream(ShardReader(self.shards, self._table(split), self.fetcher), deal, maker, epoch)
 
     def _workers(
         self, split: str, deal: Callable[[int], Reading], maker: ClipMaker, epoch: int = 0
@@ -290,8 +297,3 @@ class ClipDataModule(pl.LightningDataModule):
     ) -> ClipLoader:
         samples = self._samples(clips_per_sample)
         return ClipLoader(length, start, samples, samples * clips_per_sample, self.max_broken_share)
-
-
-def _only(batches: np.ndarray, worker: int) -> Reading:
-    """A reading of given visits (m, batch) in their order, for one worker."""
-    return Reading(batches.ravel(), batches, np.arange(len(batches)))

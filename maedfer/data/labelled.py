@@ -159,4 +159,4 @@ class LabelledDataModule(ClipDataModule):
         return replace(maker, labels=self.reader, augment=self._augment if training else None)
 
     def _records(self, split: str) -> list[dict[str, Any]]:
-        return read_records(self.shards, self._table(split))
+        return read_records(self.shards, self._table(split), self.fetcher)

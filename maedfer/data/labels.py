@@ -9,13 +9,13 @@ import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
-import webdataset as wds
 
 from maedfer.data.plan import ShardTable
-from maedfer.data.shard_reader import shard_url
+from maedfer.data.remote import Fetcher
+from maedfer.data.shard_reader import open_shards
 from maedfer.data.shards import ShardIndex
 
 Task = Literal["classify", "multilabel", "regress"]
@@ -189,23 +189,24 @@ def label_reader(
     return LabelReader(task, names, bool(columns), soft, tuple(index.classes))
 
 
-def read_records(shards: str, table: ShardTable) -> list[dict[str, Any]]:
+def read_records(shards: str, table: ShardTable, fetcher: Fetcher) -> list[dict[str, Any]]:
     """The records of a split in the order of its samples, without what they say of single frames.
 
     Args:
         shards: Folder, address, or pattern with `{name}`.
         table: The shards of the split.
+        fetcher: How remote shards are fetched.
 
     Raises:
         FileNotFoundError: a shard of the index is not there.
-        ValueError: a shard is damaged, or holds more or fewer records than the index says.
+        ValueError: a remote shard cannot be had, or one is damaged, or has not as many records as the index
+            says.
     """
     records: list[dict[str, Any]] = []
-    for name, expected in zip(table.names, table.counts, strict=True):
+    streams = open_shards(shards, table, range(len(table.names)), fetcher)
+    for name, expected, stream in zip(table.names, table.counts, streams, strict=True):
         try:
-            found = list(_records(shard_url(shards, name)))
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"--data.shards {shards} has no {name}, which its index lists") from error
+            found = list(_records(stream))
         except (tarfile.TarError, EOFError, OSError, ValueError) as error:
             raise ValueError(f"the labels in {name} cannot be read ({error}): {_remedy(shards)}") from error
         if len(found) != expected:
@@ -216,9 +217,9 @@ def read_records(shards: str, table: ShardTable) -> list[dict[str, Any]]:
     return records
 
 
-def _records(url: str) -> Iterator[dict[str, Any]]:
-    """The records of one shard, read as a stream: it may come through a pipe."""
-    with wds.gopen(url) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+def _records(stream: BinaryIO) -> Iterator[dict[str, Any]]:
+    """The records of one shard."""
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
         for member in tar:
             if member.name.endswith(".json"):
                 record = json.loads(tar.extractfile(member).read())

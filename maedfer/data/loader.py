@@ -6,6 +6,7 @@ for one that cannot be resumed.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -62,6 +63,9 @@ class BrokenWatch:
 class ClipLoader:
     """An iterable of batches, started anew for each pass.
 
+    `waited_s` are the seconds, over all passes, that were spent on waiting for a batch, the start of workers
+    included.
+
     Args:
         length: Batches of a whole epoch.
         start: The loader of the next pass, and the number of its first batch.
@@ -80,6 +84,7 @@ class ClipLoader:
     ) -> None:
         self._length, self._start, self._samples = length, start, samples
         self._max_broken_share = max_broken_share
+        self.waited_s = 0.0
         # DeepSpeed's strategy looks here for the batch size, and fails on a DataLoader without one.
         self.batch_sampler = SimpleNamespace(batch_size=batch_size)
 
@@ -95,13 +100,21 @@ class ClipLoader:
         """
         loader, number = self._start()
         watch = BrokenWatch(self._max_broken_share, len(self) * self._samples)
-        for expected, batch in enumerate(loader, start=number):
+        for expected, batch in enumerate(self._clocked(loader), start=number):
             if "failure" in batch:
                 raise ValueError(batch["failure"])
             if batch["batch"] != expected:
                 raise RuntimeError(f"the loader gave batch {batch['batch']} in place of batch {expected}")
             watch.check(batch, self._samples)
             yield batch
+
+    def _clocked(self, loader: DataLoader) -> Iterator[Batch]:
+        """The batches of a loader; the time that each one lets wait is added up."""
+        began = time.perf_counter()
+        for batch in loader:
+            self.waited_s += time.perf_counter() - began
+            yield batch
+            began = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
         """Empty: the data module keeps the position. Having it tells Lightning that a resume is exact."""

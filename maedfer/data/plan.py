@@ -41,18 +41,22 @@ def seed_of(*name: str | int) -> int:
 
 @dataclass(frozen=True)
 class ShardTable:
-    """The shards of one split, as far as a plan needs them: names, samples in each, and a fingerprint."""
+    """The shards of one split: what a plan needs of them, and sizes and checksums for who fetches them."""
 
     names: tuple[str, ...]
     counts: tuple[int, ...]
     fingerprint: str
+    sizes: tuple[int, ...] = ()
+    checksums: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, entries: Sequence[ShardEntry]) -> "ShardTable":
         """The table of index entries; shards with other names, counts or bytes have another fingerprint."""
         rows = [[entry.name, entry.samples, entry.sha256] for entry in entries]
         fingerprint = hashlib.sha256(dump_json(rows)).hexdigest()
-        return cls(tuple(e.name for e in entries), tuple(e.samples for e in entries), fingerprint)
+        names, counts = tuple(e.name for e in entries), tuple(e.samples for e in entries)
+        sizes, checksums = tuple(e.bytes for e in entries), tuple(e.sha256 for e in entries)
+        return cls(names, counts, fingerprint, sizes, checksums)
 
     @property
     def samples(self) -> int:
@@ -235,7 +239,8 @@ class EpochPlan:
         self, part: np.ndarray, epoch: int, number: int, leg: Leg, rank: int, reader: int
     ) -> np.ndarray:
         """The batches (m, batch) that a reader makes of its range, in order."""
-        name = (self.seed, "window", epoch, number, rank, reader)
+        # Named by the range, not by who reads it: one rank with two workers deals what two ranks with one do.
+        name = (self.seed, "window", epoch, number, 0, rank * leg.readers + reader)
         return shuffle_in_window(part, leg.window, name).reshape(-1, leg.batch)
 
     def order(self, cursor: Cursor) -> np.ndarray:

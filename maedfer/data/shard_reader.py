@@ -1,23 +1,30 @@
 """Reads samples out of shards, in the order a plan asks for them, without decoding anything.
 
-WebDataset opens the shards (local files or whatever its `gopen` knows) and groups members into samples, as
-one explicit pipeline per shard: no resampling, no splitting by node or worker, nothing taken from the
+A shard is opened where it lies, or fetched whole when that is elsewhere (`remote.py`). WebDataset groups the
+members of a shard into samples: no resampling, no splitting by node or worker, nothing taken from the
 environment.
 """
 
-import tempfile
+import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
-import webdataset as wds
+from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from maedfer.data.encoding import EXTENSIONS
 from maedfer.data.plan import ShardTable
-from maedfer.data.shards import INDEX_NAME, ShardIndex, read_index
+from maedfer.data.remote import Fetcher, RemoteFile, fetched_in_turn
+from maedfer.data.shards import INDEX_NAME, ShardIndex, parse_index, read_index
+
+_ELSEWHERE = re.compile(r"pipe:|(?!file:)[A-Za-z][A-Za-z0-9+.-]*://")
+"""How the address of remote shards begins."""
 
 
 class UnusableSample(ValueError):
@@ -45,6 +52,41 @@ def shard_url(shards: str, name: str) -> str:
     return shards.replace("{name}", name) if "{name}" in shards else f"{shards.rstrip('/')}/{name}"
 
 
+def open_shards(
+    shards: str, table: ShardTable, numbers: Iterable[int], fetcher: Fetcher
+) -> Iterator[BinaryIO]:
+    """Shards by their numbers, each open until the next is asked for.
+
+    Raises:
+        FileNotFoundError: a shard of the index is not there.
+        FetchFailed: a remote one cannot be had.
+    """
+    addresses = ((number, shard_url(shards, table.names[number])) for number in numbers)
+    if _ELSEWHERE.match(shards):
+        named = ((table.names[number], address, *_content(table, number)) for number, address in addresses)
+        yield from fetched_in_turn((RemoteFile(*row) for row in named), fetcher)
+        return
+    for number, address in addresses:
+        try:
+            stream = _local(address).open("rb")
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"--data.shards {shards} has no {table.names[number]}, which its index lists"
+            ) from error
+        with stream:
+            yield stream
+
+
+def _content(table: ShardTable, number: int) -> tuple[int, str] | tuple[()]:
+    """Size and checksum of a shard, where the table knows them."""
+    return (table.sizes[number], table.checksums[number]) if table.sizes else ()
+
+
+def _local(address: str) -> Path:
+    """The path of a local file, which may be given as `file://`."""
+    return Path(url2pathname(urlsplit(address).path) if address.startswith("file:") else address)
+
+
 @dataclass(frozen=True)
 class ShardReader:
     """Samples of a split by their visits.
@@ -52,10 +94,12 @@ class ShardReader:
     Attributes:
         shards: Folder, address, or pattern with `{name}`.
         table: The shards of the split.
+        fetcher: How remote shards are fetched.
     """
 
     shards: str
     table: ShardTable
+    fetcher: Fetcher = field(default_factory=Fetcher)
 
     def read(self, sequence: np.ndarray) -> Iterator[tuple[int, RawSample | UnusableSample]]:
         """The samples of visits (n,), in their order; for one that cannot be read, the reason.
@@ -64,10 +108,13 @@ class ShardReader:
 
         Raises:
             FileNotFoundError: a shard of the index is not there.
-            ValueError: a shard holds more samples than the index says.
+            ValueError: a shard holds more samples than the index says, or a remote one cannot be had.
         """
-        for shard, visits in self._passes(sequence):
-            yield from self._read_shard(shard, visits)
+        passes = list(self._passes(sequence))
+        numbers = (shard for shard, _ in passes)
+        with closing(open_shards(self.shards, self.table, numbers, self.fetcher)) as streams:
+            for (shard, visits), stream in zip(passes, streams, strict=True):
+                yield from self._read_shard(shard, visits, stream)
 
     def _passes(self, sequence: np.ndarray) -> Iterator[tuple[int, list[tuple[int, int]]]]:
         """Runs of (position in the shard, visit) that one pass over a shard can serve."""
@@ -80,7 +127,7 @@ class ShardReader:
                 yield shards[run[0]], list(zip(positions[run].tolist(), sequence[run].tolist(), strict=True))
 
     def _read_shard(
-        self, shard: int, wanted: Sequence[tuple[int, int]]
+        self, shard: int, wanted: Sequence[tuple[int, int]], stream: BinaryIO
     ) -> Iterator[tuple[int, RawSample | UnusableSample]]:
         """One pass over a shard, up to the last sample wanted of it."""
         visits = defaultdict(list)
@@ -88,18 +135,16 @@ class ShardReader:
             visits[position].append(visit)
         name, expected, errors = self.table.names[shard], self.table.counts[shard], []
         found = -1
-        for found, members in enumerate(_samples(shard_url(self.shards, name), errors)):
+        for found, members in enumerate(_samples(name, stream, errors)):
             if found >= expected:
                 raise ValueError(self._miscounted(name, f"more than {expected}", expected))
             for visit in visits.pop(found, ()):
                 yield visit, _raw(members, name)
             if not visits and found < expected - 1:
                 return
-        if any(isinstance(error, FileNotFoundError) for error in errors):
-            raise FileNotFoundError(f"--data.shards {self.shards} has no {name}, which its index lists")
         for position, missing in visits.items():
             reason = self._miscounted(name, str(found + 1), expected)
-            cause = "".join(f" ({error})" for error in errors[:1])
+            cause = "".join(f" ({error.args[0]})" for error in errors[:1])  # WebDataset adds others behind
             for visit in missing:
                 yield visit, UnusableSample(f"sample {position} of {name}", reason + cause)
 
@@ -107,14 +152,15 @@ class ShardReader:
         return f"{name} holds {found} samples, the index says {expected}: run `maedfer verify {self.shards}`"
 
 
-def _samples(url: str, errors: list[Exception]) -> Iterator[dict[str, Any]]:
+def _samples(name: str, stream: BinaryIO, errors: list[Exception]) -> Iterator[dict[str, Any]]:
     """Members of each sample of a shard; a damaged shard ends early, and `errors` says why."""
 
     def stop(error: Exception) -> bool:
         errors.append(error)
         return False
 
-    return iter(wds.DataPipeline(wds.SimpleShardList([url]), wds.tarfile_to_samples(handler=stop)))
+    members = tar_file_expander([{"url": name, "stream": stream}], handler=stop)
+    return group_by_keys(members, handler=stop)
 
 
 def _raw(members: dict[str, Any], shard: str) -> RawSample | UnusableSample:
@@ -126,15 +172,15 @@ def _raw(members: dict[str, Any], shard: str) -> RawSample | UnusableSample:
     return RawSample(key, members["json"], frames[0])
 
 
-def read_remote_index(shards: str) -> ShardIndex:
-    """The index of a folder, or of remote shards in the way that the shards themselves are read.
+def index_of(shards: str, fetcher: Fetcher) -> ShardIndex:
+    """The index of a folder, or of remote shards, fetched as they are.
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it is not an index of this version.
+        ValueError: it cannot be had, or is not an index of this version.
     """
-    if "://" not in shards and "{name}" not in shards:
-        return read_index(shards)
-    with tempfile.TemporaryDirectory() as folder, wds.gopen(shard_url(shards, INDEX_NAME)) as stream:
-        (Path(folder) / INDEX_NAME).write_bytes(stream.read())
-        return read_index(folder)
+    address = shard_url(shards, INDEX_NAME)
+    if not _ELSEWHERE.match(shards):
+        return read_index(_local(address).parent)
+    with fetcher.fetch(RemoteFile(INDEX_NAME, address)) as stream:
+        return parse_index(stream.read(), shards)

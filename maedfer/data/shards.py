@@ -92,8 +92,17 @@ def read_index(folder: str | Path) -> ShardIndex:
     path = Path(folder) / INDEX_NAME
     if not path.is_file():
         raise FileNotFoundError(f"no {INDEX_NAME} in {folder}: pack videos into it first with `maedfer pack`")
+    return parse_index(path.read_bytes(), folder)
+
+
+def parse_index(data: bytes, folder: str | Path) -> ShardIndex:
+    """Check the content of an `index.json`, which comes from a folder, or from anywhere else.
+
+    Raises:
+        ValueError: it is not JSON, or not of this schema.
+    """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(data.decode("utf-8"))
         if raw["schema"] != SCHEMA:
             raise ValueError(f"schema {raw['schema']} is not the schema {SCHEMA} of this version")
         shards = tuple(ShardEntry(**entry) for entry in raw["shards"])
@@ -103,7 +112,9 @@ def read_index(folder: str | Path) -> ShardIndex:
             shards, tuple(raw["classes"]), raw["geometry"], raw["encoding"], raw["made_by"], raw["schema"]
         )
     except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a shard index: {error}; run `maedfer verify {folder}`") from error
+        raise ValueError(
+            f"{folder}: its {INDEX_NAME} is not a shard index: {error}; run `maedfer verify {folder}`"
+        ) from error
 
 
 def write_index(folder: str | Path, index: ShardIndex) -> None:

@@ -9,16 +9,14 @@ evaluation, while in training those clips are as good as any other.
 """
 
 import json
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from einops import rearrange
-from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
+from torch.utils.data import IterableDataset, default_collate, get_worker_info
 
 from maedfer.constants import FRAME_INTERVAL_S, NUM_FRAMES
 from maedfer.data.clips import TrackTime
@@ -141,9 +139,9 @@ class ClipStream(IterableDataset):
 
     A batch is a dict: `clips` uint8 (B, T, 3, H, W) as stored, `boxes` float32 (B, 4), `flips` bool (B,),
     `masks` bool (B, N) or None, `targets` float32 (B, K) or None (NaN for a sample without a label), `seeds`
-    int64 (B,) for what is drawn at random for a clip later on, `valid` bool (B,), `keys` and `starts`
-    (seconds into the stored track) lists of B, `epoch` and `batch` its place in the plan, `broken` a list of
-    (name, reason). B is samples times clips per sample; clips of a sample stand next to each other.
+    a list of B numbers for what is drawn at random for a clip later on, `valid` bool (B,), `keys` and
+    `starts` (seconds into the stored track) lists of B, `epoch` and `batch` its place in the plan, `broken` a
+    list of (name, reason). B is samples times clips per sample; clips of a sample stand next to each other.
 
     Args:
         reader: Reads samples by their visits.
@@ -247,41 +245,12 @@ def _stack(clips: Sequence[Clip]) -> Batch:
         "flips": torch.tensor([clip.flip for clip in clips]),
         "masks": masks,
         "targets": torch.from_numpy(np.stack([clip.target for clip in clips])) if labelled else None,
-        "seeds": torch.tensor([clip.seed for clip in clips], dtype=torch.int64),
+        "seeds": [clip.seed for clip in clips],  # not a tensor: on a GPU, reading one waits for it
         "keys": [clip.key for clip in clips],
         "starts": [clip.start_s for clip in clips],
     }
 
 
-def worker_loader(stream: ClipStream, workers: int, start_method: str | None) -> DataLoader:
-    """A DataLoader over a stream of whole batches.
-
-    It stands here, not with the rest of the loader, because a spawned worker imports this module: Lightning
-    would cost each of them seconds.
-
-    Args:
-        stream: Makes the batches.
-        workers: Processes; 0 reads in this one.
-        start_method: How they start (fork, spawn, forkserver); None takes the platform's way.
-    """
-    several = {"prefetch_factor": 2, "multiprocessing_context": start_method} if workers else {}
-    return DataLoader(
-        stream,
-        batch_size=None,
-        num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_prepare_worker,
-        **several,
-    )
-
-
-def _prepare_worker(worker: int) -> None:
-    """One thread in each worker: there are as many workers as cores. Leave stop signals to the main process.
-
-    A terminal's Ctrl-C and a cluster's SIGTERM come to all processes of a run. The main process finishes its
-    step and writes a checkpoint, for which it may need the next batch. A second SIGTERM ends a worker.
-    """
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+def in_this_order(batches: np.ndarray, worker: int) -> Reading:
+    """The reading of given visits (m, batch), as they come, for one worker."""
+    return Reading(batches.ravel(), batches, np.arange(len(batches)))

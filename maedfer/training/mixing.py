@@ -8,6 +8,7 @@ mirror image in the order, so that a batch may be odd.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,14 +22,14 @@ from maedfer.data.plan import seed_of
 
 
 @torch.no_grad()
-def erase(clips: Tensor, seeds: Tensor, probability: float) -> Tensor:
+def erase(clips: Tensor, seeds: Sequence[int], probability: float) -> Tensor:
     """Random erasing (arXiv 1708.04896): fill a box of some clips with noise, 2 to 33 % of the frame.
 
     One box per clip, fresh noise in every frame and pixel, as upstream has it.
 
     Args:
         clips: float (B, 3, T, H, W), normalised; left as they are.
-        seeds: int64 (B,), one per clip: what happens to a clip depends on its own alone.
+        seeds: B numbers, one per clip: what happens to a clip depends on its own alone.
         probability: with which a clip is erased.
 
     Returns:
@@ -42,7 +43,7 @@ def erase(clips: Tensor, seeds: Tensor, probability: float) -> Tensor:
     if probability == 0:
         return clips
     clips = clips.clone()
-    for clip, seed in zip(clips, seeds.tolist(), strict=True):
+    for clip, seed in zip(clips, seeds, strict=True):
         _erase_box(clip, seed, probability)
     return clips
 

@@ -47,6 +47,42 @@ def test_a_spawned_worker_reads_what_the_main_process_reads(folder):
         assert one["keys"] == other["keys"] and torch.equal(one["clips"], other["clips"])
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("world", [1, 2])
+@pytest.mark.parametrize(
+    "workers, train, address",
+    [
+        (3, (26,), "pipe:cat {folder}/{{name}}"),
+        (4, (1, 0, 22, 2, 1), "{folder}"),
+        (4, (5,), "file://{folder}"),
+        (3, (2, 3), "pipe:cat {folder}/{{name}}"),
+    ],
+)
+def test_nothing_hangs_with_few_or_uneven_shards(tmp_path, workers, train, address, world):
+    """One shard, an empty one, fewer shards or fewer batches than workers: real workers, for two epochs."""
+    shards = address.format(folder=write_stream_shards(tmp_path / "few", train=train))
+    epochs, held_out = [[], []], []
+    for rank in range(world):
+        data = ClipDataModule(shards, **(SETTINGS | {"batch_size": 2, "workers": workers}))
+        data.set_ranks(rank, world)
+        for epoch in epochs:
+            epoch.append([])
+            for batch in data.train_dataloader():
+                epoch[-1] += batch["keys"]
+                data.consumed(batch)
+        for batch in data.val_dataloader():
+            held_out += [
+                key for key, valid in zip(batch["keys"], batch["valid"].tolist(), strict=True) if valid
+            ]
+    samples, first = sum(train), [key for keys in epochs[0] for key in keys]
+    steps = samples // (2 * world)
+    carried = (samples - steps * 2 * world + samples) // (2 * world)
+    assert [len(keys) for epoch in epochs for keys in epoch] == [2 * steps] * world + [2 * carried] * world
+    assert len(set(first)) == len(first)
+    assert len(set(first).union(*epochs[1])) == samples  # what was left over came next
+    assert sorted(held_out) == [*(f"val0-0{n}" for n in range(3)), "val1-00", "val1-01"]
+
+
 def test_another_world_takes_over_in_the_middle_of_an_epoch(folder):
     pair = [ClipDataModule(str(folder), **SETTINGS) for _ in range(2)]
     keys = []

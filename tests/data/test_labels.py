@@ -10,6 +10,7 @@ from stream_shards import stream_sample, write_stream_shards
 
 from maedfer.data.labels import LabelReader, label_reader, read_records
 from maedfer.data.plan import ShardTable
+from maedfer.data.remote import Fetcher, FetchFailed
 from maedfer.data.shards import ShardIndex, read_index, write_shard
 
 CLASSES = ("angry", "happy", "sad")
@@ -134,7 +135,7 @@ def test_records_come_in_the_order_of_the_samples(tmp_path, address):
         return stream_sample(key, label=int(key[-2:]), geometry={"boxes": [[0, 0, 1, 1]] * 40})
 
     folder = write_stream_shards(tmp_path / "faces", train=(3, 0, 2), edit=edit)
-    records = read_records(address.format(folder=folder), table_of(folder))
+    records = read_records(address.format(folder=folder), table_of(folder), Fetcher())
     assert [row["key"] for row in records] == [*(f"train0-0{n}" for n in range(3)), "train2-00", "train2-01"]
     assert [row["label"] for row in records] == [0, 1, 2, 0, 1]
     assert not any({"geometry", "frame_bytes"} & set(row) for row in records)
@@ -163,7 +164,7 @@ def listed(key, members):
 def test_records_that_are_missing_or_garbled_are_refused(tmp_path, edit, message):
     folder = write_stream_shards(tmp_path / "bad", train=(2, 2), edit=edit)
     with pytest.raises(ValueError, match=rf"{message}.*run `maedfer verify"):
-        read_records(str(folder), table_of(folder))
+        read_records(str(folder), table_of(folder), Fetcher())
 
 
 def test_shards_that_are_cut_missing_or_too_full_are_refused(tmp_path):
@@ -172,14 +173,14 @@ def test_shards_that_are_cut_missing_or_too_full_are_refused(tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 3])
     with pytest.raises(ValueError, match=r"train-000001.tar.*run `maedfer verify"):
-        read_records(str(folder), table)
+        read_records(str(folder), table, Fetcher())
     write_shard(path, [stream_sample(f"more-{n}") for n in range(3)])
     with pytest.raises(
         ValueError, match=r"train-000001.tar holds 3 records, the index says 2: run `maedfer verify"
     ):
-        read_records(str(folder), table)
+        read_records(str(folder), table, Fetcher())
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"--data.shards .* has no train-000001.tar"):
-        read_records(str(folder), table)
-    with pytest.raises(ValueError, match="cannot be read"):
-        read_records(f"pipe:cat {folder}/{{name}}", table)
+        read_records(str(folder), table, Fetcher())
+    with pytest.raises(FetchFailed, match=r"train-000000.tar could not be fetched .* exit code 1"):
+        read_records(f"pipe:cat {folder / 'none'}/{{name}}", table, Fetcher(tries=1))

@@ -95,6 +95,18 @@ def test_stopping_changes_nothing(counts, leg, stops):
     assert pieces == straight
 
 
+def test_ranks_deal_as_the_workers_of_one_rank_do():
+    plan = EpochPlan(table_of([9, 7, 8]), 5)
+    dealt = []
+    for world, workers in ((1, 4), (2, 2), (4, 1)):
+        cursor = plan.enter(Cursor(), Leg(world, workers, batch=2, window=4))
+        _, steps = train(plan, cursor, 12 // world)
+        batches = [[steps[number][rank] for number in range(12 // world)] for rank in range(world)]
+        # What a range is read for, in its order: the reader of a rank takes every so many of its batches.
+        dealt.append([batches[rank][reader::workers] for rank in range(world) for reader in range(workers)])
+    assert dealt[0] == dealt[1] == dealt[2]
+
+
 def test_the_carry_follows_the_epochs():
     plan, leg = EpochPlan(table_of([4, 3, 3]), 0), Leg(world=2, workers=2, batch=2, window=3)
     cursor, lengths = plan.enter(Cursor(), leg), []

@@ -1,0 +1,120 @@
+"""How the bytes of a remote file come: from a web server, or out of a command.
+
+Each kind is a generator of what is missing at the end of a file, and empties the file first where it has to
+start over.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from http.client import HTTPException, HTTPResponse
+from multiprocessing.connection import wait
+from string import punctuation
+from typing import BinaryIO
+from urllib.error import HTTPError
+from urllib.parse import quote, urlsplit
+from urllib.request import Request, urlopen
+
+import webdataset as wds
+
+BLOCK = 1 << 20
+"""Most bytes that are read at once."""
+
+TROUBLES = (OSError, HTTPException, subprocess.SubprocessError)
+"""What may go wrong on the way."""
+
+
+def is_http(address: str) -> bool:
+    """Whether an address is one of a web server."""
+    return urlsplit(address).scheme in ("http", "https")
+
+
+def missing_blocks(address: str, file: BinaryIO, timeout_s: float) -> Iterator[bytes]:
+    """What is missing at the end of a file that comes from an address; the caller appends it.
+
+    Args:
+        address: Of a web server, or anything that WebDataset has a command for.
+        file: What there is of it, at its end.
+        timeout_s: Seconds without an answer, or without a byte, after which this gives up.
+
+    Raises:
+        OSError: nothing came for too long, the connection broke, the server or the command refused.
+        HTTPException: what answers is no web server.
+        subprocess.SubprocessError: the command does not end.
+    """
+    return (_http_blocks if is_http(address) else _command_blocks)(address, file, timeout_s)
+
+
+def _http_blocks(address: str, file: BinaryIO, timeout_s: float) -> Iterator[bytes]:
+    """What is missing at the end of a file, from a web server; the file is emptied if that starts over.
+
+    Raises:
+        OSError: no answer, another one than asked for, or one that breaks off.
+    """
+    have = file.tell()
+    request = Request(quote(address, safe=punctuation), headers={"User-Agent": "maedfer"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    try:
+        answer = urlopen(request, timeout=timeout_s)
+    except HTTPError as error:
+        if error.code == 416:  # no such range
+            empty(file)
+            raise OSError(f"the server's file ends at or before byte {have:,}") from error
+        raise
+    with answer:
+        if have:
+            _check_range(answer, file)
+        promised, came = answer.length, 0
+        while block := answer.read1(BLOCK):  # one read of the socket, so that its timeout counts
+            came += len(block)
+            yield block
+    if promised is not None and came < promised:
+        raise ConnectionError(f"the connection broke off after {file.tell():,} bytes")
+
+
+def _check_range(answer: HTTPResponse, file: BinaryIO) -> None:
+    """See that an answer goes on where a file ends; empty the file if it starts over.
+
+    Raises:
+        OSError: the answer is some other part.
+    """
+    have = file.tell()
+    if answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+        return
+    empty(file)
+    if answer.status == 206:
+        raise OSError(f"the server answers another range than from byte {have:,} on")
+
+
+def _command_blocks(address: str, file: BinaryIO, timeout_s: float) -> Iterator[bytes]:
+    """All of a file, from the command that WebDataset has for an address; the file is emptied before.
+
+    Raises:
+        OSError: nothing came for too long, or the command failed.
+        subprocess.TimeoutExpired: it does not end.
+    """
+    empty(file)
+    pipe = wds.gopen(address)
+    try:
+        while wait([pipe.stream], timeout_s):
+            # Past the buffer of the stream, which would wait until it is full.
+            block = os.read(pipe.stream.fileno(), BLOCK)
+            if not block:
+                break
+            yield block
+        else:
+            raise TimeoutError
+        if code := pipe.proc.wait(timeout_s):
+            raise OSError(f"its command ends with exit code {code}")
+    finally:
+        pipe.proc.kill()
+        with suppress(OSError):  # of its exit code
+            pipe.close()
+
+
+def empty(file: BinaryIO) -> None:
+    """Leave nothing of a file."""
+    file.seek(0)
+    file.truncate()
