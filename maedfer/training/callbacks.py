@@ -1,8 +1,9 @@
-"""What rides along with a run: tables, pictures, held-out errors or scores, the bar, and checkpoints.
+"""What rides along with a run: tables, speed, pictures, held-out errors or scores, the bar, and checkpoints.
 
-The order is that in which a step needs them: records before checkpoints.
+The order is that in which a step needs them: records before checkpoints, the speed before what shows it.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -10,12 +11,14 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from maedfer.training.held_out import HeldOutEvaluation
 from maedfer.training.interruption import CheckpointOnSignal
+from maedfer.training.non_finite import NonFiniteLoss
 from maedfer.training.pictures import ReconstructionPictures
-from maedfer.training.progress import RunProgress
+from maedfer.training.progress import ProgressLines, RunProgress
 from maedfer.training.run_folder import RunFolder
 from maedfer.training.run_records import FINE_TUNING_COLUMNS, PRETRAINING_COLUMNS, KeyRecorder, MetricsFile
 from maedfer.training.scores import MAIN
-from maedfer.training.scoring import FiniteLoss, Scoring
+from maedfer.training.scoring import Scoring
+from maedfer.training.throughput import Throughput
 
 
 def pretraining_callbacks(folder: RunFolder, config: Any) -> list[Callback]:
@@ -23,14 +26,14 @@ def pretraining_callbacks(folder: RunFolder, config: Any) -> list[Callback]:
 
     Args:
         folder: the run folder.
-        config: the parsed configuration; `checkpoint_every`, `picture_every` and `data.record_keys` are read.
+        config: the parsed configuration; `checkpoint_every`, `picture_every`, `stop_after_skipped` and
+            `data.record_keys` are read.
     """
     return [
-        MetricsFile(folder.path, PRETRAINING_COLUMNS),
-        *key_recorder(folder, config),
+        *records(folder, config, PRETRAINING_COLUMNS),
         HeldOutEvaluation(folder.path / "held_out.csv"),
         ReconstructionPictures(folder.figures, folder.path, config.picture_every),
-        *progress_bar(config),
+        *progress(folder, config),
         CheckpointOnSignal(folder.last),
         best_checkpoint(folder, "held_out/total_model", "min"),
         last_checkpoint(folder, config.checkpoint_every),
@@ -42,28 +45,31 @@ def fine_tuning_callbacks(folder: RunFolder, config: Any) -> list[Callback]:
 
     Args:
         folder: the run folder.
-        config: the parsed configuration; `checkpoint_every`, `task` and `data.record_keys` are read.
+        config: the parsed configuration; `checkpoint_every`, `stop_after_skipped`, `task` and
+            `data.record_keys` are read.
     """
     return [
-        FiniteLoss(),
-        MetricsFile(folder.path, FINE_TUNING_COLUMNS),
-        *key_recorder(folder, config),
+        *records(folder, config, FINE_TUNING_COLUMNS),
         Scoring(folder.path / "validation.csv"),
-        *progress_bar(config),
+        *progress(folder, config),
         CheckpointOnSignal(folder.last),
         best_checkpoint(folder, f"val/{MAIN[config.task]}", "max"),
         last_checkpoint(folder, config.checkpoint_every),
     ]
 
 
-def key_recorder(folder: RunFolder, config: Any) -> list[Callback]:
-    """The record of the clips trained on, when it is asked for."""
-    return [KeyRecorder(folder.path)] if config.data.record_keys else []
+def records(folder: RunFolder, config: Any, columns: Sequence[str]) -> list[Callback]:
+    """What is written down of every step: losses, clips when that is asked for, and steps left out."""
+    keys = [KeyRecorder(folder.path)] if config.data.record_keys else []
+    stop_after = config.get("stop_after_skipped", 10)
+    return [MetricsFile(folder.path, columns), *keys, NonFiniteLoss(folder.path, stop_after)]
 
 
-def progress_bar(config: Any) -> list[Callback]:
-    """The bar, unless it is switched off."""
-    return [] if config.trainer.enable_progress_bar is False else [RunProgress()]
+def progress(folder: RunFolder, config: Any) -> list[Callback]:
+    """The speed, and the bar unless it is switched off."""
+    throughput = Throughput(folder.path)
+    bar = [] if config.trainer.enable_progress_bar is False else [RunProgress(throughput)]
+    return [throughput, *bar, ProgressLines(throughput)]
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -71,6 +77,9 @@ class LastCheckpoint(ModelCheckpoint):
 
     Lightning does not make up for a validation that was cut off, nor would a checkpoint from before it know
     that the best value so far came out of it. It has to stand behind `best_checkpoint` for that.
+
+    None is written after a step that was left out: when the weights themselves have gone bad, the checkpoint
+    from before stays.
     """
 
     def on_train_batch_end(
@@ -78,12 +87,13 @@ class LastCheckpoint(ModelCheckpoint):
     ) -> None:
         """Save, unless a validation comes first."""
         loop = trainer.fit_loop
-        if not loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
+        if not pl_module.left_out and not loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save what waited."""
-        super().on_train_batch_end(trainer, pl_module, None, None, 0)
+        if not pl_module.left_out:
+            super().on_train_batch_end(trainer, pl_module, None, None, 0)
 
 
 def last_checkpoint(folder: RunFolder, every: int) -> ModelCheckpoint:

@@ -24,10 +24,11 @@ from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.probe import LinearProbe
 from maedfer.training.initial_classifier import Start, starting_encoder
 from maedfer.training.mixing import Mixing, erase
+from maedfer.training.non_finite import FiniteSteps
 from maedfer.training.scheduled import ScheduledModule
 
 
-class FineTuning(ScheduledModule):
+class FineTuning(ScheduledModule, FiniteSteps):
     """A classifier (or regressor) of clips, its augmentation on the device, its optimizer and schedule.
 
     Args:
@@ -157,8 +158,9 @@ class FineTuning(ScheduledModule):
         """Loss of a batch; the data module moves its cursor past it."""
         clips = prepare_clips(batch["clips"], batch["boxes"], batch["flips"], self.img_size)
         clips = erase(clips, batch["seeds"], self._erasing)
-        clips, targets = self._mixing(clips, batch["targets"], int(batch["seeds"][0]))
+        clips, targets = self._mixing(clips, batch["targets"], batch["seeds"][0])
         loss = self.loss(self(clips), targets)
+        self.watch(loss)
         self.trainer.datamodule.consumed(batch)
         self.log("train/loss", loss.detach(), batch_size=len(clips))
         self.log("train/lr", self.learning_rate(self.trainer.global_step))

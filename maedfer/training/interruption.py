@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 
 class RunInterrupted(BaseException):
@@ -39,6 +40,12 @@ class CheckpointOnSignal(Callback):
         self._received = 0
         self._step = 0
         self._previous: dict[int, Any] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Keep Lightning from answering Slurm too, with checkpoints of its own and a requeue of the job."""
+        environment = trainer._accelerator_connector.cluster_environment
+        if isinstance(environment, SLURMEnvironment):
+            environment.auto_requeue = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over the two signals for the length of the training."""

@@ -18,10 +18,11 @@ from torch import Tensor
 from maedfer.data.transforms import prepare_clips
 from maedfer.models.masking import masked_per_window
 from maedfer.models.registry import build_mae
+from maedfer.training.non_finite import FiniteSteps
 from maedfer.training.scheduled import ScheduledModule
 
 
-class MaskedPretraining(ScheduledModule):
+class MaskedPretraining(ScheduledModule, FiniteSteps):
     """A masked autoencoder, its optimizer and its schedule.
 
     Args:
@@ -99,6 +100,7 @@ class MaskedPretraining(ScheduledModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Losses of a batch; the data module moves its cursor past it."""
         output = self.mae(self.clips(batch), batch["masks"], self.num_masked)
+        self.watch(output.loss)
         self.trainer.datamodule.consumed(batch)
         losses = {name: getattr(output, name) for name in ("loss", "loss_appearance", "loss_motion")}
         self.log_dict({f"train/{k}": v.detach() for k, v in losses.items()}, batch_size=len(batch["clips"]))

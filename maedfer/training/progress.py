@@ -1,23 +1,41 @@
-"""One bar for the whole run: steps done, time left, the loss. Lightning's own bars start anew every epoch."""
+"""How far a run is, for whoever looks: a bar on a terminal, a plain line every minute in a log.
+
+One bar for the whole run, with steps done, time left, the loss and the speed; Lightning's own bars start anew
+every epoch.
+"""
 
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar
 from tqdm import tqdm
 
+from maedfer.training.screen import duration, tell
+from maedfer.training.throughput import Throughput
+
+LINE_EVERY_S = 60
+"""Seconds between the plain lines of a run without a bar."""
+
 
 class RunProgress(ProgressBar):
-    """A tqdm bar over the optimizer steps of a run, and a passing one over held-out clips."""
+    """A tqdm bar over the optimizer steps of a run, and a passing one over held-out clips.
 
-    def __init__(self) -> None:
+    Both only on a terminal: in a log, a bar would be one long line.
+
+    Args:
+        throughput: knows the speed of a training; it has to stand before this callback.
+    """
+
+    def __init__(self, throughput: Throughput | None = None) -> None:
         super().__init__()
+        self._throughput = throughput
         self._bar: tqdm | None = None
         self._held_out: tqdm | None = None
-        self._enabled = True
+        self._enabled = sys.stderr.isatty()
 
     def disable(self) -> None:
         """Show nothing; Lightning calls this on every rank but the first."""
@@ -25,7 +43,12 @@ class RunProgress(ProgressBar):
 
     def enable(self) -> None:
         """Show the bar again."""
-        self._enabled = True
+        self._enabled = sys.stderr.isatty()
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether there is a bar on the screen."""
+        return self._bar is not None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the bar at the step that the run continues from."""
@@ -43,7 +66,9 @@ class RunProgress(ProgressBar):
             return
         self._bar.update(trainer.global_step - self._bar.n)
         if trainer.global_step % max(trainer.log_every_n_steps, 10) == 0:
-            self._bar.set_postfix_str(f"loss {float(outputs['unscaled']):.4f}", refresh=False)
+            speed = self._throughput and self._throughput.latest
+            said = f"loss {float(outputs['unscaled']):.4f}" + (f", {speed.shown}" if speed else "")
+            self._bar.set_postfix_str(said, refresh=False)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A bar for the held-out clips, gone when they are done."""
@@ -75,3 +100,36 @@ class RunProgress(ProgressBar):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+class ProgressLines(Callback):
+    """A plain line every minute where no bar is shown.
+
+    Args:
+        throughput: knows the speed; it has to stand before this callback.
+    """
+
+    def __init__(self, throughput: Throughput) -> None:
+        self._throughput = throughput
+        self._told_at = 0.0
+        self._step = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the minute."""
+        self._told_at, self._step = time.monotonic(), trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Tell, at a logged step: other steps do not wait for the device."""
+        step, speed = trainer.global_step, self._throughput.latest
+        is_logged = step != self._step and step % max(trainer.log_every_n_steps, 1) == 0
+        self._step = step
+        bar = trainer.progress_bar_callback
+        if not trainer.is_global_zero or (isinstance(bar, RunProgress) and bar.is_shown):
+            return
+        if not is_logged or speed is None or time.monotonic() - self._told_at < LINE_EVERY_S:
+            return
+        self._told_at = time.monotonic()
+        loss, left = float(outputs["unscaled"]), duration(speed.seconds_left)
+        tell(f"step {step:,} of {pl_module.total_steps:,}: loss {loss:.4f}, {speed.shown}, {left} left")

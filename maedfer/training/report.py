@@ -7,12 +7,14 @@ pieces beside it make any page of this kind.
 from __future__ import annotations
 
 import base64
+import csv
 import html
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from maedfer.data.shards import write_atomically
@@ -122,6 +124,7 @@ def write_report(folder: RunFolder, title: str, command: str) -> None:
     summary = json.loads(folder.summary.read_text(encoding="utf-8"))
     sections = (
         paragraph(f"{summary['steps']:,} steps. {_warning(summary['synthetic'])}"),
+        paragraph(pace(folder.path)),
         verbatim(command),
         section("Held-out reconstruction", held_out_table(summary["held_out"])),
         section("Losses", picture(folder.figures / "losses.png")),
@@ -130,6 +133,31 @@ def write_report(folder: RunFolder, title: str, command: str) -> None:
         section("Versions", versions_table()),
     )
     write_page(folder.report, title, sections)
+
+
+def pace(folder: Path) -> str:
+    """How fast a run was (the median of its rows) and what it left out; empty where nothing was measured.
+
+    Args:
+        folder: the run.
+    """
+    said = []
+    speeds = _rows(folder / "throughput.csv")
+    if speeds:
+        rate, waiting = (median(float(row[name]) for row in speeds) for name in ("clips_per_s", "waiting"))
+        said.append(f"Trained on {rate:,.1f} clips/s, {waiting:.0%} of the time waiting for data.")
+    lost = {row["step"] for row in _rows(folder / "non_finite" / "rank0.csv")}
+    if lost:
+        said.append(f"Steps left out, as their loss was no number: {len(lost)}.")
+    return " ".join(said)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file; none where it is not there."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
 def _warning(synthetic: bool) -> str:
@@ -174,6 +202,7 @@ def write_score_report(
     about = [_warning(synthetic), "" if seed is None else f"Seed {seed}."]
     sections = (
         paragraph(" ".join(filter(None, about))),
+        paragraph(pace(folder)),
         verbatim(command),
         section("Scores", score_table(predictions)),
         section("Classes", class_table(predictions)),

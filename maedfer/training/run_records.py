@@ -57,7 +57,7 @@ class StepTable:
 
 class MetricsFile(Callback):
     """Writes `metrics.csv`: losses of every logged step (mean over ranks and micro-batches) and learning
-    rate.
+    rate. A step whose loss is no number has `nan` there.
 
     Args:
         folder: the run folder.
@@ -90,6 +90,7 @@ class MetricsFile(Callback):
             return
         losses = trainer.strategy.reduce(losses)
         if self._table is not None:
+            losses = losses.where(losses.isfinite(), torch.nan)
             values = dict(zip(self._columns[1:-1], losses.tolist(), strict=True))
             self._table.append({"step": self._step, **values, "lr": pl_module.learning_rate(self._step - 1)})
 

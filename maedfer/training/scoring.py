@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,29 +77,3 @@ class Scoring(Callback):
         if left_out:
             say(f"{left_out} of {len(part)} samples cannot be decoded and are not scored")
         return predictions
-
-
-class FiniteLoss(Callback):
-    """Stops a fine-tuning run at the first loss that is no number, naming the clips of the batch."""
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Look at the loss.
-
-        Raises:
-            ValueError: it is infinite or not a number.
-        """
-        if bool(torch.isfinite(outputs["unscaled"])):
-            return
-        clips, loss = first(batch["keys"]), float(outputs["unscaled"])
-        raise ValueError(
-            f"the loss of step {trainer.global_step} is {loss} (clips {clips}): lower --model.base_lr, clip "
-            "with --trainer.gradient_clip_val 1, or take --trainer.precision 32-true"
-        )
-
-
-def first(names: Sequence[str], count: int = 3) -> str:
-    """Some names, and how many more there are."""
-    more = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(names[:count]) + more

@@ -146,6 +146,8 @@ def test_a_resume_with_other_classes_changes_nothing(refusal, from_scratch, labe
 def test_a_loss_that_is_no_number_stops_the_run(refusal, labelled_shards, tmp_path):
     run = tmp_path / "run"
     wild = ("--model.base_lr", "1e30", "--model.warmup_share", "0", "--trainer.gradient_clip_val", "null")
-    message = refusal(arguments(labelled_shards, run, *wild, "--data.val_share", "0"))
-    assert "the loss of step" in message and "train_" in message and "--model.base_lr" in message
+    patience = ("--stop_after_skipped", "4")
+    message = refusal(arguments(labelled_shards, run, *wild, *patience, "--data.val_share", "0"))
+    assert "no number in 4 steps in a row" in message and "--model.base_lr" in message
+    assert "train_" in (run / "non_finite" / "rank0.csv").read_text()
     assert not (run / "classifier").exists() and not (run / "summary.json").exists()

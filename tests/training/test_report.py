@@ -11,6 +11,7 @@ from answers import classified, labelled, measured, records_of
 from maedfer.training.report import (
     group_table,
     held_out_table,
+    pace,
     picture,
     section,
     table,
@@ -164,3 +165,14 @@ def test_held_out_errors_beside_their_baselines():
     page = Page(held_out_table(errors))
     assert page.tables[""][1] == ["appearance", "0.5000", "1.0000", "0.8000", "37.5%"]
     assert held_out_table({}) == ""
+
+
+def test_the_pace_of_a_run_is_that_of_its_windows(tmp_path):
+    assert pace(tmp_path) == ""
+    rows = "5,40.00,0.1000,60\n9,60.00,0.3000,50\n14,10.00,0.5000,40\n"
+    (tmp_path / "throughput.csv").write_text("step,clips_per_s,waiting,seconds_left\n" + rows)
+    assert pace(tmp_path) == "Trained on 40.0 clips/s, 30% of the time waiting for data."
+    (tmp_path / "non_finite").mkdir()
+    table = "step,rank,loss,key,start\n7,0,nan,a,0.000\n7,0,nan,b,0.000\n9,0,1.5,a,0.160\n"
+    (tmp_path / "non_finite" / "rank0.csv").write_text(table)
+    assert pace(tmp_path).endswith("Steps left out, as their loss was no number: 2.")

@@ -1,0 +1,25 @@
+"""What comes on the screen while a run goes on: whole lines above its bar, and times that can be read."""
+
+import sys
+
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from tqdm import tqdm
+
+
+@rank_zero_only
+def tell(text: str) -> None:
+    """One line from the first rank; it stands above the bar, if there is one."""
+    tqdm.write(text)
+    sys.stdout.flush()
+
+
+def duration(seconds: float) -> str:
+    """A time in its two largest units: `3 d 4 h`, `4 h 05 min`, `5 min 10 s`, `12 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
