@@ -28,6 +28,7 @@ FUNCTIONS = {
     "reconstruct": ("maedfer.training.reconstruct", "reconstruct", None),
     "evaluate": ("maedfer.training.evaluation", "evaluate", None),
     "convert": ("maedfer.models.convert", "convert", "file"),
+    "consolidate": ("maedfer.training.consolidate", "consolidate", "run"),
 }
 """Verb -> module, function, and the parameter that is given without a flag."""
 

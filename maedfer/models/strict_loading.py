@@ -20,23 +20,37 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str) ->
     Raises:
         ValueError: names what is missing, left over or of another shape.
     """
-    own = model.state_dict()
-    shapes = [
-        f"{name} is {tuple(state[name].shape)} in the weights, {tuple(own[name].shape)} in the model"
-        for name in own.keys() & state.keys()
-        if state[name].shape != own[name].shape
+    refuse_misfit(model, {name: tuple(tensor.shape) for name, tensor in state.items()}, source)
+    model.load_state_dict(dict(state))
+
+
+def refuse_misfit(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], source: str) -> None:
+    """Refuse weights that do not match the model name by name and shape by shape.
+
+    Args:
+        model: left alone.
+        shapes: of the weights, by the model's own names.
+        source: where the weights come from, for the message.
+
+    Raises:
+        ValueError: names what is missing, left over or of another shape.
+    """
+    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    other = [
+        f"{name} is {shapes[name]} in the weights, {own[name]} in the model"
+        for name in own.keys() & shapes.keys()
+        if shapes[name] != own[name]
     ]
     problems = [
-        _listed("other shapes", shapes),
-        _listed("missing", own.keys() - state.keys()),
-        _listed("not in the model", state.keys() - own.keys()),
+        _listed("other shapes", other),
+        _listed("missing", own.keys() - shapes.keys()),
+        _listed("not in the model", shapes.keys() - own.keys()),
     ]
     if any(problems):
         raise ValueError(
             f"{source} does not fit this {type(model).__name__}: {'; '.join(filter(None, problems))}. "
             "Check region_size, img_size, num_frames and the architecture"
         )
-    model.load_state_dict(dict(state))
 
 
 def _listed(what: str, names: list[str] | set[str]) -> str:

@@ -199,8 +199,8 @@ def _find_folder(path: Path, rooms: Sequence[str]) -> Path:
         raise training_checkpoint(path)
     if (path / "checkpoints").is_dir():
         raise FileNotFoundError(
-            f"the run {path} has no encoder/ yet: `maedfer pretrain --run {path} --resume` takes it to its "
-            f"end, and a new run with `--init-from {path}` starts from its checkpoint"
+            f"the run {path} has no {rooms[0]}/ yet: `maedfer consolidate {path}` writes it from its last "
+            "checkpoint, and --resume takes the run to its end"
         )
     looked = ", ".join((Path(room) / CONFIG_NAME).as_posix() for room in rooms)
     raise FileNotFoundError(f"{path} has no weights: looked for {looked} in it")

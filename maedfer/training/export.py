@@ -15,43 +15,45 @@ from maedfer.training.fine_tuning import FineTuning
 from maedfer.training.masked_pretraining import MaskedPretraining
 
 
-def export_encoder(module: MaskedPretraining, data: ClipDataModule, folder: Path, steps: int) -> None:
-    """Write `encoder/` from a pre-training module, on the first rank only.
+def export_encoder(
+    module: MaskedPretraining, data: ClipDataModule, folder: Path, steps: int, clips: int
+) -> None:
+    """Write `encoder/` from a pre-training module.
 
     Args:
         module: the trained module.
         data: its data module; the crop geometry and the origin of its shards go into the card.
         folder: the folder to write.
         steps: optimizer steps done.
+        clips: clips trained on.
     """
-    if not module.trainer.is_global_zero:
-        return
     provenance = {
         "method": "masked pre-training of appearance and motion (MAE-DFER)",
         "mask_ratio": module.mask_ratio,
-        **origin(data, steps, steps * module.global_batch),
+        **origin(data, steps, clips),
     }
     shape = {"architecture": module.architecture, "model_args": module.model_args, "provenance": provenance}
     save_encoder(module.mae.encoder, folder, **shape, **conventions(data))
 
 
-def export_classifier(module: FineTuning, data: LabelledDataModule, folder: Path, steps: int) -> None:
-    """Write `classifier/` from a fine-tuning module, on the first rank only.
+def export_classifier(
+    module: FineTuning, data: LabelledDataModule, folder: Path, steps: int, clips: int
+) -> None:
+    """Write `classifier/` from a fine-tuning module.
 
     Args:
         module: the trained module.
         data: its data module; how labels were read goes into the card, for an evaluation to do the same.
         folder: the folder to write.
         steps: optimizer steps done.
+        clips: clips trained on.
     """
-    if not module.trainer.is_global_zero:
-        return
     provenance = {
         "method": "linear probe" if module.freeze_encoder else "fine-tuning",
         "task": module.task,
         "columns": data.columns,
         "training_samples": len(data.parts.train),
-        **origin(data, steps, steps * module.global_batch),
+        **origin(data, steps, clips),
     }
     shape = {"architecture": module.architecture, "model_args": module.model_args, "provenance": provenance}
     save_encoder(module.exported(), folder, labels=module.outputs, **shape, **conventions(data))

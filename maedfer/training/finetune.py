@@ -22,11 +22,13 @@ from maedfer.training.callbacks import fine_tuning_callbacks
 from maedfer.training.evaluation import write_evaluation
 from maedfer.training.export import export_classifier
 from maedfer.training.fine_tuning import FineTuning
-from maedfer.training.initial_weights import read_checkpoint
+from maedfer.training.initial_weights import read_checkpoint, refuse_to_resume
+from maedfer.training.non_finite import SteadyAverage, skipped_steps
 from maedfer.training.predictions import Predictions
 from maedfer.training.run_cli import RunCLI, quieten_lightning, refuse_both_words, say, with_recipes
 from maedfer.training.scores import describe, scores
 from maedfer.training.scoring import Scoring
+from maedfer.training.zero_strategy import whole_parameters
 
 
 class FinetuneCLI(RunCLI):
@@ -61,7 +63,9 @@ class FinetuneCLI(RunCLI):
         decay = self.config.ema_decay
         if decay is not None and not 0 < decay < 1:
             raise ValueError(f"--ema-decay {decay} must be between 0 and 1, such as 0.999")
-        average = [] if decay is None else [EMAWeightAveraging(decay=decay)]
+        if decay is not None and self.under_zero:
+            raise ValueError("--ema-decay needs whole weights: take --trainer.strategy ddp, not DeepSpeed")
+        average = [] if decay is None else [SteadyAverage(decay=decay)]
         return [*average, *fine_tuning_callbacks(self.folder, self.config)]
 
 
@@ -105,10 +109,8 @@ def build(cli: FinetuneCLI, checkpoint: Path | None) -> None:
     start = module.build(cli.config.task, data.outputs, targets, source)
     if data.frame_interval_s is None:
         data.frame_interval_s = start.frame_interval_s or FRAME_INTERVAL_S
-    if checkpoint is not None and checkpoint.is_file():
-        # Lightning loads it again; here a misfit is refused in one line, before the run is touched.
-        flag = f"--resume {checkpoint}"
-        load_strictly(module, read_checkpoint(checkpoint, flag)["state_dict"], flag)
+    if checkpoint is not None and cli.trainer.is_global_zero:
+        refuse_to_resume(module, checkpoint)
     cli.save_config(
         {
             "model.architecture": module.architecture,
@@ -125,13 +127,11 @@ def finish(cli: FinetuneCLI) -> int:
     trainer.save_checkpoint(folder.last)
     # The average is in the model now; at the next validation it would take the place of the chosen weights.
     trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, EMAWeightAveraging)]
-    if data.parts.val is not None and not cli.config.official:
-        if folder.best.exists():
-            flag = f"{folder.best}"
-            load_strictly(cli.model, read_checkpoint(folder.best, flag)["state_dict"], flag)
-        else:
-            say("the run ended before its first validation: these are its last weights")
-    export_classifier(cli.model, data, folder.classifier, steps=steps)
+    with whole_parameters(cli.model, changed=True):
+        if data.parts.val is not None and not cli.config.official:
+            take_best(cli)
+        if trainer.is_global_zero:
+            export_classifier(cli.model, data, folder.classifier, steps, steps * cli.model.global_batch)
     predictions = final_predictions(cli)
     if trainer.is_global_zero:
         values = {} if predictions is None else scores(predictions)
@@ -143,10 +143,25 @@ def finish(cli: FinetuneCLI) -> int:
             about = (part, data.is_synthetic, settings, cli.config.seed_everything)
             write_evaluation(folder.path, title, command, predictions, *about)
         folder.finish(
-            {"steps": steps, **cli.asked_length(), "synthetic": data.is_synthetic, "scores": values}
+            {
+                "steps": steps,
+                "skipped_steps": skipped_steps(trainer),
+                **cli.asked_length(),
+                "synthetic": data.is_synthetic,
+                "scores": values,
+            }
         )
     say(f"classifier: {folder.classifier}   report: {folder.report}")
     return 0
+
+
+def take_best(cli: FinetuneCLI) -> None:
+    """Take the weights of the best epoch."""
+    best = cli.folder.best
+    if best.exists():
+        load_strictly(cli.model, read_checkpoint(best, str(best))["state_dict"], str(best))
+    else:
+        say("the run ended before its first validation: these are its last weights")
 
 
 def final_predictions(cli: FinetuneCLI) -> Predictions | None:

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from maedfer.models import LGIFormer, MaskedAutoencoder
 from maedfer.models.official import from_official
-from maedfer.models.strict_loading import load_strictly
+from maedfer.models.strict_loading import load_strictly, refuse_misfit
 from maedfer.models.weights import load_encoder
 from maedfer.training.run_folder import RunFolder
+from maedfer.training.zero_checkpoint import ZeroCheckpoint, read_weights, whole_checkpoint
 
 
 def load_initial_weights(mae: MaskedAutoencoder, source: str) -> None:
@@ -62,11 +64,31 @@ def checkpoint_of(source: str) -> Path | None:
     path = Path(source)
     if path.suffix == ".ckpt":
         return path
-    return RunFolder(path).last if RunFolder(path).last.is_file() else None
+    last = whole_checkpoint(RunFolder(path).last)
+    return last if last.exists() else None
+
+
+def refuse_to_resume(module: nn.Module, checkpoint: Path) -> None:
+    """Find out that a checkpoint does not fit, in one line and before the run is touched.
+
+    Lightning loads it later, and complains in its own way.
+
+    Args:
+        module: what is resumed; a plain checkpoint is loaded into it.
+        checkpoint: a file, or a folder of DeepSpeed, of which only the shapes are read.
+
+    Raises:
+        ValueError: damaged, or of another shape.
+    """
+    flag = f"--resume {checkpoint}"
+    if checkpoint.is_dir():
+        refuse_misfit(module, ZeroCheckpoint.of(checkpoint, flag).shapes, flag)
+    else:
+        load_strictly(module, read_checkpoint(checkpoint, flag)["state_dict"], flag)
 
 
 def read_checkpoint(path: Path, flag: str) -> dict[str, Any]:
-    """The content of a checkpoint of ours.
+    """Step, number of ranks and weights of a checkpoint of ours: a file, or a folder of DeepSpeed.
 
     Raises:
         FileNotFoundError: no such file.
@@ -74,9 +96,13 @@ def read_checkpoint(path: Path, flag: str) -> dict[str, Any]:
     """
     if not path.exists():
         raise FileNotFoundError(f"{flag}: there is no {path}")
+    if path.is_dir():
+        return read_weights(path, flag)
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        return {"global_step": saved["global_step"], "state_dict": saved["state_dict"]}
+        position = saved.get("ClipDataModule") or saved["LabelledDataModule"]
+        ranks = position["cursor"]["legs"][-1][0]
+        return {"global_step": saved["global_step"], "ranks": ranks, "state_dict": saved["state_dict"]}
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, TypeError) as error:
         raise ValueError(f"{flag}: {path} is damaged, or not a checkpoint of a run") from error
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from matplotlib.figure import Figure
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -19,6 +20,7 @@ from torch import Tensor
 from maedfer.constants import TUBELET
 from maedfer.models.pictures import Reconstruction
 from maedfer.training.held_out import HEADS
+from maedfer.training.zero_strategy import split_parameters, whole_parameters
 
 MAX_FRAMES = 8
 """Tubelets shown of a clip; more would be too small to see."""
@@ -70,11 +72,13 @@ def read_table(path: Path) -> dict[str, list[float]]:
 
 
 def smooth(values: Sequence[float], window: int) -> Tensor:
-    """Running mean over the last `window` values."""
-    total = torch.tensor([0.0, *values], dtype=torch.float64).cumsum(0)
+    """Running mean over the last `window` values, those that are no numbers (of steps left out) aside."""
+    given = torch.tensor(values, dtype=torch.float64)
+    known = given.isfinite()
+    total, count = (F.pad(row.cumsum(0), (1, 0)) for row in (given.where(known, 0), known.double()))
     ends = torch.arange(1, len(values) + 1)
     starts = (ends - window).clamp(min=0)
-    return (total[ends] - total[starts]) / (ends - starts)
+    return (total[ends] - total[starts]) / (count[ends] - count[starts])
 
 
 def draw_loss_curves(
@@ -137,18 +141,23 @@ class ReconstructionPictures(Callback):
             self.draw(trainer, pl_module)
 
     def draw(self, trainer: Trainer, module: LightningModule, step: int | None = None) -> None:
-        """Draw both pictures of a step, by default the trainer's; only the first rank writes."""
+        """Draw both pictures of a step, by default the trainer's; only the first rank writes.
+
+        Where ZeRO 3 splits the parameters, every rank computes, because each holds a part of them.
+        """
         self._drawn = trainer.global_step if step is None else step
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero and not split_parameters(module):
             return
         if self._batch is None:
             self._batch = trainer.datamodule.picture_batch(self._clips)
         batch = module.transfer_batch_to_device(self._batch, module.device, 0)
         was_training = module.training
         module.eval()
-        with torch.no_grad():
+        with whole_parameters(module), torch.no_grad():
             pictures = module.mae.reconstruct(module.clips(batch), batch["masks"])
         module.train(was_training)
+        if not trainer.is_global_zero:
+            return
         self._folder.mkdir(parents=True, exist_ok=True)
         kind = "synthetic faces, " if trainer.datamodule.is_synthetic else ""
         title = f"{kind}step {self._drawn} (mean and contrast of masked patches are the true ones)"

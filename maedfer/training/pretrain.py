@@ -11,11 +11,13 @@ from maedfer.data.datamodule import ClipDataModule
 from maedfer.training.callbacks import pretraining_callbacks
 from maedfer.training.export import export_encoder
 from maedfer.training.held_out import HeldOutEvaluation, describe
-from maedfer.training.initial_weights import load_autoencoder, load_initial_weights
+from maedfer.training.initial_weights import load_initial_weights, refuse_to_resume
 from maedfer.training.masked_pretraining import MaskedPretraining
+from maedfer.training.non_finite import skipped_steps
 from maedfer.training.pictures import draw_curves
 from maedfer.training.report import write_report
 from maedfer.training.run_cli import RunCLI, quieten_lightning, refuse_both_words, say, with_recipes
+from maedfer.training.zero_strategy import whole_parameters
 
 
 class PretrainCLI(RunCLI):
@@ -62,9 +64,9 @@ def run_or_resume(cli: PretrainCLI) -> int:
     if cli.is_finished(checkpoint):
         say(f"{folder.path} has done all its {folder.finished()['steps']} steps: nothing to resume")
         return 0
-    if checkpoint is not None and checkpoint.is_file():
-        # Lightning loads it again; here a misfit is refused in one line, before the run is touched.
-        load_autoencoder(module.mae, str(checkpoint), f"--resume {checkpoint}")
+    if checkpoint is not None:
+        if cli.trainer.is_global_zero:  # the others need not read it twice
+            refuse_to_resume(module, checkpoint)
     elif cli.config.init_from:
         load_initial_weights(module.mae, cli.config.init_from)
     cli.save_config()
@@ -76,12 +78,15 @@ def finish(cli: PretrainCLI) -> int:
     """After the last step: checkpoint, held-out errors, encoder, and the summary that ends a run."""
     trainer, folder = cli.trainer, cli.folder
     trainer.save_checkpoint(folder.last)
+    with whole_parameters(cli.model):
+        if trainer.is_global_zero:
+            steps, clips = trainer.global_step, trainer.global_step * cli.model.global_batch
+            export_encoder(cli.model, cli.datamodule, folder.encoder, steps, clips)
     held_out = final_errors(cli)
-    export_encoder(cli.model, cli.datamodule, folder.encoder, steps=trainer.global_step)
     if trainer.is_global_zero:
         draw_curves(folder.path, folder.figures, cli.datamodule.is_synthetic)
-        origin = {"synthetic": cli.datamodule.is_synthetic}
-        folder.finish({"steps": trainer.global_step, **cli.asked_length(), **origin, "held_out": held_out})
+        done = {"steps": trainer.global_step, "skipped_steps": skipped_steps(trainer), **cli.asked_length()}
+        folder.finish({**done, "synthetic": cli.datamodule.is_synthetic, "held_out": held_out})
         title = f"{cli.model.architecture} on {Path(cli.datamodule.shards).name}"
         write_report(folder, title, f"maedfer pretrain {shlex.join(cli.args)}")
     say(f"encoder: {folder.encoder}   report: {folder.report}   pictures: {folder.figures}")

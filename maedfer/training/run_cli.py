@@ -23,6 +23,8 @@ from maedfer.parsing import Parser, parse
 from maedfer.resources import find_config, find_shards
 from maedfer.training.interruption import RunInterrupted
 from maedfer.training.run_folder import RunFolder
+from maedfer.training.zero_checkpoint import whole_checkpoint
+from maedfer.training.zero_strategy import refuse_other_strategy, settle_strategy
 
 INVOCATION_ONLY = ("run", "resume", "config")
 """Arguments of one invocation, which a saved configuration leaves out."""
@@ -88,11 +90,18 @@ class RunCLI(LightningCLI, ABC):
             help="Start a new run from these weights (a run, an export, an official .pth).",
         )
         parser.add_argument("--checkpoint_every", type=int, default=500, help="Steps between checkpoints.")
+        parser.add_argument(
+            "--stop_after_skipped",
+            type=int,
+            default=10,
+            help="Steps without a finite loss, one after another, that stop a run.",
+        )
         parser.link_arguments("seed_everything", "data.seed")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse, and find the shards that a recipe names."""
+        """Parse, find the shards that a recipe names, and settle the strategy."""
         self.config = parse(parser, args)
+        self.under_zero = settle_strategy(self.config.trainer)
         self.folder = RunFolder(Path(self.config.run))
         self.config.data.shards = find_shards(self.config.data.shards)
 
@@ -110,13 +119,16 @@ class RunCLI(LightningCLI, ABC):
         """The checkpoint to continue from; later ranks see a folder that the first has begun to fill.
 
         Raises:
-            ValueError: the folder already holds a run, or something else.
+            ValueError: the folder already holds a run, or something else; the checkpoint is of another
+                strategy.
         """
         resume = self.config.resume
         if rank_zero_only.rank != 0:
-            return self.folder.last if resume and self.folder.last.exists() else None
+            return self.folder.last if resume and whole_checkpoint(self.folder.last).exists() else None
         checkpoint = self.folder.checkpoint_to_resume(resume)
-        if resume and checkpoint is None:
+        if checkpoint is not None:
+            refuse_other_strategy(checkpoint, self.trainer)
+        elif resume:
             say(f"warning: --resume finds no checkpoint in {self.folder.path}: starting from step 0")
         return checkpoint
 
@@ -202,6 +214,7 @@ def quieten_lightning() -> None:
     """Keep Lightning's tips and its notes on loaders, which ours answers by design, off the screen."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("DeepSpeed").addFilter(lambda record: "Setting accelerator" not in record.getMessage())
     for message in (
         ".*LeafSpec.*",
         ".*sync_dist.*",  # what is logged here is summed over ranks before
@@ -209,6 +222,8 @@ def quieten_lightning() -> None:
         ".*does not have many workers.*",
         ".*in eval mode at the start of training.*",  # a frozen encoder is
         ".*your dataloader is not resumable.*",
+        ".*lr_scheduler.step.* before .*optimizer.step.*",  # where the first step was left out
         ".*Checkpoint directory .* exists and is not empty.*",
+        ".*When saving the DeepSpeed Stage 3 checkpoint.*",  # `maedfer consolidate` merges it
     ):
         warnings.filterwarnings("ignore", message=message)

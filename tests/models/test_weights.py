@@ -132,8 +132,8 @@ def test_folders_without_weights_name_what_was_looked_for_or_what_to_do(build_ti
         load_encoder(tmp_path / "empty")
     run = tmp_path / "run"
     (run / "checkpoints" / "last.ckpt").mkdir(parents=True)
-    for load in (load_encoder, load_classifier):
-        with pytest.raises(FileNotFoundError, match=r"has no encoder/ yet: .*--resume.*--init-from"):
+    for load, room in ((load_encoder, "encoder"), (load_classifier, "classifier")):
+        with pytest.raises(FileNotFoundError, match=rf"has no {room}/ yet: .*maedfer consolidate.*--resume"):
             load(run)
         with pytest.raises(ValueError, match=r"last.ckpt is a training checkpoint of a run"):
             load(run / "checkpoints" / "last.ckpt")

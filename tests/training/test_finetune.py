@@ -55,7 +55,8 @@ def first_epoch_wins(monkeypatch):
 def test_the_run_folder_is_what_the_design_promises(from_scratch):
     names = {str(path.relative_to(from_scratch)) for path in from_scratch.rglob("*") if path.is_file()}
     assert {name for name in names if not name.startswith(("events.", "figures/"))} == {
-        *("config.yaml", "metrics.csv", "validation.csv", "summary.json", "report.html", "keys/rank0.txt"),
+        *("config.yaml", "metrics.csv", "throughput.csv", "validation.csv", "summary.json", "report.html"),
+        "keys/rank0.txt",
         *("scores.json", "predictions.csv", "checkpoints/last.ckpt", "checkpoints/best.ckpt"),
         *("classifier/config.json", "classifier/model.safetensors", "classifier/README.md"),
     }

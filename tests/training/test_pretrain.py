@@ -28,7 +28,8 @@ def test_the_run_folder_is_what_the_design_promises(finished):
     events = {name for name in names if name.startswith("events.")}
     assert events
     assert names - events == {
-        *("config.yaml", "metrics.csv", "held_out.csv", "summary.json", "report.html", "keys/rank0.txt"),
+        *("config.yaml", "metrics.csv", "throughput.csv", "held_out.csv", "summary.json", "report.html"),
+        "keys/rank0.txt",
         *("checkpoints/last.ckpt", "checkpoints/best.ckpt"),
         *("encoder/config.json", "encoder/model.safetensors", "encoder/README.md"),
         *("figures/losses.png", f"figures/reconstruction_{STEPS:07d}.png"),
