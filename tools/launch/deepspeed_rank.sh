@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# One rank under DeepSpeed's launcher, which numbers machines by a name of its own; Lightning reads NODE_RANK.
+export NODE_RANK=${CROSS_RANK:?deepspeed_rank.sh is started by deepspeed.sh}
+unset SLURM_NTASKS # inside a Slurm job Lightning would take the numbers of the job
+exec maedfer "$@"
