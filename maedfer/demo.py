@@ -11,6 +11,9 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,30 +32,45 @@ class Scale:
         clips: unlabelled clips of the bulk.
         steps: pre-training steps.
         minutes: what to expect on two cores of a current machine, said before it starts.
+        look_every: pre-training steps between held-out evaluations and pictures.
+        log_every: pre-training steps between rows of its tables.
         val_clips: held-out clips, of other people.
         labelled: labelled training videos, of seven classes.
         test: labelled test videos, of other people.
         seeds: repetitions of the table.
         fine_tuning_steps: steps of the rows of it that train everything.
         probe_steps: steps of those that train the head.
+        crop: crops of the rows that train everything, which pay when there is time for them.
     """
 
     clips: int
     steps: int
     minutes: str
+    look_every: int = 350
+    log_every: int = 1
     val_clips: int = 256
     labelled: int = 7 * LABELS_PER_CLASS
     test: int = 280
     seeds: int = 3
     fine_tuning_steps: int = 350
     probe_steps: int = 350
+    crop: str = "none"
 
 
-SHORT = Scale(3_000, 700, "about 5 minutes", fine_tuning_steps=300, probe_steps=150)
-FULL = Scale(12_000, 12_000, "about 30 minutes")
+SHORT = Scale(3_000, 700, "about 5 minutes", probe_steps=150)
+FULL = Scale(
+    12_000, 20_000, "under 40 minutes", look_every=2_000, log_every=10, fine_tuning_steps=600, crop="resized"
+)
 
 SIZE = "48"
 """Pixels of the demo recipe's clips."""
+
+BATCH = 16
+"""Clips of a pre-training step, the demo recipe's."""
+
+RANKS = 2
+"""Processes that pre-train together, where there are as many cores: threads of one gain a tenth, as the
+operations of so small a model are short."""
 
 
 def demo(out: str | None = None, full: bool = False) -> str:
@@ -81,8 +99,9 @@ def demo(out: str | None = None, full: bool = False) -> str:
     stage(
         "reconstruct", "--model", run, "--shards", folder / "unlabelled", "--out", folder / "reconstruction"
     )
-    steps = (scale.fine_tuning_steps, scale.probe_steps)
-    table = label_table(folder, labelled, run, scale.seeds, *steps)
+    training = ("--trainer.max_steps", str(scale.fine_tuning_steps), "--data.crop", scale.crop)
+    probing = ("--trainer.max_steps", str(scale.probe_steps))
+    table = label_table(folder, labelled, run, scale.seeds, training, probing)
     return f"\n{table}\n{summary(folder, run, time.monotonic() - began)}"
 
 
@@ -102,8 +121,20 @@ def pretrain(shards: Path, run: Path, scale: Scale) -> None:
         counts = ("--clips", str(scale.clips), "--val-clips", str(scale.val_clips))
         stage("synthesize", "--shards", "--out", shards, *counts, "--size", SIZE, "--seed", "1")
     resume = ["--resume"] if (run / "config.yaml").is_file() else []
-    steps = ("--trainer.max_steps", str(scale.steps))
-    stage("pretrain", "--config", "pretrain/demo", "--run", run, "--data.shards", shards, *steps, *resume)
+    look = str(scale.look_every)
+    length = ("--trainer.max_steps", str(scale.steps), "--trainer.val_check_interval", look)
+    log = ("--trainer.log_every_n_steps", str(scale.log_every))
+    rest = (*log, "--picture_every", look, "--checkpoint_every", "50", *ranks(), *resume)
+    words = ("pretrain", "--config", "pretrain/demo", "--run", run, "--data.shards", shards, *length, *rest)
+    separate_stage(*words)
+
+
+def ranks() -> Sequence[str]:
+    """The flags that spread pre-training over two cores; none on one core."""
+    if usable_cores() < RANKS:
+        return ()
+    several = ("--trainer.accelerator", "cpu", "--trainer.devices", str(RANKS), "--trainer.strategy", "ddp")
+    return (*several, "--data.batch_size", str(BATCH // RANKS), "--data.workers", "0")
 
 
 def note_scale(folder: Path, scale: Scale) -> None:
@@ -121,10 +152,43 @@ def note_scale(folder: Path, scale: Scale) -> None:
 
 def stage(verb: str, *args: str | Path) -> None:
     """Show a command and run it as the command line would."""
+    check(verb, main(shown(verb, args)))
+
+
+def separate_stage(verb: str, *args: str | Path) -> None:
+    """The same in a process of its own, which may start further ranks.
+
+    A terminal's Ctrl-C comes to all of them; a signal to this process alone is passed on.
+    """
+    threads = {"OMP_NUM_THREADS": str(max(1, usable_cores() // RANKS))}
+    command = [sys.executable, "-m", "maedfer", *shown(verb, args)]
+    process = subprocess.Popen(command, env=os.environ | threads)
+    handlers = {
+        number: signal.signal(number, lambda *_: process.terminate())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        check(verb, process.wait())
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def shown(verb: str, args: Sequence[str | Path]) -> list[str]:
+    """The words of a command, shown on the screen."""
     words = [verb, *map(str, args)]
     print(f"\n$ maedfer {shlex.join(words)}", flush=True)
-    code = main(words)
-    if code > 128:  # a signal
+    return words
+
+
+def check(verb: str, code: int) -> None:
+    """Stop at a stage that did not end well.
+
+    Raises:
+        KeyboardInterrupt: a signal ended it.
+        ValueError: something else did.
+    """
+    if code > 128 or code < 0:
         raise KeyboardInterrupt(STOPPED)
     if code:
         raise ValueError(f"`maedfer {verb}` ended with exit code {code}")

@@ -25,22 +25,16 @@ LABELS_PER_CLASS = 16
 STOPPED = "stopped; run the same command again to continue"
 
 PROBE = ("--freeze-encoder", "--model.weight_decay", "0")
-ATTENTIVE = ("--model.pool", "attentive", "--model.base_lr", "0.064")
+ATTENTIVE = ("--model.pool", "attentive")
 PRETRAINED = ("--init-from", "{pretrained}")
+GENTLY = ("--model.base_lr", "0.128", "--model.layer_decay", "0.3")
 
 ROWS: Mapping[str, Sequence[str]] = {
     "fine-tuned from scratch": (),
-    "fine-tuned, pretrained": (
-        *PRETRAINED,
-        *ATTENTIVE,
-        "--model.layer_decay",
-        "0.4",
-        "--data.crop",
-        "resized",
-    ),
-    "attentive probe, pretrained": (*PRETRAINED, *PROBE, *ATTENTIVE),
-    "linear probe, pretrained": (*PRETRAINED, *PROBE, "--model.pool", "token", "--model.base_lr", "0.16"),
-    "attentive probe, random features": (*PROBE, *ATTENTIVE),
+    "fine-tuned, pretrained": (*PRETRAINED, *ATTENTIVE, *GENTLY),
+    "attentive probe, pretrained": (*PRETRAINED, *PROBE, *ATTENTIVE, "--model.base_lr", "0.064"),
+    "linear probe, pretrained": (*PRETRAINED, *PROBE, "--model.base_lr", "0.16"),
+    "attentive probe, random features": (*PROBE, *ATTENTIVE, "--model.base_lr", "0.064"),
 }
 """Rows of the table, and what each adds to `maedfer finetune --config finetune/demo`."""
 
@@ -48,7 +42,12 @@ PIXELS = "logistic regression on pixels"
 
 
 def label_table(
-    folder: Path, shards: Path, pretrained: Path, seeds: int, steps: int, probe_steps: int
+    folder: Path,
+    shards: Path,
+    pretrained: Path,
+    seeds: int,
+    training: Sequence[str],
+    probing: Sequence[str],
 ) -> str:
     """Fine-tune all rows and seeds, and set their UAR side by side, on the screen and in `report.html`.
 
@@ -57,8 +56,8 @@ def label_table(
         shards: labelled shards with the splits train and test.
         pretrained: the pre-training run.
         seeds: repetitions.
-        steps: optimizer steps of the runs that train everything.
-        probe_steps: those of the runs that train the head.
+        training: flags of the runs that train everything.
+        probing: those of the runs that train the head.
 
     Raises:
         ValueError: a run failed; its log is named.
@@ -66,7 +65,7 @@ def label_table(
     """
     runs = {
         folder / "finetune" / f"{slug(name)}-{seed}": command(
-            name, seed, shards, pretrained, probe_steps if PROBE[0] in more else steps
+            name, seed, shards, pretrained, probing if PROBE[0] in more else training
         )
         for seed in range(seeds)
         for name, more in ROWS.items()
@@ -88,12 +87,11 @@ def slug(name: str) -> str:
     return name.replace(",", "").replace(" ", "-")
 
 
-def command(name: str, seed: int, shards: Path, pretrained: Path, steps: int) -> list[str]:
+def command(name: str, seed: int, shards: Path, pretrained: Path, flags: Sequence[str]) -> list[str]:
     """The words behind `maedfer` of a run, its folder left out."""
     return [
         *("finetune", "--config", "finetune/demo", "--data.shards", str(shards)),
-        *("--seed_everything", str(seed), "--trainer.max_steps", str(steps)),
-        *("--trainer.enable_progress_bar", "false"),
+        *("--seed_everything", str(seed), *flags, "--trainer.enable_progress_bar", "false"),
         *(word.format(pretrained=pretrained) for word in ROWS[name]),
     ]
 

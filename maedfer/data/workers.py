@@ -5,8 +5,10 @@ A spawned worker imports this module, so Lightning stays out: it would cost each
 
 import atexit
 import multiprocessing
+import os
 import signal
-from multiprocessing import forkserver
+import sys
+from multiprocessing import forkserver, resource_tracker
 
 import cv2
 import torch
@@ -22,9 +24,10 @@ def worker_loader(stream: ClipStream, workers: int, start_method: str | None) ->
         stream: Makes the batches.
         workers: Processes; 0 reads in this one.
         start_method: How they start (fork, spawn, forkserver); None takes the platform's way, but with
-            several ranks forkserver.
+            several ranks on Linux forkserver.
     """
-    if start_method is None and torch.distributed.is_available() and torch.distributed.is_initialized():
+    forks = sys.platform == "linux" and torch.distributed.is_available()
+    if start_method is None and forks and torch.distributed.is_initialized():
         start_method = "forkserver"
     if workers and start_method == "forkserver":
         _start_fork_server()
@@ -50,11 +53,23 @@ def _start_fork_server() -> None:
     ignored: one that comes just now still reaches this process.
     """
     multiprocessing.set_forkserver_preload([__name__, "maedfer.models.masking"])
+    resource_tracker.ensure_running()  # the server starts it otherwise, and it lets the signal in again
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def _let_server_end() -> None:
+    """Close a worker's end of the pipe that tells its fork server, by being open, that somebody needs it.
+
+    When a rank is killed, its workers would keep the server alive and the server its workers, for ever.
+    """
+    server = forkserver._forkserver
+    if server._forkserver_alive_fd is not None:
+        os.close(server._forkserver_alive_fd)
+        server._forkserver_alive_fd = None
 
 
 def _end_workers() -> None:
@@ -75,6 +90,7 @@ def _prepare_worker(worker: int) -> None:
     A terminal's Ctrl-C and a cluster's SIGTERM come to all processes of a run. The main process finishes its
     step and writes a checkpoint, for which it may need the next batch. A second SIGTERM ends a worker.
     """
+    _let_server_end()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -10,7 +10,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from maedfer.training.held_out import HeldOutEvaluation
-from maedfer.training.interruption import CheckpointOnSignal
+from maedfer.training.interruption import CheckpointOnSignal, validation_follows
 from maedfer.training.non_finite import NonFiniteLoss
 from maedfer.training.pictures import ReconstructionPictures
 from maedfer.training.progress import ProgressLines, RunProgress
@@ -34,8 +34,8 @@ def pretraining_callbacks(folder: RunFolder, config: Any) -> list[Callback]:
         HeldOutEvaluation(folder.path / "held_out.csv"),
         ReconstructionPictures(folder.figures, folder.path, config.picture_every),
         *progress(folder, config),
-        CheckpointOnSignal(folder.last),
         best_checkpoint(folder, "held_out/total_model", "min"),
+        CheckpointOnSignal(folder.last),
         last_checkpoint(folder, config.checkpoint_every),
     ]
 
@@ -52,8 +52,8 @@ def fine_tuning_callbacks(folder: RunFolder, config: Any) -> list[Callback]:
         *records(folder, config, FINE_TUNING_COLUMNS),
         Scoring(folder.path / "validation.csv"),
         *progress(folder, config),
-        CheckpointOnSignal(folder.last),
         best_checkpoint(folder, f"val/{MAIN[config.task]}", "max"),
+        CheckpointOnSignal(folder.last),
         last_checkpoint(folder, config.checkpoint_every),
     ]
 
@@ -86,8 +86,7 @@ class LastCheckpoint(ModelCheckpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save, unless a validation comes first."""
-        loop = trainer.fit_loop
-        if not pl_module.left_out and not loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
+        if not pl_module.left_out and not validation_follows(trainer):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

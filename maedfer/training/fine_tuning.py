@@ -18,6 +18,7 @@ from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 
 from maedfer.data.labels import Task
+from maedfer.data.plan import seed_of
 from maedfer.data.transforms import prepare_clips
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.lgi_former import LGIFormer
@@ -157,6 +158,8 @@ class FineTuning(ScheduledModule, FiniteSteps):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Loss of a batch; the data module moves its cursor past it."""
         clips = prepare_clips(batch["clips"], batch["boxes"], batch["flips"], self.img_size)
+        # Dropout and stochastic depth draw from torch's own stream, of which a checkpoint knows nothing.
+        torch.manual_seed(seed_of(batch["seeds"][0], "drop") >> 65)
         clips = erase(clips, batch["seeds"], self._erasing)
         clips, targets = self._mixing(clips, batch["targets"], batch["seeds"][0])
         loss = self.loss(self(clips), targets)

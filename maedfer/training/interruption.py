@@ -11,8 +11,17 @@ from types import FrameType
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.plugins.environments import SLURMEnvironment
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.trainer.states import TrainerFn
+
+from maedfer.training.non_finite import FiniteSteps
+
+
+def validation_follows(trainer: Trainer) -> bool:
+    """Whether Lightning evaluates between the step just done and the next."""
+    loop = trainer.fit_loop
+    return bool(loop.epoch_loop._should_check_val_fx(loop._data_fetcher))
 
 
 class RunInterrupted(BaseException):
@@ -26,11 +35,15 @@ class RunInterrupted(BaseException):
         self.exit_code = 128 + signal_number
 
 
-class CheckpointOnSignal(Callback):
+class CheckpointOnSignal(Checkpoint):
     """Writes `checkpoints/last.ckpt` after the step in which a stop signal came to any rank.
 
     Every rank must take the same decision at the same step, so with several ranks the flag is reduced each
-    step. A second Ctrl-C stops at once.
+    step. Where a validation follows the step it comes first, as for `LastCheckpoint`; one that is under way
+    is finished. After a step that was left out the checkpoint of before stays. A second Ctrl-C stops at once.
+
+    It has to stand behind the checkpoint of the best value, which a validation may change; a `Checkpoint` so
+    that Lightning leaves it there.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -42,10 +55,13 @@ class CheckpointOnSignal(Callback):
         self._previous: dict[int, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Keep Lightning from answering Slurm too, with checkpoints of its own and a requeue of the job."""
-        environment = trainer._accelerator_connector.cluster_environment
-        if isinstance(environment, SLURMEnvironment):
-            environment.auto_requeue = False
+        """Keep Lightning from answering signals too.
+
+        Under Slurm it would write checkpoints of its own and requeue the job; and on SIGTERM outside of
+        training it would talk to the other ranks, in the middle of whatever they are saying. There the signal
+        ends the process at once.
+        """
+        trainer._signal_connector.register_signal_handlers = lambda: None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over the two signals for the length of the training."""
@@ -67,12 +83,27 @@ class CheckpointOnSignal(Callback):
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step
+        if not validation_follows(trainer):
+            self._stop_if_asked(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The same after a validation in training."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._stop_if_asked(trainer, pl_module)
+
+    def _stop_if_asked(self, trainer: Trainer, module: FiniteSteps) -> None:
+        """Agree, save and leave.
+
+        Raises:
+            RunInterrupted: a rank was asked to stop.
+        """
         received = self._received
         if trainer.world_size > 1:
-            flag = torch.tensor(float(received), device=pl_module.device)
+            flag = torch.tensor(float(received), device=module.device)
             received = int(trainer.strategy.reduce(flag, reduce_op="max"))
         if received:
-            trainer.save_checkpoint(self._checkpoint)
+            if not module.left_out:
+                trainer.save_checkpoint(self._checkpoint)
             raise RunInterrupted(received, trainer.global_step)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -21,7 +21,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EMAWeightAveraging
 from torch import Tensor
 
-from maedfer.training.run_records import StepTable, keep_rows_until
+from maedfer.training.run_records import StepTable, trim_ranks
 from maedfer.training.screen import tell
 
 COLUMNS = ("step", "rank", "loss", "key", "start")
@@ -39,7 +39,7 @@ class _OnItsWay:
     """
 
     def __init__(self, number: Tensor) -> None:
-        self._number = number.to("cpu", non_blocking=True)
+        self._number = number.to("cpu", non_blocking=number.is_cuda)
         self._arrived: torch.cuda.Event | None = None
         if number.is_cuda:
             self._arrived = torch.cuda.Event()
@@ -144,6 +144,8 @@ class NonFiniteLoss(Callback):
         if stop_after < 1:
             raise ValueError(f"--stop_after_skipped {stop_after} must be 1 or more")
         self._folder, self._stop_after = folder / "non_finite", stop_after
+        self._path: Path | None = None
+        self._batch: dict[str, Any] = {}
         self._step = 0
         self._rows: list[dict[str, Any]] = []
         self.skipped, self._in_a_row = 0, 0
@@ -159,10 +161,18 @@ class NonFiniteLoss(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drop what a resumed run will do again."""
         self._step = trainer.global_step
-        keep_rows_until(self._path(trainer), self._step, ",".join(COLUMNS) + "\n", ",")
+        self._path = trim_ranks(self._folder, trainer, ",".join(COLUMNS) + "\n", ",")
 
-    def _path(self, trainer: Trainer) -> Path:
-        return self._folder / f"rank{trainer.global_rank}.csv"
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Remember which clips come."""
+        self._batch = batch
+
+    def write_last(self, trainer: Trainer, module: FiniteSteps, loss: float) -> None:
+        """Write down the clips of a micro-batch that the run ends with, before its end."""
+        self._note(trainer, module.bad_rank, loss, self._batch)
+        self._write(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: FiniteSteps, outputs: Any, batch: Any, batch_idx: int
@@ -208,7 +218,7 @@ class NonFiniteLoss(Callback):
     def _write(self, trainer: Trainer) -> None:
         """Append the rows of a step, at once on the disk."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        table = StepTable(self._path(trainer), COLUMNS, self._step)
+        table = StepTable(self._path, COLUMNS, self._step)
         for row in self._rows:
             table.append(row)
         table.close()

@@ -22,8 +22,10 @@ from maedfer.data.shards import write_atomically
 from maedfer.parsing import Parser, parse
 from maedfer.resources import find_config, find_shards
 from maedfer.training.interruption import RunInterrupted
+from maedfer.training.plain_checkpoint import RenamedFile
+from maedfer.training.ranks import lost_rank, stop_ranks, watch_no_longer
 from maedfer.training.run_folder import RunFolder
-from maedfer.training.zero_checkpoint import whole_checkpoint
+from maedfer.training.zero_checkpoint import before
 from maedfer.training.zero_strategy import refuse_other_strategy, settle_strategy
 
 INVOCATION_ONLY = ("run", "resume", "config")
@@ -109,11 +111,14 @@ class RunCLI(LightningCLI, ABC):
         """The trainer, with the callbacks and the log of a run folder, and those that the recipe adds."""
         asked = self.config_init.trainer.logger
         loggers = [asked] if isinstance(asked, Logger) else asked if isinstance(asked, list) else []
-        return super().instantiate_trainer(
+        trainer = super().instantiate_trainer(
             logger=[EventsLogger(self.folder.path, name=None, version=""), *loggers],
             default_root_dir=self.folder.path,
             callbacks=[*(self.config_init.trainer.callbacks or []), *self.callbacks()],
         )
+        if not self.under_zero:
+            trainer.strategy.checkpoint_io = RenamedFile()
+        return trainer
 
     def checkpoint(self) -> Path | None:
         """The checkpoint to continue from; later ranks see a folder that the first has begun to fill.
@@ -124,7 +129,9 @@ class RunCLI(LightningCLI, ABC):
         """
         resume = self.config.resume
         if rank_zero_only.rank != 0:
-            return self.folder.last if resume and whole_checkpoint(self.folder.last).exists() else None
+            # In this order: the first rank may be renaming the one to the other just now.
+            there = before(self.folder.last).exists() or self.folder.last.exists()
+            return self.folder.last if resume and there else None
         checkpoint = self.folder.checkpoint_to_resume(resume)
         if checkpoint is not None:
             refuse_other_strategy(checkpoint, self.trainer)
@@ -133,12 +140,24 @@ class RunCLI(LightningCLI, ABC):
         return checkpoint
 
     def fit(self, checkpoint: Path | None) -> int:
-        """Train from a checkpoint or from the start; 0, or the exit code of the signal that stopped it."""
+        """Train from a checkpoint or from the start; 0, or the exit code of the signal that stopped it.
+
+        Raises:
+            ValueError: also where it is another rank that could not go on.
+        """
         try:
             self.trainer.fit(self.model, self.datamodule, ckpt_path=checkpoint, weights_only=True)
         except RunInterrupted as stop:
+            watch_no_longer()
             say(f"{stop}; continue with: maedfer {self.verb} --run {self.folder.path} --resume")
             return stop.exit_code
+        except BaseException as error:
+            watch_no_longer()
+            stop_ranks(self.trainer)
+            if lost_rank(error):
+                again = f"maedfer {self.verb} --run {self.folder.path} --resume"
+                raise ValueError(f"another rank has ended, so this one cannot go on: {again}") from error
+            raise
         return 0
 
     def asked_length(self) -> dict[str, int | None]:

@@ -20,6 +20,20 @@ PRETRAINING_COLUMNS = ("step", "loss", "loss_appearance", "loss_motion", "lr")
 FINE_TUNING_COLUMNS = ("step", "loss", "lr")
 
 
+def trim_ranks(folder: Path, trainer: Trainer, header: str | None, separator: str) -> Path:
+    """Drop from `rank<r>` tables what a resumed run does again; returns this rank's.
+
+    Each rank has its own table; the first also sees to those of ranks that are no more.
+    """
+    suffix = ".txt" if header is None else ".csv"
+    own = folder / f"rank{trainer.global_rank}{suffix}"
+    others = folder.glob(f"rank*{suffix}") if trainer.is_global_zero else ()
+    gone = [path for path in others if int(path.stem.removeprefix("rank")) >= trainer.world_size]
+    for path in (own, *gone):
+        keep_rows_until(path, trainer.global_step, header, separator)
+    return own
+
+
 def keep_rows_until(path: Path, step: int, header: str | None, separator: str) -> None:
     """Drop the rows of a text table whose first field exceeds `step`, and a last line cut by a kill."""
     if not path.is_file():
@@ -114,9 +128,7 @@ class KeyRecorder(Callback):
         """Open this rank's list at the step of the checkpoint."""
         folder = self._folder / "keys"
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"rank{trainer.global_rank}.txt"
-        keep_rows_until(path, trainer.global_step, None, " ")
-        self._stream = path.open("a", encoding="utf-8")
+        self._stream = trim_ranks(folder, trainer, None, " ").open("a", encoding="utf-8")
         self._step = trainer.global_step
 
     def on_train_batch_end(

@@ -178,10 +178,12 @@ def faster_data(data: ClipDataModule, devices: int) -> list[str]:
     cores, remedies = workers_for(devices), []
     if data.workers < cores:
         remedies.append(f"--data.workers {cores} ({usable_cores()} cores, {data.workers} workers a device)")
-    if "://" in data.shards or data.shards.startswith("pipe:"):
+    remote = "://" in data.shards or data.shards.startswith("pipe:")
+    if remote:
         remedies.append("copy the shards to a disk of this machine, they come from elsewhere")
-    if data.index.encoding.get("name") == "h264":
+    h264 = data.index.encoding.get("name") == "h264"
+    if h264:
         remedies.append("pack with --encoding jpeg, which takes a third of the decoding work of h264")
-    if data.clips_per_sample == 1:
-        remedies.append("--data.clips_per_sample 2 draws two clips of each track that is decoded")
+    if data.clips_per_sample == 1 and (remote or h264):  # the frames of JPEG tracks are decoded one by one
+        remedies.append("--data.clips_per_sample 2 draws two clips of each track that is fetched and decoded")
     return remedies or ["give the run more cores, or pack smaller frames (--size)"]

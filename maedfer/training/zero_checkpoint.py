@@ -37,9 +37,11 @@ def before(path: Path) -> Path:
 
 
 def discard(path: Path) -> None:
-    """Remove a folder, if it is there."""
-    if path.exists():
+    """Remove a folder or a file, if it is there."""
+    if path.is_dir():
         shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def replace_checkpoint(path: Path) -> None:
@@ -56,9 +58,8 @@ def repair_checkpoint(path: Path) -> None:
     if before(path).exists() and not path.exists():
         source = aside(path) if aside(path).exists() else before(path)
         source.rename(path)
-    discard(before(path))
-    if aside(path).is_dir():
-        discard(aside(path))
+    for rest in (before(path), aside(path)):
+        discard(rest)
 
 
 def whole_checkpoint(path: Path) -> Path:
@@ -153,7 +154,14 @@ def _whole(saved: dict[str, Any], stage: int) -> dict[str, Tensor]:
 
 
 def read_weights(path: Path, flag: str) -> dict[str, Any]:
-    """`global_step`, `ranks` and `state_dict` of a checkpoint folder, as those of a plain checkpoint."""
+    """`global_step`, `ranks` and `state_dict` of a checkpoint folder, as those of a plain checkpoint.
+
+    Raises:
+        ValueError: it is damaged, or its run has replaced it meanwhile.
+    """
+    folder = path.stat().st_ino
     checkpoint = ZeroCheckpoint.of(path, flag)
     state = checkpoint.state_dict(flag)
+    if not path.exists() or path.stat().st_ino != folder:
+        raise ValueError(f"{flag}: the run has just replaced {path}: once more, please")
     return {"global_step": checkpoint.step, "ranks": checkpoint.ranks, "state_dict": state}

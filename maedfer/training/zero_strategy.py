@@ -33,7 +33,7 @@ from pytorch_lightning.plugins.precision import DeepSpeedPrecision, Precision
 from pytorch_lightning.strategies import DeepSpeedStrategy, StrategyRegistry
 from torch import Tensor, nn
 
-from maedfer.training.non_finite import FiniteSteps, running_statistics
+from maedfer.training.non_finite import FiniteSteps, NonFiniteLoss, running_statistics
 from maedfer.training.zero_checkpoint import ZeroCheckpoint, aside, discard, replace_checkpoint
 
 PRECISIONS = ("32", "32-true", "bf16", "bf16-mixed")
@@ -60,6 +60,8 @@ class ZeroPrecision(DeepSpeedPrecision):
         if not model.left_out:
             trainer.model.backward(tensor, scale_wrt_gas=False)
         elif trainer.accumulate_grad_batches > 1:
+            record = next(c for c in trainer.callbacks if isinstance(c, NonFiniteLoss))
+            record.write_last(trainer, model, float(tensor) * trainer.accumulate_grad_batches)
             if not trainer.is_global_zero:
                 raise SystemExit(2)
             raise ValueError(

@@ -180,11 +180,13 @@ def test_lightning_does_not_requeue_as_well(monkeypatch, tmp_path):
     }
     for name, value in (task | {"JOB_NAME": "maedfer"}).items():
         monkeypatch.setenv(f"SLURM_{name}", value)
-    trainer = Trainer(accelerator="cpu", devices=1, logger=False, callbacks=[CheckpointOnSignal(tmp_path)])
-    environment = trainer._accelerator_connector.cluster_environment
-    assert isinstance(environment, SLURMEnvironment) and environment.auto_requeue
-    trainer.callbacks[0].setup(trainer, None, "fit")
-    assert not environment.auto_requeue
+    callback = CheckpointOnSignal(tmp_path)
+    trainer = Trainer(accelerator="cpu", devices=1, logger=False, callbacks=[callback])
+    assert isinstance(trainer._accelerator_connector.cluster_environment, SLURMEnvironment)
+    before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGTERM)}
+    callback.setup(trainer, None, "fit")
+    trainer._signal_connector.register_signal_handlers()
+    assert {number: signal.getsignal(number) for number in before} == before
 
 
 def test_a_job_starts_from_weights_once(slurm, tmp_path):
@@ -222,7 +224,8 @@ def test_deepspeed_takes_machines_from_a_hostfile(environment, tmp_path):
     assert ("--hostfile", str(hosts)) in pairwise(told)
     at = told.index(str(LAUNCH / "deepspeed_rank.sh"))
     set_here = ["--trainer.devices", "8", "--trainer.num_nodes", "2"]
-    assert told[at + 1 :] == ["pretrain", "--run", "a b", *set_here]
+    assert told[at + 1].endswith("/maedfer")
+    assert told[at + 2 :] == ["pretrain", "--run", "a b", *set_here]
 
 
 WRONG = [

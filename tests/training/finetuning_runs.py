@@ -14,6 +14,7 @@ def arguments(shards, run, *more, steps=STEPS, model=MODEL):
     return [
         *("finetune", "--config", "finetune/demo", "--run", str(run), "--data.shards", str(shards)),
         *("--model.model_args", json.dumps(model), "--data.batch_size", "6", "--data.val_share", "0.25"),
+        *("--model.drop_path_rate", "0.2", "--model.drop_rate", "0.1"),
         *("--data.frame_interval_s", "0.16", "--data.views", "2", "--data.record_keys", "true"),
         *("--trainer.max_steps", str(steps), "--trainer.enable_progress_bar", "false"),
         *("--checkpoint_every", "3", *more),

@@ -165,7 +165,7 @@ def test_the_counts_are_those_of_the_checkpoint(tmp_path):
     counting = NonFiniteLoss(tmp_path, 10)
     counting.load_state_dict({"skipped": 4, "in_a_row": 2})
     assert counting.skipped == 4 and counting.state_dict() == {"skipped": 4, "in_a_row": 2}
-    trainer = SimpleNamespace(global_step=9, global_rank=0)
+    trainer = SimpleNamespace(global_step=9, global_rank=0, is_global_zero=True, world_size=1)
     counting.on_train_start(trainer, None)
     trainer.global_step = 10
     counting.on_train_batch_end(trainer, SimpleNamespace(bad_rank=None), {}, {}, 0)

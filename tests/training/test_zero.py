@@ -192,6 +192,9 @@ def test_a_step_of_several_micro_batches_cannot_be_left_out(even_shards, tmp_pat
     said = (tmp_path / "rank0.log").read_text() + (tmp_path / "rank1.log").read_text()
     assert codes == [2, 2] and "Traceback" not in said
     assert said.count("the loss of step 2 is no number") == 1 and "accumulate_grad_batches 1" in said
+    written = [table(tmp_path / "run" / "non_finite" / f"rank{rank}.csv") for rank in (0, 1)]
+    assert [[row["step"] for row in rank] for rank in written] == [["2"] * 4] * 2
+    assert len({row["key"] for rank in written for row in rank}) == 8
 
 
 def test_mixed_precision_is_that_of_autocast(together, spoilt):
@@ -213,13 +216,18 @@ def test_deepspeed_weights_start_a_plain_run(killed, together, even_shards, tmp_
     same_weights(run, killed["zero3"], rtol=0, atol=1e-9)
 
 
-def test_a_deepspeed_run_is_consolidated_and_looked_at(killed, together, even_shards, tmp_path, capsys):
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_run_that_died_is_consolidated(name, killed, together, tmp_path, capsys):
     run = tmp_path / "died"
-    shutil.copytree(killed["zero3"], run)
+    shutil.copytree(killed[name], run)
     shutil.rmtree(run / "encoder")
     assert main(["consolidate", str(run)]) == 0
     assert f"{STEPS} steps" in capsys.readouterr().out
-    same_weights(run, killed["zero3"], rtol=0, atol=0)
+    same_weights(run, killed[name], rtol=0, atol=0)
+
+
+def test_a_deepspeed_run_is_looked_at(killed, together, even_shards, tmp_path):
+    run = killed["zero3"]
     looked = ["--shards", str(even_shards), "--out", str(tmp_path / "out")]
     assert main(["reconstruct", "--model", str(run), *looked]) == 0
     seen, own = (table(folder / "held_out.csv")[-1] for folder in (tmp_path / "out", run))

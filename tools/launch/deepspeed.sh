@@ -20,6 +20,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/words.sh"
 
 check_words "$@"
+command -v maedfer >/dev/null || fail "there is no maedfer here: activate its environment first"
 command -v deepspeed >/dev/null || fail "there is no deepspeed here: pip install 'maedfer[deepspeed]'"
 NNODES=1
 if [[ -n ${HOSTFILE:-} ]]; then
@@ -49,7 +50,7 @@ trap 'pass_on TERM' TERM
 trap 'pass_on INT' INT
 
 deepspeed "${machines[@]}" --master_port "${MASTER_PORT:-29500}" --log_level error --no_python --no_local_rank \
-  "$here/deepspeed_rank.sh" "$@" --trainer.devices "$NPROC" --trainer.num_nodes "$NNODES" &
+  "$here/deepspeed_rank.sh" "$(command -v maedfer)" "$@" --trainer.devices "$NPROC" --trainer.num_nodes "$NNODES" &
 launcher=$!
 wait "$launcher" && code=0 || code=$?
 while [[ -n $signalled ]]; do # a signal ends `wait` early

@@ -19,7 +19,8 @@
 #
 # Five minutes before the time limit Slurm sends SIGTERM to all ranks: they finish the step, write a checkpoint
 # and leave with 143, and the job puts itself back into the queue. It always continues what --run holds, so it
-# may also be submitted again by hand. After any other exit code it stays ended; a node that fails makes Slurm
+# may also be submitted again by hand. (A held-out evaluation is finished first: where one takes longer, give
+# sbatch --signal=TERM@SECONDS.) After any other exit code it stays ended; a node that fails makes Slurm
 # itself requeue it.
 set -uo pipefail
 
