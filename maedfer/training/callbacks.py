@@ -61,8 +61,11 @@ def fine_tuning_callbacks(folder: RunFolder, config: Any) -> list[Callback]:
 def records(folder: RunFolder, config: Any, columns: Sequence[str]) -> list[Callback]:
     """What is written down of every step: losses, clips when that is asked for, and steps left out."""
     keys = [KeyRecorder(folder.path)] if config.data.record_keys else []
-    stop_after = config.get("stop_after_skipped", 10)
-    return [MetricsFile(folder.path, columns), *keys, NonFiniteLoss(folder.path, stop_after)]
+    return [
+        MetricsFile(folder.path, columns),
+        *keys,
+        NonFiniteLoss(folder.path, config.stop_after_skipped),
+    ]
 
 
 def progress(folder: RunFolder, config: Any) -> list[Callback]:
