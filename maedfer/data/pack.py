@@ -45,6 +45,7 @@ def pack(
     min_face: float = 48,
     max_seconds: float = 10.0,
     largest_face: bool = False,
+    frame_crop: tuple[float, float, float, float] | None = None,
     split: str = "train",
     val_share: float = 0.0,
     part: str | None = None,
@@ -73,6 +74,8 @@ def pack(
         min_face: Smallest face in pixels of the source.
         max_seconds: Longer tracks are split into equal pieces.
         largest_face: Keep only the largest face of a source at a time, for labels that mean one person.
+        frame_crop: With --detector none, the part to store: left, top, width, height in shares of the largest
+            centred square of the frame.
         split: Name of the split the sources belong to, unless their list says otherwise.
         val_share: Share (0 to 1) of the sources that goes to the split `val`, chosen by their names.
         part: Pack only share i/n of the sources, i from 1 to n, into a folder of its own; see `maedfer
@@ -90,9 +93,8 @@ def pack(
         KeyboardInterrupt: stopped; the message says how to go on.
     """
     quality = check_quality(encoding, quality)
-    crop = CropSettings(
-        detector, detector_model, size, margin, fps, encoding, quality, min_face, max_seconds, largest_face
-    )
+    stored = (size, margin, fps, encoding, quality, min_face, max_seconds, largest_face)
+    crop = CropSettings(detector, detector_model, *stored, frame_crop and list(frame_crop))
     positive = {"shard-size": shard_size, "max-samples": max_samples, "stall-timeout": stall_timeout}
     positive |= {"workers": 1 if workers is None else workers}
     check_settings(crop, positive | {"source-timeout": 1 if source_timeout is None else source_timeout})

@@ -56,7 +56,7 @@ def check_settings(crop: CropSettings, positive: dict[str, float]) -> None:
         raise ValueError(f"--size {crop.size} must be even for --encoding h264")
     if crop.margin < 0 or crop.min_face < 0:
         raise ValueError(f"--margin {crop.margin} and --min-face {crop.min_face} must not be negative")
-    make_detector(crop.detector, crop.detector_model)
+    make_detector(crop.detector, crop.detector_model, crop.frame_crop)
 
 
 def make_plan(sources: list[str], crop: CropSettings, rest: dict[str, Any], part: str | None) -> PackPlan:

@@ -46,6 +46,7 @@ class CropSettings:
     min_face: float
     max_seconds: float
     largest_face: bool = False
+    frame_crop: list[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ def _samples(job: Job, alive: Callable[[], object], result: SourceResult) -> Ite
     video = VideoFile(source.path)
     start_s = source.start_s or 0.0
     end_s = math.inf if source.end_s is None else source.end_s
-    detector = _detector(settings.detector, settings.detector_model)
+    part = settings.frame_crop and tuple(settings.frame_crop)
+    detector = _detector(settings.detector, settings.detector_model, part)
     plans = _plan(video, detector, settings, (start_s, end_s), alive, result)
     first_s = min(plan.times[0] for plan in plans)
     frames = video.frames(max(start_s, float(first_s)), end_s, alive)
@@ -232,6 +234,6 @@ def _fingerprint(path: str) -> str:
 
 
 @cache
-def _detector(name: DetectorName, model: str | None) -> Detector:
+def _detector(name: DetectorName, model: str | None, part: tuple[float, ...] | None) -> Detector:
     """One detector per process: loading a model takes longer than a short clip."""
-    return make_detector(name, model)
+    return make_detector(name, model, part)

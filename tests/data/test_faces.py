@@ -169,6 +169,13 @@ def test_long_tracks_are_split_into_equal_pieces_and_short_ones_dropped(tmp_path
 def test_detectors_are_chosen_by_name(tmp_path):
     (whole,) = make_detector("none").detect(np.zeros((40, 60, 3), np.uint8))
     assert whole.box == (10, 0, 40, 40)
+    (part,) = make_detector("none", None, (0.25, 0.0, 0.5, 0.5)).detect(np.zeros((40, 60, 3), np.uint8))
+    assert part.box == (20, 0, 20, 20)
+    for wrong in ((0.6, 0, 0.5, 0.5), (0, 0, 0.5, 0.4), (-0.1, 0, 0.5, 0.5), (0, 0, 0, 0)):
+        with pytest.raises(ValueError, match=r"--frame-crop .* must be left, top, width, height"):
+            make_detector("none", None, wrong)
+    with pytest.raises(ValueError, match="--frame-crop is for --detector none: haar"):
+        make_detector("haar", None, (0, 0, 1, 1))
     assert make_detector("haar").detect(np.zeros((240, 320, 3), np.uint8)) == []
     with pytest.raises(ValueError, match="--detector-model FILE"):
         make_detector("yunet")

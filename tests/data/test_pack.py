@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from pack_videos import still, write_audio, write_video
 
-from maedfer.data.encoding import decode_frames
+from maedfer.data.encoding import decode_frames, encode_track
 from maedfer.data.pack import pack
 from maedfer.data.pack_pool import WorkerFailed, run_jobs
 from maedfer.data.pack_report import read_report
 from maedfer.data.shards import read_index, read_shard
 from maedfer.data.verify import RECORD_TYPES, verify
+from maedfer.data.video import VideoFile
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"detector": "none", "size": 32, "workers": 1, "max_samples": 3}
@@ -284,3 +285,18 @@ def test_real_clips_give_steady_faces_and_name_the_cartoon(shared, tmp_path):
         tremble = np.abs(np.diff(boxes[:, :2], 2, axis=0)).max() / boxes[:, 2].mean()
         assert tremble < 0.02 and np.abs(record["geometry"]["rotation"]).max() < 15
         assert record["face_ok"] > 0.9
+
+
+def test_a_part_of_the_frame_is_stored_as_it_is(tmp_path):
+    """VoxCeleb2's crop: columns 32 to 192 and rows 0 to 160 of 224, here at a seventh of that size."""
+    video = write_video(tmp_path / "face.mp4", still((40, 20), size=(64, 56)), 60)
+    crop = (1 / 7, 0.0, 5 / 7, 5 / 7)
+    options = {"detector": "none", "size": 40, "workers": 1, "quality": 100, "frame_crop": crop}
+    pack([str(video)], str(tmp_path / "shards"), **options)
+    assert pack([str(video)], str(tmp_path / "shards"), **options).samples == 1  # the same settings again
+    with pytest.raises(ValueError, match="was begun with --frame-crop"):
+        pack([str(video)], str(tmp_path / "shards"), **options | {"frame_crop": (0.0, 0.0, 5 / 7, 5 / 7)})
+    ((record, sample),) = samples(tmp_path / "shards")
+    assert record["geometry"]["boxes"][0] == [4 + 8, 0, 40, 40]
+    frames = [frame.picture()[0:40, 12:52] for frame in VideoFile(video).frames()]
+    assert sample["mjpg"] == encode_track(np.stack(frames), "jpeg", 25, 100).data

@@ -8,6 +8,7 @@ videos that already are face crops.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -116,30 +117,54 @@ class YuNetDetector:
 
 
 class WholeFrame:
-    """The picture is the face: one centred square, nothing is looked for."""
+    """The picture is the face: one centred square or a square part of that, nothing is looked for.
+
+    Args:
+        part: left, top, width and height in shares of the centred square.
+    """
 
     name = "none"
     finds_faces = False
     max_side = 1
 
+    def __init__(self, part: Sequence[float] = (0.0, 0.0, 1.0, 1.0)) -> None:
+        left, top, width, height = part
+        inside = min(left, top) >= 0 and max(left + width, top + height) <= 1 + 1e-6
+        if not inside or width <= 0 or abs(width - height) > 1e-6:
+            raise ValueError(
+                f"--frame-crop {list(part)} must be left, top, width, height in shares of the largest "
+                "centred square of the frame: inside it, width and height the same"
+            )
+        self._part = left, top, width
+
     def detect(self, picture: np.ndarray) -> list[Detection]:
-        """The largest centred square; see `Detector.detect`."""
+        """The square, whatever is in it; see `Detector.detect`."""
         height, width = picture.shape[:2]
         side = min(height, width)
-        return [Detection(((width - side) / 2, (height - side) / 2, side, side), None, 1.0)]
+        left, top, share = self._part
+        corner = (width - side) / 2 + left * side, (height - side) / 2 + top * side
+        return [Detection((*corner, share * side, share * side), None, 1.0)]
 
 
-def make_detector(name: DetectorName, model: str | Path | None = None) -> Detector:
+def make_detector(
+    name: DetectorName, model: str | Path | None = None, frame_crop: Sequence[float] | None = None
+) -> Detector:
     """Build a detector.
 
     Args:
         name: Which one.
         model: The YuNet file; only `yunet` takes one.
+        frame_crop: The part of the frame to take; only `none` takes one, see `WholeFrame`.
 
     Raises:
-        ValueError: an unknown name, a model where none is used, or none where one is needed.
+        ValueError: an unknown name, a model where none is used, or none where one is needed; a part that is
+            no square in the frame, or for a detector that looks for faces.
         FileNotFoundError: the model file is missing.
     """
+    if frame_crop is not None:
+        if name != "none":
+            raise ValueError(f"--frame-crop is for --detector none: {name} finds out where to crop")
+        return WholeFrame(frame_crop)
     if name == "yunet":
         if model is None:
             raise ValueError(
