@@ -3,10 +3,10 @@
 `jpeg` (default) is one member, the concatenated JPEG files of the frames (a raw MJPEG stream); the record's
 `frame_bytes` says where each one starts, so any frame costs one small decode. `h264` is an mp4 that decodes
 fast: a key frame every 16, no B-frames, no loop filter or CABAC. It takes about a quarter of the bytes and
-three times the decoding work.
+two to three times the decoding work.
 
-Readers trust the frame count of the record, never the container's: a container that promises more frames than
-it holds makes decord wait for ever. An mp4 has its index at the end, so a file cut short fails at once.
+Readers trust the frame count of the record, never the container's, which may promise more frames than it
+holds. An mp4 has its index at the end, so a file cut short fails at once.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
 from itertools import accumulate
-from types import ModuleType
 from typing import Any, Literal
 
 import cv2
 import numpy as np
+import simplejpeg
 
 Encoding = Literal["jpeg", "h264"]
 
@@ -112,18 +111,18 @@ def decode_frames(data: bytes, meta: Mapping[str, Any], indices: Sequence[int] |
     """
     try:
         count, shape = int(meta["frames"]), (int(meta["height"]), int(meta["width"]), 3)
-        wanted = np.clip(np.asarray(indices, dtype=np.int64), 0, count - 1)
+        clamped = [min(max(index, 0), count - 1) for index in np.asarray(indices).tolist()]
+        wanted = sorted(set(clamped))  # a frame asked for twice is decoded once
         decode = {"jpeg": _decode_jpeg, "h264": _decode_h264}[meta["encoding"]]
         frames = decode(data, meta, wanted)
     except BrokenSample:
         raise
-    except Exception as error:  # decord, OpenCV and PyAV each raise their own kinds
-        raise BrokenSample(
-            f"{_name(meta)}: {type(error).__name__}: {str(error).splitlines()[0][:200]}"
-        ) from error
+    except Exception as error:  # simplejpeg and PyAV each raise their own kinds
+        first_line = str(error).partition("\n")[0][:200]
+        raise BrokenSample(f"{_name(meta)}: {type(error).__name__}: {first_line}") from error
     if frames.shape[1:] != shape:
         raise BrokenSample(f"{_name(meta)}: frames are {frames.shape[1:]}, the record says {shape}")
-    return frames
+    return frames if wanted == clamped else frames[np.searchsorted(wanted, clamped)]
 
 
 def _name(meta: Mapping[str, Any]) -> str:
@@ -139,28 +138,37 @@ def _encode_jpeg(frame: np.ndarray, quality: int) -> bytes:
     return data.tobytes()
 
 
-def _decode_jpeg(data: bytes, meta: Mapping[str, Any], indices: np.ndarray) -> np.ndarray:
-    """Decode single JPEGs out of the stream; a frame asked for twice is decoded once."""
+def _decode_jpeg(data: bytes, meta: Mapping[str, Any], wanted: Sequence[int]) -> np.ndarray:
+    """Decode single JPEGs out of the stream."""
     sizes = meta["frame_bytes"]
     if len(sizes) != meta["frames"] or sum(sizes) != len(data):
         raise BrokenSample(
             f"{_name(meta)}: {len(data)} bytes, the record says {len(sizes)} sizes, {sum(sizes)} bytes, "
             f"{meta['frames']} frames"
         )
-    starts = [0, *accumulate(sizes)]
-    unique, inverse = np.unique(indices, return_inverse=True)
-    frames = np.empty((len(unique), int(meta["height"]), int(meta["width"]), 3), np.uint8)
-    for slot, index in enumerate(unique):
-        image = data[starts[index] : starts[index + 1]]
-        # libjpeg fills a picture cut short with grey and only warns: look at its first and last marker
-        whole = image[:2] == b"\xff\xd8" and image[-2:] == b"\xff\xd9"
-        frame = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR) if whole else None
-        if frame is None or frame.shape != frames.shape[1:]:
-            raise BrokenSample(
-                f"{_name(meta)}: frame {index} is not a JPEG of {frames.shape[2]}x{frames.shape[1]}"
-            )
-        cv2.cvtColor(frame, cv2.COLOR_BGR2RGB, dst=frames[slot])
-    return frames if len(unique) == len(indices) and (unique == indices).all() else frames[inverse]
+    ends, stored = list(accumulate(sizes)), memoryview(data)
+    frames = np.empty((len(wanted), int(meta["height"]), int(meta["width"]), 3), np.uint8)
+    for frame, index in zip(frames, wanted, strict=True):
+        try:
+            _fill(frame, stored[ends[index] - sizes[index] : ends[index]])
+        except ValueError as error:
+            size = f"{frames.shape[2]}x{frames.shape[1]}"
+            raise BrokenSample(f"{_name(meta)}: frame {index} is not a JPEG of {size}: {error}") from error
+    return frames
+
+
+def _fill(frame: np.ndarray, image: memoryview) -> None:
+    """Decode one JPEG into its place (H, W, 3).
+
+    Raises:
+        ValueError: it is cut short, damaged in a way that shows, or of another size.
+    """
+    # libjpeg fills a picture cut short with grey: look at its first and last marker too
+    if image[:2] != b"\xff\xd8" or image[-2:] != b"\xff\xd9":
+        raise ValueError("its first or its last marker is missing")
+    height, width, _ = simplejpeg.decode_jpeg(image, buffer=frame).shape
+    if (height, width) != frame.shape[:2]:
+        raise ValueError(f"it is of {width}x{height}")
 
 
 def _encode_h264(frames: np.ndarray, fps: float, quality: int) -> bytes:
@@ -188,39 +196,7 @@ def _encode_h264(frames: np.ndarray, fps: float, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-@cache
-def _decord() -> ModuleType | None:
-    """The decord module, or None where it has no wheel (it seeks 3 to 4 times faster than PyAV)."""
-    try:
-        import decord
-    except ImportError:
-        return None
-    return decord
+def _decode_h264(data: bytes, meta: Mapping[str, Any], wanted: Sequence[int]) -> np.ndarray:
+    from maedfer.data.mp4 import mp4_frames  # it imports PyAV, which JPEG shards have no need of
 
-
-def _decode_h264(data: bytes, meta: Mapping[str, Any], indices: np.ndarray) -> np.ndarray:
-    decord = _decord()
-    if decord is None:
-        return _decode_with_av(data, meta, indices)
-    reader = decord.VideoReader(io.BytesIO(data), num_threads=1)
-    if len(reader) < meta["frames"]:
-        raise BrokenSample(f"{_name(meta)}: {len(reader)} frames, the record says {meta['frames']}")
-    return reader.get_batch(indices.tolist()).asnumpy()
-
-
-def _decode_with_av(data: bytes, meta: Mapping[str, Any], indices: np.ndarray) -> np.ndarray:
-    """Decode from the start up to the last wanted frame: tracks are short, and this needs no seek table."""
-    import av
-
-    wanted, found = set(indices.tolist()), {}
-    with av.open(io.BytesIO(data)) as container:
-        for number, frame in enumerate(container.decode(video=0)):
-            if number in wanted:
-                found[number] = frame.to_ndarray(format="rgb24")
-            if len(found) == len(wanted):
-                break
-    if len(found) < len(wanted):
-        raise BrokenSample(
-            f"{_name(meta)}: frame {min(wanted - found.keys())} of {meta['frames']} is missing"
-        )
-    return np.stack([found[index] for index in indices.tolist()])
+    return mp4_frames(data, int(meta["frames"]), (int(meta["height"]), int(meta["width"])), wanted)

@@ -6,6 +6,7 @@ environment.
 """
 
 import re
+import tarfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
-from webdataset.tariterators import group_by_keys, tar_file_expander
+from webdataset.tariterators import group_by_keys
 
 from maedfer.data.encoding import EXTENSIONS
 from maedfer.data.plan import ShardTable
@@ -159,8 +160,22 @@ def _samples(name: str, stream: BinaryIO, errors: list[Exception]) -> Iterator[d
         errors.append(error)
         return False
 
-    members = tar_file_expander([{"url": name, "stream": stream}], handler=stop)
-    return group_by_keys(members, handler=stop)
+    return group_by_keys(_members(name, stream, errors), handler=stop)
+
+
+def _members(name: str, stream: BinaryIO, errors: list[Exception]) -> Iterator[dict[str, Any]]:
+    """Members of a shard as WebDataset groups them.
+
+    Its own reader takes a file for a pipe and reads it in pieces of 10 KB, which takes three times as long.
+    """
+    try:
+        with tarfile.open(fileobj=stream, mode="r:") as tar:
+            while (info := tar.next()) is not None:
+                tar.members.clear()  # it would keep them all
+                if info.isreg():
+                    yield {"fname": info.name, "data": tar.extractfile(info).read(), "__url__": name}
+    except Exception as error:  # a damaged header can be anything
+        errors.append(error)
 
 
 def _raw(members: dict[str, Any], shard: str) -> RawSample | UnusableSample:

@@ -11,22 +11,28 @@ evaluation, while in training those clips are as good as any other.
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from einops import rearrange
-from torch.utils.data import IterableDataset, default_collate, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from maedfer.constants import FRAME_INTERVAL_S, NUM_FRAMES
 from maedfer.data.clips import TrackTime
 from maedfer.data.encoding import decode_frames
 from maedfer.data.labels import LabelReader
+from maedfer.data.parcels import Parcel, SharedBlocks
 from maedfer.data.plan import Reading, seed_of
 from maedfer.data.shard_reader import RawSample, ShardReader, UnusableSample
 from maedfer.data.transforms import Box, ViewSpec
 
 Batch = dict[str, Any]
+Memory = Callable[[Sequence[int]], torch.Tensor]
+"""Gives an empty uint8 tensor of a shape, for the clips of a batch."""
+
+_own_memory: Memory = partial(torch.empty, dtype=torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -166,12 +172,12 @@ class ClipStream(IterableDataset):
             yield from self.batches(self._deal(0))
             return
         try:
-            yield from self.batches(self._deal(worker.id))
+            yield from map(Parcel, self.batches(self._deal(worker.id), SharedBlocks().empty))
         except (ValueError, OSError) as error:
             yield {"failure": str(error)}
 
-    def batches(self, reading: Reading) -> Iterator[Batch]:
-        """Follow a reading: hold raw samples until their batch is due, then make it."""
+    def batches(self, reading: Reading, memory: Memory = _own_memory) -> Iterator[Batch]:
+        """Follow a reading: hold raw samples until their batch is due, then make it, clips in `memory`."""
         arriving, held = self._reader.read(reading.sequence), {}
         for number, visits in zip(reading.numbers.tolist(), reading.batches.tolist(), strict=True):
             for visit in visits:
@@ -179,10 +185,10 @@ class ClipStream(IterableDataset):
                     arrived, raw = next(arriving)
                     held[arrived] = raw
             samples = [(visit, held.pop(visit)) for visit in visits]
-            yield self._batch(samples) | {"epoch": self._epoch, "batch": number}
+            yield self._batch(samples, memory) | {"epoch": self._epoch, "batch": number}
         next(arriving, None)  # lets the reader see that the last shard ends where its index says
 
-    def _batch(self, samples: Sequence[tuple[int, RawSample | UnusableSample]]) -> Batch:
+    def _batch(self, samples: Sequence[tuple[int, RawSample | UnusableSample]], memory: Memory) -> Batch:
         """Decode the samples of a batch, fill the places of broken ones, and stack."""
         made: dict[int, list[Clip]] = {}
         broken: list[tuple[str, str]] = []
@@ -202,7 +208,7 @@ class ClipStream(IterableDataset):
         counted = [place in donors and self._counts(visit) for place, (visit, _) in enumerate(samples)]
         valid = np.repeat(counted, self._maker.clips_per_sample) | self._maker.training
         clips = [clip for place in range(len(samples)) for clip in made[place]]
-        return _stack(clips) | {"valid": torch.from_numpy(valid), "broken": broken}
+        return _stack(clips, memory) | {"valid": torch.from_numpy(valid), "broken": broken}
 
     def _clips(self, visit: int, raw: RawSample | UnusableSample, turn: int) -> list[Clip]:
         """The views of a sample for its own place (turn 0), or further ones for the place of a broken one."""
@@ -230,15 +236,16 @@ def _of_another_size(made: dict[int, list[Clip]]) -> list[tuple[str, str]]:
     return named
 
 
-def _stack(clips: Sequence[Clip]) -> Batch:
-    """One tensor per thing; torch's own collation puts the large one straight into a worker's shared memory.
+def _stack(clips: Sequence[Clip], memory: Memory) -> Batch:
+    """One tensor per thing.
 
     Frames keep their memory order (channels last) under the shape (B, T, 3, H, W): turning them around is the
     device's work.
     """
     masks = None if clips[0].mask is None else torch.from_numpy(np.stack([clip.mask for clip in clips]))
     labelled = clips[0].target is not None
-    frames = default_collate([torch.from_numpy(clip.frames) for clip in clips])
+    frames = memory((len(clips), *clips[0].frames.shape))
+    np.stack([clip.frames for clip in clips], out=frames.numpy())
     return {
         "clips": rearrange(frames, "b t h w c -> b t c h w"),
         "boxes": torch.tensor([clip.box for clip in clips], dtype=torch.float32),

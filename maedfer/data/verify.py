@@ -206,7 +206,7 @@ def _decode_all(data: bytes, record: dict[str, Any]) -> None:
 
 
 def _count_frames(data: bytes, record: dict[str, Any]) -> None:
-    """Decode a whole mp4 with PyAV, which fails on damage where decord may wait for ever.
+    """Decode a whole mp4, of which readers decode only what they need.
 
     Raises:
         BrokenSample: it does not decode, or not to the record's count.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 import torch
@@ -27,13 +28,19 @@ def masked_per_window(window: Sequence[int], ratio: float) -> int:
         ValueError: nothing would be masked, or nothing would stay visible.
     """
     size = math.prod(window)
-    masked = math.floor(Fraction(str(ratio)) * size)
+    masked = _share_of(size, ratio)
     if not 0 < masked < size:
         raise ValueError(
             f"mask ratio {ratio} masks {masked} of the {size} tokens in a window of {tuple(window)}; "
             f"take a ratio from {1 / size:.3g} up to and without 1, or a larger region"
         )
     return masked
+
+
+@cache
+def _share_of(size: int, ratio: float) -> int:
+    """The floor of an exact product; fractions are slow, and a loader asks for every clip."""
+    return math.floor(Fraction(str(ratio)) * size)
 
 
 def _windows(grid: Sequence[int], region_size: Sequence[int], ratio: float) -> tuple[Triple, Triple, int]:
@@ -120,3 +127,19 @@ def mask_indices(mask: Tensor, num_masked: int | None = None) -> tuple[Tensor, T
         num_masked = int(mask[0].sum())
     order = mask.to(torch.uint8).argsort(dim=1, stable=True)
     return order.tensor_split([mask.shape[1] - num_masked], dim=1)
+
+
+def draw_predicted(seeds: Sequence[int], num_masked: int, num_predicted: int) -> Tensor:
+    """Choose which masked tokens are predicted (VideoMAE V2's idea, arXiv 2303.16727, drawn evenly).
+
+    Args:
+        seeds: B numbers in 0..2^63-1, one per clip: what is chosen for a clip depends on its own alone.
+        num_masked: masked tokens M of a clip.
+        num_predicted: how many of them to choose, P.
+
+    Returns:
+        int64 (B, P) on the CPU, places 0..M-1 among the masked tokens, ascending.
+    """
+    generator = torch.Generator()
+    orders = [torch.randperm(num_masked, generator=generator.manual_seed(seed)) for seed in seeds]
+    return torch.stack(orders)[:, :num_predicted].sort(dim=1).values

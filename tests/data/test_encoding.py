@@ -1,9 +1,7 @@
-import importlib.util
-
+import cv2
 import numpy as np
 import pytest
 
-from maedfer.data import encoding
 from maedfer.data.encoding import BrokenSample, decode_frames, encode_track
 
 
@@ -36,13 +34,27 @@ def test_frames_come_back_in_any_order_with_repeats_and_clamped(frames, name):
     assert np.abs(got[0] - wanted[1]).mean() > 20  # really frame 30, not another one
 
 
-@pytest.mark.skipif(importlib.util.find_spec("decord") is None, reason="needs decord")
-def test_pyav_and_decord_give_the_same_pixels(frames, monkeypatch):
-    encoded = encode_track(frames, "h264", 12.5)
-    meta = record(frames, "h264", encoded)
-    with_decord = decode_frames(encoded.data, meta, range(40))
-    monkeypatch.setattr(encoding, "_decord", lambda: None)
-    assert np.array_equal(decode_frames(encoded.data, meta, range(40)), with_decord)
+def test_jpegs_decode_to_the_pixels_of_opencv(frames):
+    encoded = encode_track(frames, "jpeg", 12.5)
+    ends = np.cumsum(encoded.frame_bytes)
+    for got, end, size in zip(
+        decode_frames(encoded.data, record(frames, "jpeg", encoded), range(40)),
+        ends, encoded.frame_bytes, strict=True,
+    ):  # fmt: skip
+        image = np.frombuffer(encoded.data[end - size : end], np.uint8)
+        assert np.array_equal(got, cv2.imdecode(image, cv2.IMREAD_COLOR)[..., ::-1])
+
+
+def one_jpeg(image, shape):
+    """A track of one frame, and a record that says it has this (H, W)."""
+    meta = {"key": "k-0-000", "encoding": "jpeg", "frames": 1, "frame_bytes": [len(image)]}
+    return image, meta | {"height": shape[0], "width": shape[1]}
+
+
+def test_a_grey_jpeg_becomes_grey_rgb(frames):
+    image = cv2.imencode(".jpg", frames[0, ..., 0])[1]
+    got = decode_frames(*one_jpeg(image.tobytes(), (48, 64)), [0])
+    assert np.array_equal(got[0], cv2.imdecode(image, cv2.IMREAD_COLOR))
 
 
 def test_h264_has_a_key_frame_every_16_and_no_b_frames(frames):
@@ -77,12 +89,34 @@ def test_damage_is_a_broken_sample(frames, name, damage):
         decode_frames(data, meta, [0, 39])
 
 
-def test_a_jpeg_cut_inside_is_not_filled_with_grey(frames):
-    encoded = encode_track(frames[:1], "jpeg", 12.5)
-    meta = record(frames[:1], "jpeg", encoded)
-    meta["frame_bytes"] = [len(encoded.data) // 2]
-    with pytest.raises(BrokenSample, match="frame 0"):
-        decode_frames(encoded.data[: len(encoded.data) // 2], meta, [0])
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_jpeg_cut_inside_is_not_filled_with_grey(frames, closed):
+    whole = encode_track(frames[:1], "jpeg", 12.5).data
+    cut = whole[: len(whole) * 9 // 10] + b"\xff\xd9" * closed
+    opened = cv2.imdecode(np.frombuffer(cut, np.uint8), cv2.IMREAD_COLOR)
+    assert (opened is not None) == closed  # with its last marker OpenCV takes it
+    with pytest.raises(BrokenSample, match="k-0-000"):
+        decode_frames(*one_jpeg(cut, (48, 64)), [0])
+
+
+@pytest.mark.parametrize("shape", [(64, 48), (32, 96), (47, 64), (48, 60), (49, 64), (480, 640)])
+def test_a_jpeg_of_another_size_is_refused(frames, shape):
+    with pytest.raises(BrokenSample, match="k-0-000"):
+        decode_frames(*one_jpeg(encode_track(frames[:1], "jpeg", 12.5).data, shape), [0])
+
+
+@pytest.mark.parametrize("name", ["jpeg", "h264"])
+def test_turned_bits_are_a_broken_sample_or_other_pixels(frames, name):
+    encoded, rng, broken = encode_track(frames, name, 12.5), np.random.default_rng(0), 0
+    for _ in range(60):
+        data = np.frombuffer(encoded.data, np.uint8).copy()
+        data[rng.integers(len(data), size=30)] ^= np.uint8(1) << rng.integers(8, size=30, dtype=np.uint8)
+        try:
+            got = decode_frames(data.tobytes(), record(frames, name, encoded), [0, 20, 39])
+            assert got.shape == (3, 48, 64, 3)
+        except BrokenSample:
+            broken += 1
+    assert broken > 30
 
 
 def test_what_cannot_be_stored_is_refused(frames):
