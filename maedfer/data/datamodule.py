@@ -51,7 +51,7 @@ class ClipDataModule(pl.LightningDataModule):
         flip: Probability of a mirrored clip.
         frame_interval_s: Seconds between the frames of a clip; null takes 0.16.
         seed: Seed of order, views and masks.
-        workers: Loader processes of each device; null takes the cores there are, 0 reads in the main process.
+        workers: Loader processes of each device; null takes all cores but one, 0 reads in the main process.
         shuffle_window: Samples that a worker holds undecoded to shuffle them.
         max_broken_share: Share of broken samples above which a run stops; three are always allowed unless it
             is 0.

@@ -8,6 +8,8 @@ two. The decoder is thrown away after pre-training.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -18,8 +20,8 @@ from maedfer.models.initialisation import init_linears
 from maedfer.models.vit import JointBlock
 
 
-class Decoder(nn.Module):
-    """Predict the last tokens of a sequence.
+class Decoder(nn.Module, ABC):
+    """What every decoder has: blocks, a norm, and a head for each target. A subclass lets its tokens attend.
 
     Args:
         dim: width.
@@ -47,7 +49,7 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         check_heads(dim, num_heads, "decoder_num_heads")
-        self.blocks = nn.ModuleList([JointBlock(dim, num_heads, mlp_ratio) for _ in range(depth)])
+        self.blocks = nn.ModuleList([self.make_block(dim, num_heads, mlp_ratio) for _ in range(depth)])
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
         self.appearance_head = nn.Linear(dim, appearance_size)
         self.motion_head = nn.Linear(dim, motion_size)
@@ -57,9 +59,42 @@ class Decoder(nn.Module):
             nn.init.zeros_(self.appearance_head.weight)
             nn.init.zeros_(self.motion_head.weight)
 
-    def forward(self, x: Tensor, num_predicted: int) -> Tensor:
-        """Predict the last `num_predicted` tokens of (B, V+M, dim): (B, M, P), appearance first."""
-        for block in self.blocks:
-            x = checkpoint(block, x, use_reentrant=False) if self.grad_checkpointing else block(x)
-        x = self.norm(x[:, -num_predicted:])
+    @abstractmethod
+    def make_block(self, dim: int, num_heads: int, mlp_ratio: float) -> nn.Module:
+        """One block."""
+
+    @abstractmethod
+    def attend(self, visible: Tensor, masked: Tensor) -> Tensor:
+        """Let mask tokens (B, M, dim) learn from visible ones (B, V, dim): (B, M, dim)."""
+
+    def forward(self, visible: Tensor, masked: Tensor) -> Tensor:
+        """Predict masked tubelets.
+
+        Args:
+            visible: encoded tokens (B, V, dim) with their position codes.
+            masked: mask tokens (B, M, dim) with theirs.
+
+        Returns:
+            (B, M, P), appearance first.
+        """
+        x = self.norm(self.attend(visible, masked))
         return torch.cat((self.appearance_head(x), self.motion_head(x)), dim=-1)
+
+    def run(self, block: nn.Module, *tokens: Tensor) -> Tensor:
+        """One block, recomputed in the backward pass where that was asked for."""
+        return checkpoint(block, *tokens, use_reentrant=False) if self.grad_checkpointing else block(*tokens)
+
+
+class JointDecoder(Decoder):
+    """The published decoder: visible and mask tokens in one sequence, all attending to all."""
+
+    def make_block(self, dim: int, num_heads: int, mlp_ratio: float) -> JointBlock:
+        """A plain transformer block."""
+        return JointBlock(dim, num_heads, mlp_ratio)
+
+    def attend(self, visible: Tensor, masked: Tensor) -> Tensor:
+        """The mask tokens' part (B, M, dim) of the sequence."""
+        x = torch.cat((visible, masked), dim=1)
+        for block in self.blocks:
+            x = self.run(block, x)
+        return x[:, visible.shape[1] :]

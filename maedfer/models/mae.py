@@ -6,6 +6,10 @@ masked tubelets, lambda = 0.5, which equals upstream's single mean squared error
 Upstream gives the visible tokens permuted position codes in the decoder: they leave its encoder region after
 region but receive codes in raster order (40 of 80 wrong as published). `decoder_positions="correct"` pairs
 them rightly; `"official"` repeats the permutation, so that released weights reconstruct as they were trained.
+
+Two departures make training cheaper, both off by default. The decoder may predict only some of the masked
+tokens (`forward(predicted=...)`, after VideoMAE V2, arXiv 2303.16727), and its mask tokens may attend to
+visible ones only (`decoder_attention="cross"`, see `cross_decoder`).
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from maedfer.constants import IMAGENET_MEAN, IMAGENET_STD
-from maedfer.models.decoder import Decoder
+from maedfer.models.cross_decoder import CrossDecoder
+from maedfer.models.decoder import JointDecoder
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.masking import mask_indices
 from maedfer.models.pictures import Reconstruction, draw_reconstruction
@@ -25,13 +30,15 @@ from maedfer.models.positions import position_table
 from maedfer.models.targets import appearance_size, reconstruction_targets, split_target, targets_to_pixels
 
 DECODER_POSITIONS = ("correct", "official")
+DECODERS = {"joint": JointDecoder, "cross": CrossDecoder}
 
 
 class MAEOutput(NamedTuple):
     """What one pass of the autoencoder gives.
 
     Attributes:
-        pred: predictions (B, M, P) of the masked tubelets in raster order; appearance first, then motion.
+        pred: predictions (B, M, P) of the masked tubelets, or of those asked for, in raster order;
+            appearance first, then motion.
         loss: weighted sum of the two, the number to minimise.
         loss_appearance: mean squared error of the appearance half.
         loss_motion: mean squared error of the motion half.
@@ -58,9 +65,11 @@ class MaskedAutoencoder(nn.Module):
         decoder_positions: `correct`, or `official` for upstream's permutation.
         decoder_mlp_ratio: hidden width of the decoder's MLPs over its width.
         zero_init_heads: see `decoder`; off is upstream.
+        decoder_attention: `joint`, or `cross` for mask tokens that attend to visible ones only.
 
     Raises:
-        ValueError: a classifier as encoder, a tubelet without a second frame, or a number out of range.
+        ValueError: a classifier as encoder, a tubelet without a second frame, a number out of range, or
+            upstream's positions in a decoder that is not upstream's.
     """
 
     def __init__(
@@ -74,12 +83,14 @@ class MaskedAutoencoder(nn.Module):
         decoder_positions: str = "correct",
         decoder_mlp_ratio: float = 4.0,
         zero_init_heads: bool = False,
+        decoder_attention: str = "joint",
     ) -> None:
         super().__init__()
-        _check_settings(encoder, appearance_weight, target_std_floor, decoder_positions)
+        _check_settings(encoder, appearance_weight, target_std_floor)
+        _check_decoder(decoder_attention, decoder_positions)
         self.encoder = encoder
         self.appearance_weight, self.target_std_floor = appearance_weight, target_std_floor
-        self.decoder_positions = decoder_positions
+        self.decoder_positions, self.decoder_attention = decoder_positions, decoder_attention
         self.encoder_to_decoder = nn.Linear(encoder.embed_dim, decoder_dim, bias=False)
         # Upstream's normal is cut at one sigma.
         self.mask_token = nn.Parameter(
@@ -87,7 +98,7 @@ class MaskedAutoencoder(nn.Module):
         )
         appearance = appearance_size(encoder.patch_size, encoder.in_chans)
         motion = appearance * (encoder.tubelet_size - 1)
-        self.decoder = Decoder(
+        self.decoder = DECODERS[decoder_attention](
             decoder_dim,
             decoder_depth,
             decoder_num_heads,
@@ -99,7 +110,9 @@ class MaskedAutoencoder(nn.Module):
         table = position_table(encoder.positions, encoder.grid, decoder_dim)
         self.register_buffer("decoder_pos_embed", table, persistent=False)
 
-    def forward(self, clip: Tensor, mask: Tensor, num_masked: int | None = None) -> MAEOutput:
+    def forward(
+        self, clip: Tensor, mask: Tensor, num_masked: int | None = None, predicted: Tensor | None = None
+    ) -> MAEOutput:
         """Predict masked tubelets and compare with their targets.
 
         Args:
@@ -107,11 +120,15 @@ class MaskedAutoencoder(nn.Module):
             mask: bool (B, N), True = masked, raster order, equally many in every region of every clip.
             num_masked: masked tokens per clip. Given, the mask's values are not read on the host (no wait for
                 a GPU, no break in a compiled graph) and a mask on a GPU is not checked.
+            predicted: int64 (B, P), places 0..M-1 among the masked tokens of each clip, ascending: the only
+                ones that the decoder and the loss see. All of them when None.
 
         Raises:
             ValueError: a clip of another size, or a mask whose counts differ.
         """
         visible, masked = self.split_mask(mask, num_masked, clip.device)
+        if predicted is not None:
+            masked = masked.gather(1, predicted.to(clip.device))
         pred = self.predict(clip, visible, masked)
         target = self.targets(clip, masked)
         return MAEOutput(pred, *self.forward_loss(pred, target), target)
@@ -140,7 +157,7 @@ class MaskedAutoencoder(nn.Module):
         tokens = self.encoder_to_decoder(self.encoder.forward_visible(clip, visible).tokens)
         tokens = tokens + self.decoder_pos_embed[self._position_rows(visible)]
         hidden = self.mask_token + self.decoder_pos_embed[masked]
-        return self.decoder(torch.cat((tokens, hidden.to(tokens.dtype)), dim=1), masked.shape[1])
+        return self.decoder(tokens, hidden.to(tokens.dtype))
 
     def targets(self, clip: Tensor, masked: Tensor) -> Tensor:
         """Targets (B, M, P) of the tokens at `masked`, in float32 or better even under autocast."""
@@ -195,9 +212,7 @@ class MaskedAutoencoder(nn.Module):
         return visible.gather(1, self.encoder.region_major_places(visible))
 
 
-def _check_settings(
-    encoder: VideoEncoder, appearance_weight: float, target_std_floor: float, decoder_positions: str
-) -> None:
+def _check_settings(encoder: VideoEncoder, appearance_weight: float, target_std_floor: float) -> None:
     if encoder.num_classes:
         raise ValueError(
             f"the encoder has num_classes={encoder.num_classes}; pre-training takes one without classes"
@@ -217,5 +232,15 @@ def _check_settings(
         raise ValueError(f"appearance_weight={appearance_weight} (lambda) is not between 0 and 1")
     if target_std_floor < 0:
         raise ValueError(f"target_std_floor={target_std_floor} is negative")
+
+
+def _check_decoder(decoder_attention: str, decoder_positions: str) -> None:
+    if decoder_attention not in DECODERS:
+        raise ValueError(f"decoder_attention={decoder_attention!r} is not one of {tuple(DECODERS)}")
     if decoder_positions not in DECODER_POSITIONS:
         raise ValueError(f"decoder_positions={decoder_positions!r} is not one of {DECODER_POSITIONS}")
+    if decoder_positions == "official" and decoder_attention != "joint":
+        raise ValueError(
+            f"decoder_positions='official' repeats upstream's decoder, which has joint attention: with "
+            f"decoder_attention={decoder_attention!r} take decoder_positions='correct'"
+        )

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from maedfer.models.cross_decoder import attention_of_decoder
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.mae import MaskedAutoencoder
 from maedfer.models.registry import build_encoder
@@ -75,7 +76,12 @@ def to_official(state: State) -> dict[str, Tensor]:
     Saved as `torch.save({"model": to_official(model.state_dict())}, "ours.pth")`, it is what upstream's own
     code fine-tunes from or evaluates, and `from_official` reads it again. Upstream groups tokens rightly only
     in regions as wide as the frame, and its decoder permutes positions (see `mae`).
+
+    Raises:
+        ValueError: a cross-attention decoder, which upstream does not have.
     """
+    if attention_of_decoder(state) == "cross":
+        raise ValueError("upstream has no decoder_attention='cross': only the encoder can be written for it")
     parts: dict[str, list[Tensor]] = {}
     for name, tensor in state.items():
         parts.setdefault(official_name(name), []).append(tensor)

@@ -23,6 +23,7 @@ from maedfer.training.run_cli import quieten_lightning
 from maedfer.training.score_figures import LEARNING, draw_learning, draw_scores
 from maedfer.training.scores import describe, grouped, scores
 from maedfer.training.scoring import Scoring
+from maedfer.training.threads import settle_threads
 
 
 def evaluate(
@@ -51,7 +52,7 @@ def evaluate(
         soft_labels: labels are the shares of votes.
         skip_unlabelled: leave samples without a label out instead of refusing them.
         batch_size: clips evaluated at a time.
-        workers: loader processes; by default one per core.
+        workers: loader processes; by default one for every core but one.
 
     Returns:
         The table of scores.
@@ -80,6 +81,8 @@ def evaluate(
     )
     part, scoring = data.test_on(split), Scoring()
     trainer = pl.Trainer(callbacks=[scoring, RunProgress()], logger=False, devices=1)
+    data.settle_workers(devices=1)
+    settle_threads(trainer, data.workers)
     trainer.test(module, data, verbose=False)
     title = f"{Path(model).name} on {split} of {Path(shards).name}"
     command = f"maedfer evaluate --model {model} --shards {shards} --split {split} --views {views}"

@@ -23,6 +23,7 @@ from maedfer.data.transforms import prepare_clips
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.probe import LinearProbe
+from maedfer.training.compilation import call, compiled_call
 from maedfer.training.initial_classifier import Start, starting_encoder
 from maedfer.training.mixing import Mixing, erase
 from maedfer.training.non_finite import FiniteSteps
@@ -54,6 +55,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         layer_decay: factor on the learning rate from each block to the one before it; 1 is none.
         betas: AdamW's.
         grad_checkpointing: recompute activations in the backward pass, to save memory.
+        compile: run training steps through `torch.compile`; the first takes a minute or more.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         layer_decay: float = 0.75,
         betas: tuple[float, float] = (0.9, 0.999),
         grad_checkpointing: bool = False,
+        compile: bool = False,
     ) -> None:
         super().__init__(base_lr, min_lr, warmup_share)
         _check(layer_decay, label_smoothing)
@@ -88,6 +91,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         self._adamw = {"betas": tuple(betas), "fused": True}
         self._weight_decay, self._layer_decay = weight_decay, layer_decay
         self._checkpointing = grad_checkpointing
+        self.compiles, self._call = compile, compiled_call() if compile else call
         self.task: Task = "classify"
         self.outputs: tuple[str, ...] = ()
 
@@ -162,7 +166,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         torch.manual_seed(seed_of(batch["seeds"][0], "drop") >> 65)
         clips = erase(clips, batch["seeds"], self._erasing)
         clips, targets = self._mixing(clips, batch["targets"], batch["seeds"][0])
-        loss = self.loss(self(clips), targets)
+        loss = self.loss(self._call(self.classifier, clips), targets)
         self.watch(loss)
         self.trainer.datamodule.consumed(batch)
         self.log("train/loss", loss.detach(), batch_size=len(clips))

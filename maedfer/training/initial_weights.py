@@ -1,6 +1,7 @@
 """Reading the weights of runs: `--init-from` starts a new run from them, `--resume` checks that they fit."""
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from maedfer.models import LGIFormer, MaskedAutoencoder
+from maedfer.models.cross_decoder import attention_of_decoder
 from maedfer.models.official import from_official
 from maedfer.models.strict_loading import load_strictly, refuse_misfit
 from maedfer.models.weights import load_encoder
@@ -51,12 +53,29 @@ def load_autoencoder(mae: MaskedAutoencoder, source: str, flag: str) -> int:
     if path is not None:
         saved = read_checkpoint(path, flag)
         state = {name.removeprefix("mae."): value for name, value in saved["state_dict"].items()}
+        refuse_other_decoder(mae, state, flag)
         load_strictly(mae, state, flag)
         return int(saved["global_step"])
     if not Path(source).is_file():
         raise FileNotFoundError(f"{flag}: no checkpoint of a run (checkpoints/last.ckpt) and no file there")
-    load_strictly(mae, official_state(mae, Path(source), flag), flag)
+    state = official_state(mae, Path(source), flag)
+    refuse_other_decoder(mae, state, flag)
+    load_strictly(mae, state, flag)
     return 0
+
+
+def refuse_other_decoder(mae: MaskedAutoencoder, state: Mapping[str, torch.Tensor], flag: str) -> None:
+    """Refuse weights whose decoder attends in another way.
+
+    Raises:
+        ValueError: names both ways and the remedy.
+    """
+    found = attention_of_decoder(state)
+    if found != mae.decoder_attention:
+        raise ValueError(
+            f"{flag} has a decoder with {found} attention, the model one with {mae.decoder_attention}: take "
+            f"--model.decoder_attention {found}, or give an exported encoder, which leaves the decoder fresh"
+        )
 
 
 def checkpoint_of(source: str) -> Path | None:

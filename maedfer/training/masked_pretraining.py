@@ -8,6 +8,7 @@ tokens are not decayed (upstream means to, but its skip list misses them), and w
 not epochs.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -15,9 +16,11 @@ from einops import rearrange
 from timm.optim import param_groups_weight_decay
 from torch import Tensor
 
+from maedfer.data.plan import seed_of
 from maedfer.data.transforms import prepare_clips
-from maedfer.models.masking import masked_per_window
+from maedfer.models.masking import draw_predicted, masked_per_window
 from maedfer.models.registry import build_mae
+from maedfer.training.compilation import call, compiled_call
 from maedfer.training.non_finite import FiniteSteps
 from maedfer.training.scheduled import ScheduledModule
 
@@ -37,13 +40,18 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
             variance; 0 is upstream's target.
         decoder_positions: `correct`, or `official` for upstream's permuted ones.
         zero_init_heads: start the prediction heads at 0; a short run learns sooner. Off is upstream.
+        decoder_attention: `joint` is upstream's; `cross` lets masked tokens attend to visible ones only, and
+            costs less.
         mask_ratio: share of the tokens of every region that is masked.
+        predicted_share: share of the masked tokens, drawn anew for every clip, that a training step predicts;
+            less than 1 costs less. Evaluation always predicts all of them.
         base_lr: peak learning rate for a global batch of 256.
         min_lr: final learning rate for a global batch of 256.
         warmup_share: share of the run over which the learning rate rises from 0.
         weight_decay: AdamW's; biases, norms, the mask token and the representative tokens are not decayed.
         betas: AdamW's.
         grad_checkpointing: recompute activations in the backward pass, to save memory.
+        compile: run training steps through `torch.compile`; the first takes a minute or more.
     """
 
     def __init__(
@@ -57,13 +65,16 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
         target_std_floor: float = 0.0,
         decoder_positions: Literal["correct", "official"] = "correct",
         zero_init_heads: bool = False,
+        decoder_attention: Literal["joint", "cross"] = "joint",
         mask_ratio: float = 0.9,
+        predicted_share: float = 1.0,
         base_lr: float = 3e-4,
         min_lr: float = 1e-5,
         warmup_share: float = 0.05,
         weight_decay: float = 0.05,
         betas: tuple[float, float] = (0.9, 0.95),
         grad_checkpointing: bool = False,
+        compile: bool = False,
     ) -> None:
         super().__init__(base_lr, min_lr, warmup_share)
         self.architecture, self.model_args = architecture, dict(model_args or {})
@@ -77,6 +88,7 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
             target_std_floor=target_std_floor,
             decoder_positions=decoder_positions,
             zero_init_heads=zero_init_heads,
+            decoder_attention=decoder_attention,
         )
         self.mae.set_grad_checkpointing(grad_checkpointing)
         self.mask_ratio = mask_ratio
@@ -84,6 +96,8 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
         windows = frames * (rows // high) * (columns // wide)
         # Known in advance, so that no step waits for the device to count its masks.
         self.num_masked = windows * masked_per_window((high, wide), mask_ratio)
+        self.num_predicted = count_predicted(self.num_masked, predicted_share)
+        self.compiles, self._call = compile, compiled_call() if compile else call
         self._adamw = {"betas": tuple(betas), "fused": True}
         self._weight_decay = weight_decay
 
@@ -97,9 +111,24 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
         """The normalised clips (B, 3, T, H, W) of a batch, as the model wants them."""
         return prepare_clips(batch["clips"], batch["boxes"], batch["flips"], self.mae.encoder.img_size)
 
+    def predicted(self, seeds: Sequence[int]) -> Tensor | None:
+        """Places (B, P) among the masked tokens that training predicts; None for all of them.
+
+        Args:
+            seeds: of the clips: an equal seed chooses equal places, wherever the clip is trained on.
+        """
+        if self.num_predicted == self.num_masked:
+            return None
+        own = [seed_of(seed, "predicted") >> 65 for seed in seeds]  # 63 bits: torch's seeds are signed
+        places = draw_predicted(own, self.num_masked, self.num_predicted)
+        # Pinned, as the way to a GPU would else wait for what runs on it.
+        places = places.pin_memory() if self.device.type == "cuda" else places
+        return places.to(self.device, non_blocking=True)
+
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Losses of a batch; the data module moves its cursor past it."""
-        output = self.mae(self.clips(batch), batch["masks"], self.num_masked)
+        places = self.predicted(batch["seeds"])
+        output = self._call(self.mae, self.clips(batch), batch["masks"], self.num_masked, places)
         self.watch(output.loss)
         self.trainer.datamodule.consumed(batch)
         losses = {name: getattr(output, name) for name in ("loss", "loss_appearance", "loss_motion")}
@@ -118,7 +147,9 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over decayed and undecayed tensors, one schedule per step."""
         peak = self.start_schedule()
-        groups = param_groups_weight_decay(self.mae, self._weight_decay, self.mae.no_weight_decay())
+        spared = self.mae.no_weight_decay()
+        # By name: what the third argument means differs between timm's versions.
+        groups = param_groups_weight_decay(self.mae, self._weight_decay, no_weight_decay_list=spared)
         return self.scheduled(torch.optim.AdamW(groups, lr=peak, **self._adamw), peak)
 
     @property
@@ -131,3 +162,18 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
         """Reconstruction targets (B, N, P) of every token of normalised clips (B, 3, T, H, W)."""
         everything = torch.arange(self.num_tokens, device=clips.device)
         return self.mae.targets(clips, rearrange(everything, "n -> 1 n").expand(len(clips), -1))
+
+
+def count_predicted(num_masked: int, share: float) -> int:
+    """Masked tokens of a clip that training predicts: a share of them, rounded to whole tokens.
+
+    Raises:
+        ValueError: a share out of range, or of less than half a token.
+    """
+    count = round(share * num_masked) if 0 < share <= 1 else 0
+    if not count:
+        raise ValueError(
+            f"--model.predicted_share {share} predicts none of the {num_masked} masked tokens of a clip, or "
+            f"more than all: take a share from {1 / num_masked:.3g} to 1"
+        )
+    return count

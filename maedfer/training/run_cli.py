@@ -21,10 +21,12 @@ from maedfer.data.datamodule import ClipDataModule
 from maedfer.data.shards import write_atomically
 from maedfer.parsing import Parser, parse
 from maedfer.resources import find_config, find_shards
+from maedfer.training.compilation import prepare_to_compile
 from maedfer.training.interruption import RunInterrupted
 from maedfer.training.plain_checkpoint import RenamedFile
 from maedfer.training.ranks import lost_rank, stop_ranks, watch_no_longer
 from maedfer.training.run_folder import RunFolder
+from maedfer.training.threads import settle_threads
 from maedfer.training.zero_checkpoint import before
 from maedfer.training.zero_strategy import refuse_other_strategy, settle_strategy
 
@@ -118,6 +120,8 @@ class RunCLI(LightningCLI, ABC):
         )
         if not self.under_zero:
             trainer.strategy.checkpoint_io = RenamedFile()
+        if self.model.compiles:
+            prepare_to_compile(trainer)
         return trainer
 
     def checkpoint(self) -> Path | None:
@@ -145,6 +149,7 @@ class RunCLI(LightningCLI, ABC):
         Raises:
             ValueError: also where it is another rank that could not go on.
         """
+        settle_threads(self.trainer, self.datamodule.workers)
         try:
             self.trainer.fit(self.model, self.datamodule, ckpt_path=checkpoint, weights_only=True)
         except RunInterrupted as stop:

@@ -114,22 +114,49 @@ def encode(clip, tokens, p, grid, region, patch, heads, depth, prefix=""):
     return layer_norm(torch.stack(s), p, f"{prefix}norm"), found
 
 
-def predict(clip, mask, p, grid, region, patch, heads, depth, decoder_heads, decoder_depth, permuted):
-    """Predictions (M, P) of one clip; `permuted` gives visible tokens upstream's wrong decoder positions."""
+def seen(clip, mask, p, permuted=False, **encoder):
+    """Visible tokens as the decoder gets them, (V, C); `permuted` gives them upstream's wrong positions."""
     visible = [n for n in range(len(mask)) if not mask[n]]
-    _, encoded = encode(clip, visible, p, grid, region, patch, heads, depth, "encoder.")
-    width = p["mask_token"].shape[-1]
+    _, encoded = encode(clip, visible, p, prefix="encoder.", **encoder)
     rows = visible if permuted else list(encoded)
-    sequence = [
-        encoded[token] @ p["encoder_to_decoder.weight"].T + position(row, width)
+    bridged = [
+        encoded[token] @ p["encoder_to_decoder.weight"].T + position(row, p["mask_token"].shape[-1])
         for token, row in zip(encoded, rows, strict=True)
     ]
-    sequence += [p["mask_token"][0, 0] + position(n, width) for n in range(len(mask)) if mask[n]]
-    x = torch.stack(sequence)
+    return torch.stack(bridged)
+
+
+def hidden(token, p):
+    """The mask token of a raster place, (C,)."""
+    return p["mask_token"][0, 0] + position(token, p["mask_token"].shape[-1])
+
+
+def predict(clip, mask, p, decoder_heads, decoder_depth, permuted=False, tokens=None, **encoder):
+    """Predictions (M, P) of one clip, of its masked tokens or of those given, with no others around."""
+    visible = seen(clip, mask, p, permuted, **encoder)
+    tokens = [n for n in range(len(mask)) if mask[n]] if tokens is None else tokens
+    x = torch.cat((visible, torch.stack([hidden(n, p) for n in tokens])))
     for i in range(decoder_depth):
         x = joint_block(x, p, f"decoder.blocks.{i}", decoder_heads)
     x = layer_norm(x, p, "decoder.norm")[len(visible) :]
     return x @ p["decoder.head.weight"].T + p["decoder.head.bias"]
+
+
+def predict_crosswise(clip, mask, p, decoder_heads, decoder_depth, tokens, **encoder):
+    """The same, each token alone with the visible ones; the decoder's parameters by our names."""
+    context = layer_norm(seen(clip, mask, p, **encoder), p, "decoder.context_norm")
+    predictions = []
+    for token in tokens:
+        x = hidden(token, p)[None]
+        for i in range(decoder_depth):
+            block = f"decoder.blocks.{i}"
+            query = layer_norm(x, p, f"{block}.attn_norm")
+            x = x + attention(query, context, p, f"{block}.attn", decoder_heads)
+            x = x + mlp(layer_norm(x, p, f"{block}.mlp_norm"), p, f"{block}.mlp")
+        x = layer_norm(x, p, "decoder.norm")[0]
+        heads = ("decoder.appearance_head", "decoder.motion_head")
+        predictions.append(torch.cat([p[f"{h}.weight"] @ x + p[f"{h}.bias"] for h in heads]))
+    return torch.stack(predictions)
 
 
 def target(clip, token, grid, patch, floor=0.0):

@@ -187,3 +187,34 @@ def test_half_and_double_precision_run(build_tiny, clip, architecture):
     assert exact.dtype == torch.float64
     rough = build_tiny(architecture, num_classes=3).bfloat16()(clip.bfloat16())
     torch.testing.assert_close(rough.double(), exact, rtol=0.2, atol=0.2)
+
+
+@BOTH
+def test_every_way_through_an_encoder_is_one_graph(build_tiny, clip, architecture):
+    model = build_tiny(architecture, num_classes=3, drop_path_rate=0.5)
+    # Three tokens of each of the four regions, or of any of them where all tokens are one region.
+    visible = torch.tensor([[1, 2, 3, 8, 9, 10, 32, 33, 34, 40, 41, 42]] * 2)
+    for way, *more in ((model.forward_features,), (model.forward_visible, visible), (model,)):
+        expected = way(clip, *more)
+        torch.testing.assert_close(one_graph(way)(clip, *more), expected)
+        with torch.no_grad():  # where `forward` skips work
+            torch.testing.assert_close(one_graph(way)(clip, *more), expected)
+
+
+@BOTH
+def test_a_training_step_of_a_classifier_is_one_graph(build_tiny, clip, architecture):
+    model = build_tiny(architecture, num_classes=3, drop_path_rate=0.5, drop_rate=0.5).train()
+    gradients = []
+    for way in (model, one_graph(model)):
+        torch.manual_seed(0)
+        way(clip).square().sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+        model.zero_grad()
+    assert any(gradient.abs().max() > 0 for gradient in gradients[0])
+    torch.testing.assert_close(gradients[1], gradients[0])
+
+
+def one_graph(way):
+    """Compiled to a single graph, which fails where there would be a break, and run as it is."""
+    torch.compiler.reset()
+    return torch.compile(way, fullgraph=True, backend="eager")

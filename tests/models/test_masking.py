@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maedfer.models import RegionLayout, draw_region_tube, mask_indices, region_tube_mask, tube_mask
-from maedfer.models.masking import masked_per_window
+from maedfer.models.masking import draw_predicted, masked_per_window
 
 PUBLISHED = ((8, 10, 10), (2, 5, 10), 0.9)
 
@@ -122,3 +122,22 @@ def test_what_does_not_fit_is_refused_with_its_numbers(region, ratio, message):
         region_tube_mask(1, (8, 10, 10), region, ratio)
     with pytest.raises(ValueError, match=message):
         draw_region_tube((8, 10, 10), region, ratio, np.random.default_rng(0))
+
+
+def test_what_is_predicted_of_a_clip_depends_on_its_own_seed_alone():
+    seeds = [2**62 + 5, 7, 0, 2**63 - 1]
+    places = draw_predicted(seeds, 48, 12)
+    assert places.shape == (4, 12) and places.dtype == torch.int64
+    assert (places.diff(dim=1) > 0).all() and places.min() >= 0 and places.max() < 48
+    assert len({tuple(row) for row in places.tolist()}) == 4
+    order = [2, 0, 3, 1]
+    assert torch.equal(draw_predicted([seeds[i] for i in order], 48, 12), places[order])
+    before = torch.get_rng_state()
+    assert torch.equal(draw_predicted(seeds[1:2], 48, 12), places[1:2])
+    assert torch.equal(torch.get_rng_state(), before)
+    assert draw_predicted(seeds, 6, 6).tolist() == 4 * [[0, 1, 2, 3, 4, 5]]
+
+
+def test_every_masked_token_is_predicted_equally_often():
+    counts = draw_predicted(range(4000), 30, 6).flatten().bincount(minlength=30)
+    assert (counts / 4000 - 0.2).abs().max() < 0.03
