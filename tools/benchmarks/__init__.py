@@ -1,0 +1,1 @@
+"""What `tools/bench.py` measures: one file per bench, and the plain ways that they are measured against."""
