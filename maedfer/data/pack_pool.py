@@ -1,6 +1,6 @@
 """A supervised pool: one worker process per slot, watched for signs of life.
 
-A decoder can hang for ever while it holds the interpreter (decord does on files that promise too many
+A decoder can hang for ever while it holds the interpreter (some do on files that promise too many
 frames), or take its process down. So each slot is a process of its own that talks through pipes: silence
 kills it, a crash is noticed, and either costs only the job it was at.
 """
