@@ -14,6 +14,23 @@ from maedfer.parsing import Parser, parse, with_values
 BENCHES = ("loader", "step", "encoder", "scaling")
 
 
+def run(name: str, words: list[str]) -> None:
+    """Run one bench with its flags.
+
+    Raises:
+        ValueError: wrong flags, no memory left, or what the bench refuses.
+    """
+    import torch  # only here, so that whoever stops the slow import is told so in one line
+
+    bench = getattr(importlib.import_module(f"benchmarks.{name}"), name)
+    parser = Parser(prog=f"tools/bench.py {name}")
+    parser.add_function_arguments(bench)
+    try:
+        bench(**parse(parser, with_values(words, ())).as_dict())
+    except torch.OutOfMemoryError as error:
+        raise ValueError("the GPU has too little memory: take a smaller --batch-size") from error
+
+
 def main(args: list[str]) -> int:
     """Run one bench; returns the exit code."""
     if not args or args[0] not in BENCHES:
@@ -23,11 +40,8 @@ def main(args: list[str]) -> int:
             file=sys.stdout if asked else sys.stderr,
         )
         return 0 if asked else 2
-    bench = getattr(importlib.import_module(f"benchmarks.{args[0]}"), args[0])
-    parser = Parser(prog=f"tools/bench.py {args[0]}")
-    parser.add_function_arguments(bench)
     try:
-        bench(**parse(parser, with_values(args[1:], ())).as_dict())
+        run(args[0], args[1:])
     except (ValueError, OSError) as error:
         print(f"bench {args[0]}: {one_line(error)}", file=sys.stderr)
         return 2

@@ -2,8 +2,8 @@
 
 `jpeg` (default) is one member, the concatenated JPEG files of the frames (a raw MJPEG stream); the record's
 `frame_bytes` says where each one starts, so any frame costs one small decode. `h264` is an mp4 that decodes
-fast: a key frame every 16, no B-frames, no loop filter or CABAC. It takes about a quarter of the bytes and
-two to three times the decoding work.
+fast: a key frame every 16, no B-frames, no loop filter or CABAC. It takes a sixth to a quarter of the
+bytes and two to three times the decoding work.
 
 Readers trust the frame count of the record, never the container's, which may promise more frames than it
 holds. An mp4 has its index at the end, so a file cut short fails at once.

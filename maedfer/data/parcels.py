@@ -24,15 +24,29 @@ class SharedBlocks:
         self._blocks: list[Tensor] = []
 
     def empty(self, shape: Sequence[int]) -> Tensor:
-        """A uint8 tensor of this shape, in a free block if there is one, else in a new one."""
+        """A uint8 tensor of this shape, in a free block if there is one, else in a new one.
+
+        Raises:
+            ValueError: there is no room for a new one.
+        """
         size = math.prod(shape)
         self._blocks = [block for block in self._blocks if len(block) == size + 1]
         block = next((block for block in self._blocks if not block[-1]), None)
         if block is None:  # the first batches, or ones that nobody has taken yet
-            block = torch.zeros(size + 1, dtype=torch.uint8).share_memory_()
+            block = _shared(size + 1)
             self._blocks = [*self._blocks, block][-MOST_BLOCKS:]
         block[-1] = 1
         return block[:-1].view(*shape)
+
+
+def _shared(size: int) -> Tensor:
+    try:
+        return torch.zeros(size, dtype=torch.uint8).share_memory_()
+    except RuntimeError as error:
+        raise ValueError(
+            f"no shared memory is left for a batch of {size / 1e6:.0f} MB: give the machine more (/dev/shm; "
+            "docker run --shm-size), or lower --data.workers or --data.batch_size"
+        ) from error
 
 
 class Parcel:

@@ -57,6 +57,8 @@ class CrossDecoder(Decoder):
         return masked
 
 
-def attention_of_decoder(state: Mapping[str, Tensor]) -> str:
-    """The `decoder_attention` of the masked autoencoder that a state dict belongs to."""
+def attention_of_decoder(state: Mapping[str, Any]) -> str | None:
+    """The `decoder_attention` of the masked autoencoder of these parameters; None without a decoder."""
+    if "decoder.norm.weight" not in state:
+        return None
     return "cross" if "decoder.context_norm.weight" in state else "joint"

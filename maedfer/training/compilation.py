@@ -52,7 +52,8 @@ def prepare_to_compile(trainer: Trainer) -> None:
     except RuntimeError as error:
         raise ValueError(
             f"--model.compile cannot work on this machine ({str(error).strip().splitlines()[0]}): install a "
-            "C++ compiler (g++) and the headers of Python (python3-dev), or leave --model.compile out"
+            "C++ compiler (g++) and the headers of Python (python3-dev), for a GPU Triton too, or leave "
+            "--model.compile out"
         ) from error
 
 

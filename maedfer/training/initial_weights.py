@@ -64,17 +64,18 @@ def load_autoencoder(mae: MaskedAutoencoder, source: str, flag: str) -> int:
     return 0
 
 
-def refuse_other_decoder(mae: MaskedAutoencoder, state: Mapping[str, torch.Tensor], flag: str) -> None:
+def refuse_other_decoder(mae: MaskedAutoencoder, state: Mapping[str, Any], flag: str) -> None:
     """Refuse weights whose decoder attends in another way.
 
     Raises:
         ValueError: names both ways and the remedy.
     """
     found = attention_of_decoder(state)
-    if found != mae.decoder_attention:
+    if found not in (None, mae.decoder_attention):
+        fresh = "" if flag.startswith("--resume") else ", or give an exported encoder, without a decoder"
         raise ValueError(
             f"{flag} has a decoder with {found} attention, the model one with {mae.decoder_attention}: take "
-            f"--model.decoder_attention {found}, or give an exported encoder, which leaves the decoder fresh"
+            f"--model.decoder_attention {found}{fresh}"
         )
 
 
@@ -100,10 +101,15 @@ def refuse_to_resume(module: nn.Module, checkpoint: Path) -> None:
         ValueError: damaged, or of another shape.
     """
     flag = f"--resume {checkpoint}"
-    if checkpoint.is_dir():
-        refuse_misfit(module, ZeroCheckpoint.of(checkpoint, flag).shapes, flag)
+    is_zero = checkpoint.is_dir()
+    read = ZeroCheckpoint.of(checkpoint, flag).shapes if is_zero else read_checkpoint(checkpoint, flag)
+    state = read if is_zero else read["state_dict"]
+    if isinstance(mae := getattr(module, "mae", None), MaskedAutoencoder):
+        refuse_other_decoder(mae, {name.removeprefix("mae."): value for name, value in state.items()}, flag)
+    if is_zero:
+        refuse_misfit(module, state, flag)
     else:
-        load_strictly(module, read_checkpoint(checkpoint, flag)["state_dict"], flag)
+        load_strictly(module, state, flag)
 
 
 def read_checkpoint(path: Path, flag: str) -> dict[str, Any]:

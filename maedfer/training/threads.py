@@ -15,5 +15,11 @@ def settle_threads(trainer: Trainer, workers: int) -> None:
         trainer: knows the device, and how many processes of this machine train.
         workers: loader processes of each.
     """
-    if trainer.strategy.root_device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(threads_for(trainer.num_devices, workers))
+    if trainer.strategy.root_device.type != "cpu" or "OMP_NUM_THREADS" in os.environ:
+        return
+    threads = threads_for(trainer.num_devices, workers)
+    torch.set_num_threads(threads)
+    if (
+        trainer.num_devices > 1
+    ):  # what the other processes read; without it, Lightning decides for all of them
+        os.environ["OMP_NUM_THREADS"] = str(threads)

@@ -4,6 +4,7 @@ import multiprocessing
 import pickle
 from multiprocessing.reduction import ForkingPickler
 
+import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -65,6 +66,15 @@ def test_another_shape_takes_other_memory():
     for number, shape in enumerate([SHAPE, (2, *SHAPE[1:]), (4, *SHAPE[1:]), SHAPE]):
         assert_is(sent(Parcel(batch_of(blocks, number, shape))), number, shape)
     assert len(blocks._blocks) == 1
+
+
+def test_a_full_shared_memory_is_one_line_with_the_remedy(monkeypatch):
+    def full(self):
+        raise RuntimeError("unable to allocate shared memory(shm) for file: No space left on device (28)")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    with pytest.raises(ValueError, match=r"no shared memory is left for a batch of 2 MB: .*--shm-size"):
+        SharedBlocks().empty((2, 1000, 1000))
 
 
 class Numbers(IterableDataset):

@@ -26,13 +26,13 @@ def bench(*words, cwd):
 
 @pytest.mark.slow
 def test_every_way_takes_a_step_and_is_compared_with_the_plain_one(tmp_path):
-    flags = ["--architecture", TINY, "--batch-size", "2", "--repeats", "1", "--out", "results"]
+    flags = ["--architecture", TINY, "--batch-size", "1", "--repeats", "1", "--out", "results"]
     done = bench("step", *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "results" / "step.json").read_text())
     rows = {row["way"]: row for row in result["rows"]}
     plain, ours, half = rows["plain, fp32"], rows["fp32"], rows["bf16, half the masked tokens"]
-    assert result["machine"]["torch"] == torch.__version__ and result["settings"]["batch_size"] == 2
+    assert result["machine"]["torch"] == torch.__version__ and result["settings"]["batch_size"] == 1
     assert plain["time"] == 1 and all(row["clips/s"] > 0 for row in rows.values())
     assert ours["loss differs"] < 1e-6 and ours["gradient differs"] < 1e-5
     assert 0 < rows["bf16"]["gradient differs"] < 0.05
@@ -56,6 +56,21 @@ def test_a_step_changes_the_weights_and_the_plain_way_is_really_plain():
     names = {event.key for event in events.key_averages()}
     assert {"aten::conv3d", "aten::softmax", "aten::nonzero"} <= names
     assert "aten::scaled_dot_product_attention" not in names
+
+
+def test_the_compiled_step_is_that_of_training_and_counts_as_the_eager_one(monkeypatch):
+    from benchmarks.step import _compare, _cost
+
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda *args, **kw: compile_(*args, **kw, backend="eager"))
+    torch.manual_seed(0)
+    ways = ways_of(TINY, 1, torch.device("cpu"), compile=True)
+    ways = {name: ways[name] for name in ("plain, fp32", "bf16", "bf16, compiled")}
+    rows = {name: _cost(way, ways["plain, fp32"], 1) for name, way in ways.items()}
+    compiled = rows["bf16, compiled"]
+    assert compiled["GFLOP"] == rows["bf16"]["GFLOP"] and "kept MiB" not in compiled
+    _compare(ways, rows)
+    assert compiled["loss differs"] == pytest.approx(rows["bf16"]["loss differs"], abs=2e-3)
 
 
 def test_costs_are_those_counted_by_hand():
@@ -82,14 +97,17 @@ def test_a_table_shows_what_there_is():
     assert table == ["| way     | time |", "|---------|-----:|", "| one     | 1.00 |", "| another |      |"]
 
 
-def test_wrong_words_are_one_line(tmp_path):
+def test_wrong_words_are_one_line(capsys):
+    from bench import main
+
     for words, said in (
         ((), "bench: say which: loader, step, encoder, scaling\n"),
         (("speed",), "bench: say which: loader, step, encoder, scaling\n"),
         (("step", "--repeat", "2"), "bench step: there is no setting 'repeat'; did you mean --repeats?\n"),
-        (("step", "--architecture", "resnet"), "bench step: "),
+        (("step", "--architecture", "vit_joint_tiny_patch8_64"), "bench step: --architecture: the plain way"),
+        (("encoder", "--batch-size", "0"), "bench encoder: --batch-size 0 must be 1 or more\n"),
     ):
-        done = bench(*words, cwd=tmp_path)
-        assert (done.returncode, done.stdout) == (2, ""), done
-        assert done.stderr.startswith(said) and done.stderr.count("\n") == 1, done.stderr
-    assert "loader|step|encoder|scaling" in bench("--help", cwd=tmp_path).stdout
+        assert main(list(words)) == 2
+        printed = capsys.readouterr()
+        assert printed.err.startswith(said) and printed.err.count("\n") == 1 and not printed.out, printed
+    assert main(["--help"]) == 0 and "loader|step|encoder|scaling" in capsys.readouterr().out

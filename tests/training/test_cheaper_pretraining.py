@@ -14,6 +14,7 @@ from maedfer.__main__ import main
 from maedfer.data.plan import seed_of
 from maedfer.models import MaskedAutoencoder, build_mae
 from maedfer.models.official import to_official
+from maedfer.training.initial_weights import refuse_to_resume
 from maedfer.training.masked_pretraining import MaskedPretraining
 
 CHEAP = ("--model.decoder_attention", "cross", "--model.predicted_share", "0.25")
@@ -118,6 +119,9 @@ def test_weights_of_the_other_decoder_are_refused(finished, synthetic_shards, tm
         assert main(start) == 2
         told = capsys.readouterr().err.strip()
         assert message in told and str(source) in told and "\n" not in told
+    joint = MaskedPretraining("lgi_former_tiny_patch8_64", TINY)
+    with pytest.raises(ValueError, match=r"^--resume .*: take --model.decoder_attention cross$"):
+        refuse_to_resume(joint, run / "checkpoints" / "last.ckpt")
     # The encoder alone fits either decoder.
     start = arguments(synthetic_shards, tmp_path / "new", "--init-from", str(run / "encoder"), steps=1)
     assert main(start) == 0

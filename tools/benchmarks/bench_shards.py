@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.face_videos import kept, source_of
+from benchmarks.plain_loader import FACE_SHARE
 from maedfer.data import encoding as encoding_module
 from maedfer.data import pack_source, video
 from maedfer.data.encoding import DEFAULT_QUALITY, Encoding
@@ -23,12 +24,13 @@ Sample = Mapping[str, bytes]
 
 
 def packed(cache: Path, videos: Sequence[Path], encoding: Encoding, size: int) -> Path:
-    """Shards of the videos, one sample each, packed once and kept for the next run."""
+    """Shards of the part of the videos that upstream keeps, packed once and kept for the next run."""
     source = videos[0].parent
     code = source_of(encoding_module, crops, pack_source, video)
-    settings = [source.name, size, DEFAULT_QUALITY[encoding], code]
+    settings = [source.name, size, DEFAULT_QUALITY[encoding], FACE_SHARE, code]
     folder = kept(cache, f"{source.name}-{encoding}", settings)
-    pack([str(source)], str(folder), detector="none", encoding=encoding, size=size)
+    options = {"detector": "none", "frame_crop": FACE_SHARE, "encoding": encoding, "size": size}
+    pack([str(source)], str(folder), **options)
     return folder
 
 

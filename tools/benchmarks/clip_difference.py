@@ -1,8 +1,8 @@
-"""How far a clip from our shards is from the plain way's, at the same times and without a crop.
+"""How far a clip from our shards is from the plain way's, at the same times, no view drawn.
 
-The two differ by what was stored (a JPEG or another H.264 stage), and by the filter that reduced 224 to 160
-pixels: `maedfer pack` averages areas, PIL's bilinear filter reaches a little further. The times come
-from different places: those of ours from the record of the shard, the plain way's from the video.
+Both are the same 160 pixels of the source, so they differ by what was stored: a JPEG, or another H.264 stage.
+The times come from different places: those of ours from the record of the shard, the plain way's from the
+video.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from einops import rearrange
 from PIL import Image
 
 from benchmarks.bench_shards import Sample, samples_of
-from benchmarks.plain_loader import SIZE, open_video, plain_clip, plain_indices
+from benchmarks.plain_loader import FACE, SIZE, open_video, plain_clip, plain_indices
 from benchmarks.result import Row
 from maedfer.constants import IMAGENET_MEAN, IMAGENET_STD
 from maedfer.data.clips import TrackTime
@@ -38,7 +38,7 @@ def clip_difference(folder: Path, videos: Sequence[Path]) -> Row:
         record = json.loads(sample["json"])
         start = 2 * number % TrackTime(record["frames"], record["fps"]).last_start
         ours, our_times = our_clip(sample, start)
-        plain, plain_times = plain_whole_clip(by_name[Path(record["source"]).name], our_times[0])
+        plain, plain_times = plain_kept_clip(by_name[Path(record["source"]).name], our_times[0])
         difference = (ours - plain).double()
         absolute.append(difference.abs().mean().item())
         squared.append(difference.square().mean().item())
@@ -66,12 +66,12 @@ def our_clip(sample: Sample, start: int) -> tuple[torch.Tensor, np.ndarray]:
     return in_levels(prepared), record["start_s"] + clip.indices / record["fps"]
 
 
-def plain_whole_clip(path: Path, start_s: float) -> tuple[torch.Tensor, np.ndarray]:
-    """The plain way's clip of whole frames in levels of 255 (3, T, H, W), and its times."""
+def plain_kept_clip(path: Path, start_s: float) -> tuple[torch.Tensor, np.ndarray]:
+    """The plain way's clip of all that it keeps of a frame, in levels of 255 (3, T, H, W), and its times."""
     reader = open_video(str(path))
     rate = reader.get_avg_fps()
     indices = plain_indices(round(start_s * rate), len(reader))
-    images = [Image.fromarray(frame) for frame in reader.get_batch(indices.tolist()).asnumpy()]
+    images = [Image.fromarray(frame).crop(FACE) for frame in reader.get_batch(indices.tolist()).asnumpy()]
     return in_levels(plain_clip(images, (0, 0, *images[0].size))), indices / rate
 
 

@@ -15,6 +15,7 @@ from einops import repeat
 from torch import Tensor
 
 from benchmarks.cost import flops_of
+from benchmarks.device import chosen_batch, chosen_device, lgi_former_only
 from benchmarks.plain_model import plain_classifier
 from benchmarks.result import Result, Row, draw_bars
 from benchmarks.timing import Timing, in_turn
@@ -71,11 +72,12 @@ def encoder(
         repeats: rounds over all ways.
         compile: add the compiled classifier; by default on a GPU only, as compiling takes a CPU minutes.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    batch_size = batch_size or (64 if device.type == "cuda" else 4)
+    device = chosen_device()
+    batch_size = chosen_batch(batch_size, 64 if device.type == "cuda" else 4)
     torch.manual_seed(0)
     # The head as wide as any other layer: at the initial weights of a run all logits are nearly 0.
     model = build_encoder(architecture, {"num_classes": CLASSES, "init_scale": 1.0}).to(device).eval()
+    lgi_former_only(model)
     compiled = device.type == "cuda" if compile is None else compile
     parts = {
         "classifier": classifier_ways(model, batch_size, compiled),

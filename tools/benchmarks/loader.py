@@ -15,7 +15,7 @@ from benchmarks.face_videos import describe_videos, face_videos
 from benchmarks.loader_figure import draw_loader
 from benchmarks.loader_rates import CLIPS_PER_SAMPLE, ENCODINGS, loading_rates, our_batches, rate_rows
 from benchmarks.memory import KINDS, can_measure, memory_rows
-from benchmarks.plain_loader import SIZE
+from benchmarks.plain_loader import SIZE, require_decord
 from benchmarks.result import Result, Row
 
 LOOKS = 20
@@ -76,6 +76,7 @@ def loader(
         ValueError: a number that cannot be, or a folder without videos.
     """
     _check(workers, batch_size, seconds, rounds, samples, memory_clips)
+    require_decord()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     cache, kind = out / "loader", "synthetic" if videos is None else "real"

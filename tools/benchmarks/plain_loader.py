@@ -7,6 +7,7 @@ floats and normalised on the CPU, and travels to the main process as float32.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ STRIDE = 4
 
 FACE = (32, 0, 192, 160)
 """Left, upper, right, lower border of the part of a VoxCeleb2 frame that upstream keeps."""
+
+FACE_SHARE = (1 / 7, 0.0, 5 / 7, 5 / 7)
+"""The same part as left, top, width, height in shares of a frame of 224 px."""
 
 Borders = tuple[int, int, int, int]
 
@@ -66,18 +70,22 @@ def plain_frames(path: str, rng: np.random.Generator) -> np.ndarray:
     return reader.get_batch(plain_indices(start, len(reader)).tolist()).asnumpy()
 
 
-def open_video(path: str) -> Any:
-    """A decord reader that decodes on one thread.
+def require_decord() -> None:
+    """Find out whether the plain way can read videos.
 
     Raises:
         ValueError: decord is not installed.
     """
-    try:
-        import decord
-    except ImportError as error:
+    if importlib.util.find_spec("decord") is None:
         raise ValueError(
             "the plain way needs decord: pip install decord (it has wheels for Linux on x86-64 and Windows)"
-        ) from error
+        )
+
+
+def open_video(path: str) -> Any:
+    """A decord reader that decodes on one thread."""
+    import decord
+
     return decord.VideoReader(path, num_threads=1)
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.cost import flops_of, kept_bytes
+from benchmarks.device import chosen_batch, chosen_device
 from benchmarks.result import Result, Row, new_figure
 from benchmarks.timing import in_turn
 from maedfer.models import build_encoder
@@ -81,8 +82,8 @@ def scaling(
         repeats: rounds over both encoders at every size.
         max_tokens: sizes with more tokens in a clip are left out.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    clips = batch_size or (16 if device.type == "cuda" else 1)
+    device = chosen_device()
+    clips = chosen_batch(batch_size, 16 if device.type == "cuda" else 1)
     sizes = sorted({Size(length, s) for s in sides} | {Size(n, side) for n in lengths}, key=_key)
     rows = [_row(shape, size, clips, repeats, device) for size in sizes if _tokens(shape, size) <= max_tokens]
     if not rows:
