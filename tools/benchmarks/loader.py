@@ -95,7 +95,8 @@ def loader(
     publish("loader", "Clips per second, from files to batches", rates, RATE_COLUMNS, files)
     memory = _memory(long, batch_size, memory_clips)
     title = "MiB of a worker and the main process; slopes per 1,000 clips"
-    publish("loader_memory", title, memory, MEMORY_COLUMNS, files)
+    if memory:
+        publish("loader_memory", title, memory, MEMORY_COLUMNS, files)
     encoded = files[:ENCODED]
     table = encoding_rows(encoded, seconds / 4, rounds)
     title = "Stored tracks, and clips per second of a core that only decodes"
