@@ -44,12 +44,17 @@ class Frame:
         size = [max(1, round(side * scale)) for side in (self.width, self.height)]
         width, height = size[::-1] if self.quarter_turns % 2 else size
         kernel = "AREA" if scale < 1 else "BILINEAR"
-        pixels = self.decoded.reformat(width, height, "rgb24", interpolation=kernel).to_ndarray()
+        pixels = self._converted(width, height, kernel)
         return np.ascontiguousarray(np.rot90(pixels, self.quarter_turns))
 
     def thumbnail(self) -> np.ndarray:
         """A cheap uint8 RGB (32, 48, 3), not turned upright: only its colours count."""
-        return self.decoded.reformat(*THUMBNAIL, "rgb24", interpolation="FAST_BILINEAR").to_ndarray()
+        return self._converted(*THUMBNAIL, "FAST_BILINEAR")
+
+    def _converted(self, width: int, height: int, kernel: str) -> np.ndarray:
+        """RGB of a size. One thread: starting several takes longer than the work on a frame."""
+        frame = self.decoded.reformat(width, height, "rgb24", interpolation=kernel, threads=1)
+        return frame.to_ndarray()
 
 
 class VideoFile:
