@@ -13,7 +13,8 @@ with one for each file, a worker grows by about 1.5 MB every thousand clips (PyA
 import io
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import av
@@ -23,7 +24,7 @@ from av.video.reformatter import VideoReformatter
 _KEY, _DISCARDED = 1, 2
 """Flags that FFmpeg gives an index entry: a key frame, and a frame that an edit list leaves out."""
 
-_Numbered = Iterator[tuple[int, av.VideoFrame]]
+_Numbered = Generator[tuple[int, av.VideoFrame], None, None]
 
 
 class _Decoders(threading.local):
@@ -70,10 +71,13 @@ class _Reading:
         self.container.seek(time, stream=self.stream)
         self.decoder.flush_buffers()
 
-    def frames(self) -> Iterator[av.VideoFrame]:
+    def frames(self) -> Generator[av.VideoFrame, None, None]:
         """Frames from here on, in the order they are shown."""
-        for packet in self.container.demux(self.stream):
-            yield from self.decoder.decode(packet)  # the last packet is empty and brings what is left
+        # Closed by hand: a packet that is left when the file closes is never freed.
+        with closing(self.container.demux(self.stream)) as packets:
+            for packet in packets:
+                yield from self.decoder.decode(packet)  # the last packet is empty and brings what is left
+                del packet
 
 
 _Way = Callable[[_Reading, Sequence[int]], _Numbered]
@@ -111,7 +115,8 @@ def _read(data: bytes, count: int, size: tuple[int, int], wanted: Sequence[int],
         if 0 < stream.frames < count:
             raise ValueError(f"{stream.frames} frames, the record says {count}")
         decoder = _decoders.take(stream)
-        pictures = _pictures(way(_Reading(container, stream, decoder), wanted), size, wanted)
+        with closing(way(_Reading(container, stream, decoder), wanted)) as decoded:
+            pictures = _pictures(decoded, size, wanted)
         _decoders.keep(decoder)
         return pictures
 
@@ -144,10 +149,11 @@ def _sought(reading: _Reading, wanted: Sequence[int]) -> _Numbered:
         _Unnumbered: there is no whole index, or a frame has not the timestamp of its number.
     """
     times, keys = _index(reading.stream)
-    at, frames = -1, iter(())
+    at, frames = -1, reading.frames()
     for number in wanted:
         key = keys[bisect_right(keys, number) - 1]
         if key > at:
+            frames.close()
             reading.seek(times[key])
             at, frames = key - 1, reading.frames()
         while at < number:
