@@ -288,11 +288,10 @@ def test_real_clips_give_steady_faces_and_name_the_cartoon(shared, tmp_path):
 
 
 def test_a_part_of_the_frame_is_stored_as_it_is(tmp_path):
-    """VoxCeleb2's crop: columns 32 to 192 and rows 0 to 160 of 224, here at a seventh of that size."""
+    # VoxCeleb2's crop, columns 32 to 192 and rows 0 to 160 of 224, at a quarter of its size
     video = write_video(tmp_path / "face.mp4", still((40, 20), size=(64, 56)), 60)
     options = {"detector": "none", "size": 40, "quality": 100, "frame_crop": (1 / 7, 0.0, 5 / 7, 5 / 7)}
     pack([str(video)], str(tmp_path / "shards"), **options)
-    assert pack([str(video)], str(tmp_path / "shards"), **options).samples == 1  # the same settings again
     with pytest.raises(ValueError, match="was begun with --frame-crop"):
         pack([str(video)], str(tmp_path / "shards"), **options | {"frame_crop": (0.0, 0.0, 5 / 7, 5 / 7)})
     ((record, sample),) = samples(tmp_path / "shards")
