@@ -115,8 +115,12 @@ def _read(data: bytes, count: int, size: tuple[int, int], wanted: Sequence[int],
         if 0 < stream.frames < count:
             raise ValueError(f"{stream.frames} frames, the record says {count}")
         decoder = _decoders.take(stream)
-        with closing(way(_Reading(container, stream, decoder), wanted)) as decoded:
-            pictures = _pictures(decoded, size, wanted)
+        try:
+            with closing(way(_Reading(container, stream, decoder), wanted)) as decoded:
+                pictures = _pictures(decoded, size, wanted)
+        except _Unnumbered:  # no fault of the decoder
+            _decoders.keep(decoder)
+            raise
         _decoders.keep(decoder)
         return pictures
 

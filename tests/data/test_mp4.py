@@ -3,11 +3,13 @@
 import importlib.util
 import io
 from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 
+from maedfer.data import mp4 as mp4_module
 from maedfer.data.mp4 import mp4_frames
 
 SIZE = (48, 64)
@@ -127,3 +129,19 @@ def test_fewer_frames_or_another_size_are_an_error():
         mp4_frames(mp4(), 40, SIZE[::-1], [0])
     with pytest.raises(ValueError, match="frame 45 is missing"):
         mp4_frames(mp4(**FILES["fragments"]), 60, SIZE, [0, 45])
+
+
+def test_one_decoder_serves_files_of_a_kind_those_without_clean_numbers_too(monkeypatch):
+    made = []
+    create = av.CodecContext.create
+    monkeypatch.setattr(mp4_module, "_decoders", mp4_module._Decoders())
+    monkeypatch.setattr(
+        mp4_module.av, "CodecContext", SimpleNamespace(create=lambda *a: made.append(a) or create(*a))
+    )
+    with_b_frames = mp4(bf="3", b_adapt="0")
+    expected = from_the_start(with_b_frames)
+    for _ in range(3):
+        assert np.array_equal(mp4_frames(with_b_frames, 40, SIZE, [7, 30]), expected[[7, 30]])
+    assert len(made) == 1
+    with pytest.raises((ValueError, av.error.FFmpegError)):
+        mp4_frames(with_b_frames, 41, SIZE, [40])
