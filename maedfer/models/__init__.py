@@ -4,19 +4,19 @@ Where the paper's words live:
 
 * tubelet (cube) and its embedding: `tubelets`; position codes: `positions`
 * region, and the two orders of tokens: `regions`; representative tokens: `lgi_former.LGIFormer.region_tokens`
-* local intra-region, global inter-region, local-global attention: `lgi_former.LGIBlock`, on `attention`
+* local intra-region, global inter-region, local-global attention: `lgi_block.LGIBlock`, on `attention`
 * the joint-attention baseline (VideoMAE): `vit`; what both encoders share: `encoder`, `features`, `pooling`
 * linear and attentive probes: `probe`
-* region tube mask: `masking`; appearance and motion targets: `targets`
+* region tube mask: `masking`; appearance and motion targets: `targets`, over other frames: `motion_groups`
 * the masked autoencoder, lambda and the loss: `mae`; its decoder: `decoder`; its pictures: `pictures`
 * models by name: `registry`, `arguments`; saved weights: `weights`, `card`
-* upstream checkpoints: `official` (`to_official` is the way back), `convert`
+* upstream checkpoints: `official` (`to_official` is the way back), `official_stages`, `convert`
 """
 
 from maedfer.models.features import Features
 from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.mae import MAEOutput, MaskedAutoencoder
-from maedfer.models.masking import draw_region_tube, mask_indices, region_tube_mask, tube_mask
+from maedfer.models.masking import draw_region_mask, mask_indices, region_tube_mask, tube_mask
 from maedfer.models.official import to_official
 from maedfer.models.pictures import Reconstruction
 from maedfer.models.regions import RegionLayout
@@ -34,7 +34,7 @@ __all__ = [
     "architectures",
     "build_encoder",
     "build_mae",
-    "draw_region_tube",
+    "draw_region_mask",
     "mask_indices",
     "region_tube_mask",
     "to_official",

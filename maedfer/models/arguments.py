@@ -58,6 +58,7 @@ KINDS: dict[Any, tuple[str, Callable[[object], bool]]] = {
     int: ("a whole number", _is_whole),
     float: ("a number", _is_number),
     str: ("a word", _is_word),
+    bool: ("true or false", _is_flag),
     bool | None: ("true or false", _is_flag),
     Sequence[int]: ("a list of whole numbers, like [2, 5, 10]", _is_list),
 }

@@ -1,18 +1,10 @@
 """LGI-Former: the local-global interaction transformer of MAE-DFER (paper section 3, arXiv 2307.02227).
 
-Tokens are grouped in regions, and each region has one learnable representative token. A block has three
-attention stages and one MLP, all residual with the norm before, as the paper's equations have them:
-
-1. local intra-region: a region's tokens and its representative token attend to each other;
-2. global inter-region: the representative tokens of all regions attend to each other;
-3. local-global: every local token attends to the representative tokens of all regions;
-4. one MLP, shared by both kinds of tokens.
-
-As upstream: attention without key bias, representative tokens without position code, drop path that drops
-whole regions in stages 1 and 4 but whole clips in stages 2 and 3 (the paper says per sample). Departures:
-tokens are grouped by index, so any region that divides the grid works, with any mask of equal counts; and
-evaluation without gradients skips what a classifier that pools representative tokens cannot see of its last
-block.
+Tokens are grouped in regions, and each region has one learnable representative token; `lgi_block` has the
+attention between them, and its variants. As upstream, representative tokens have no position code.
+Departures: tokens are grouped by index, so any region that divides the grid works, with any mask of equal
+counts; and evaluation without gradients skips what a classifier that pools representative tokens cannot see
+of its last block.
 """
 
 from __future__ import annotations
@@ -21,70 +13,30 @@ from collections.abc import Sequence
 
 import torch
 from einops import rearrange, repeat
-from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
 
-from maedfer.models.attention import CrossAttention
-from maedfer.models.encoder import NORM_EPS, VideoEncoder
+from maedfer.models.encoder import VideoEncoder
 from maedfer.models.features import Features
-
-
-class LGIBlock(nn.Module):
-    """A local-global interaction block over (B*R, 1+n, dim), the representative token first in its region."""
-
-    def __init__(
-        self, dim: int, num_heads: int, mlp_ratio: float, num_regions: int, drop_path: float = 0.0
-    ) -> None:
-        super().__init__()
-        self.num_regions = num_regions
-        self.intra_region_norm = nn.LayerNorm(dim, eps=NORM_EPS)
-        self.intra_region_attn = CrossAttention(dim, num_heads)
-        self.inter_region_norm = nn.LayerNorm(dim, eps=NORM_EPS)
-        self.inter_region_attn = CrossAttention(dim, num_heads)
-        self.local_global_norm_token = nn.LayerNorm(dim, eps=NORM_EPS)
-        self.local_global_norm_region = nn.LayerNorm(dim, eps=NORM_EPS)
-        self.local_global_attn = CrossAttention(dim, num_heads)
-        self.mlp_norm = nn.LayerNorm(dim, eps=NORM_EPS)
-        self.mlp = Mlp(dim, round(dim * mlp_ratio))
-        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Run the four stages on (B*R, 1+n, dim)."""
-        normed = self.intra_region_norm(x)
-        x = x + self.drop_path(self.intra_region_attn(normed, normed))
-        regions = self._inter_region(self._of_clips(x[:, :1]))
-        tokens = self._local_global(self._of_clips(x[:, 1:]), regions)
-        x = torch.cat((self._of_regions(regions), self._of_regions(tokens)), dim=1)
-        return x + self.drop_path(self.mlp(self.mlp_norm(x)))
-
-    def forward_region_tokens(self, x: Tensor) -> Tensor:
-        """The representative tokens (B, R, dim) of `forward`, without the work for the local ones."""
-        normed = self.intra_region_norm(x)
-        regions = x[:, :1] + self.drop_path(self.intra_region_attn(normed[:, :1], normed))
-        regions = self._inter_region(self._of_clips(regions))
-        return regions + self.drop_path(self.mlp(self.mlp_norm(regions)))
-
-    def _inter_region(self, regions: Tensor) -> Tensor:
-        normed = self.inter_region_norm(regions)
-        return regions + self.drop_path(self.inter_region_attn(normed, normed))
-
-    def _local_global(self, tokens: Tensor, regions: Tensor) -> Tensor:
-        context = self.local_global_norm_region(regions)
-        return tokens + self.drop_path(self.local_global_attn(self.local_global_norm_token(tokens), context))
-
-    def _of_clips(self, x: Tensor) -> Tensor:
-        return rearrange(x, "(b r) n d -> b (r n) d", r=self.num_regions)
-
-    def _of_regions(self, x: Tensor) -> Tensor:
-        return rearrange(x, "b (r n) d -> (b r) n d", r=self.num_regions)
+from maedfer.models.lgi_block import LGIBlock
 
 
 class LGIFormer(VideoEncoder):
-    """The encoder of MAE-DFER; every argument is described in `VideoEncoder`.
+    """The encoder of MAE-DFER; `VideoEncoder` describes every argument but the last four.
 
     `region_size` counts tokens along (t, h, w); (2, 5, 10) of the (8, 10, 10) grid makes 4 time steps of
     upper and lower face. The defaults are the published encoder: 84,874,752 parameters, 84,878,343 with 7
     classes.
+
+    Args:
+        intra_region: who attends in a region: `self` (all its tokens) or `cross` (its representative token).
+        inter_region: whether representative tokens attend to each other.
+        local_global: what local tokens attend to then: `cross` (the representative tokens of all regions),
+            `self` (their own region again) or `none`.
+        share_attention: weights that attention stages share: `none`, `first_third` or `all`.
+
+    Raises:
+        ValueError: as `VideoEncoder`; stages that share nothing; or local tokens alone are pooled, but never
+            attend to anything.
     """
 
     def __init__(
@@ -106,7 +58,18 @@ class LGIFormer(VideoEncoder):
         positions: str = "1d",
         fc_norm: bool | None = None,
         init_scale: float = 0.001,
+        intra_region: str = "self",
+        inter_region: bool = True,
+        local_global: str = "cross",
+        share_attention: str = "none",
     ) -> None:
+        # Before the blocks are made, which `VideoEncoder` asks for.
+        self.stages = {
+            "intra_region": intra_region,
+            "inter_region": inter_region,
+            "local_global": local_global,
+            "share_attention": share_attention,
+        }
         super().__init__(
             region_size,
             img_size=img_size,
@@ -135,7 +98,8 @@ class LGIFormer(VideoEncoder):
 
     def make_block(self, drop_path: float) -> LGIBlock:
         """One LGI block with its stochastic depth."""
-        return LGIBlock(self.embed_dim, self.num_heads, self.mlp_ratio, self.num_regions, drop_path)
+        shape = (self.embed_dim, self.num_heads, self.mlp_ratio, self.num_regions)
+        return LGIBlock(*shape, drop_path, **self.stages)
 
     def enter_blocks(self, tokens: Tensor, visible: Tensor | None) -> Tensor:
         """Group tokens (B, V, D) by region and put the representative tokens in front: (B*R, 1 + V/R, D)."""
@@ -159,20 +123,40 @@ class LGIFormer(VideoEncoder):
         """Place of each visible token (B, V) among them in region-major order, int64 (B, V)."""
         return self.region_rank[visible].argsort(dim=1).argsort(dim=1)
 
-    def freeze_unpooled(self) -> None:
-        """Freeze what gets no gradient under region pooling: the last block's local-global stage.
+    def freeze_unpooled(self, mode: str | None = None) -> None:
+        """Freeze what gets no gradient: the stage of the last block whose results nothing reads.
 
-        Its results are local tokens, which nothing reads then. Data-parallel training waits for a gradient of
-        every parameter that is not frozen.
+        Data-parallel training waits for a gradient of every parameter that is not frozen.
+
+        Args:
+            mode: the pooling, by default the model's own. Pre-training reads local tokens only: `token`.
         """
-        if self.pool_mode == "region":
-            last = self.blocks[-1]
-            for stage in (
-                last.local_global_norm_token,
-                last.local_global_norm_region,
-                last.local_global_attn,
-            ):
-                stage.requires_grad_(False)
+        for module in self.blocks[-1].unread(mode or self.pool_mode):
+            module.requires_grad_(False)
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Give the model a fresh head, as `VideoEncoder` does.
+
+        Raises:
+            ValueError: also for a head on local tokens alone where these never attend to anything.
+        """
+        if num_classes:
+            self.check_read(global_pool or self.pool_mode)
+        super().reset_classifier(num_classes, global_pool)
+
+    def check_read(self, mode: str) -> None:
+        """Refuse to read local tokens alone where no stage tells them of each other.
+
+        Raises:
+            ValueError: names the arguments.
+        """
+        told = self.stages["intra_region"] == "self" or self.stages["local_global"] != "none"
+        if mode == "token" and not told:
+            raise ValueError(
+                "intra_region='cross' with local_global='none' leaves every local token alone: only "
+                "representative tokens know the clip, so that nothing can be pre-trained or pooled with "
+                "pool='token'"
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, K), or pooled features (B, D), of clips (B, 3, T, H, W).

@@ -23,7 +23,9 @@ from maedfer.constants import IMAGENET_MEAN, IMAGENET_STD
 from maedfer.models.cross_decoder import CrossDecoder
 from maedfer.models.decoder import JointDecoder
 from maedfer.models.encoder import VideoEncoder
+from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.masking import mask_indices
+from maedfer.models.motion_groups import check_motion_group
 from maedfer.models.pictures import Reconstruction, draw_reconstruction
 from maedfer.models.pooling import ATTENTIVE
 from maedfer.models.positions import position_table
@@ -61,6 +63,7 @@ class MaskedAutoencoder(nn.Module):
         decoder_depth: blocks of the decoder.
         decoder_num_heads: attention heads of the decoder.
         appearance_weight: the paper's lambda; motion weighs 1 - lambda.
+        motion_group: see `targets`; None, the frames of a tubelet, is upstream for tubelets of 2.
         target_std_floor: see `targets`; 0 is upstream.
         decoder_positions: `correct`, or `official` for upstream's permutation.
         decoder_mlp_ratio: hidden width of the decoder's MLPs over its width.
@@ -84,12 +87,16 @@ class MaskedAutoencoder(nn.Module):
         decoder_mlp_ratio: float = 4.0,
         zero_init_heads: bool = False,
         decoder_attention: str = "joint",
+        motion_group: int | None = None,
     ) -> None:
         super().__init__()
-        _check_settings(encoder, appearance_weight, target_std_floor)
+        _check_encoder(encoder)
+        _check_loss(appearance_weight, target_std_floor)
+        check_motion_group(motion_group)
         _check_decoder(decoder_attention, decoder_positions)
         self.encoder = encoder
         self.appearance_weight, self.target_std_floor = appearance_weight, target_std_floor
+        self.motion_group = motion_group
         self.decoder_positions, self.decoder_attention = decoder_positions, decoder_attention
         self.encoder_to_decoder = nn.Linear(encoder.embed_dim, decoder_dim, bias=False)
         # Upstream's normal is cut at one sigma.
@@ -162,8 +169,7 @@ class MaskedAutoencoder(nn.Module):
     def targets(self, clip: Tensor, masked: Tensor) -> Tensor:
         """Targets (B, M, P) of the tokens at `masked`, in float32 or better even under autocast."""
         with torch.autocast(clip.device.type, enabled=False):
-            size = (self.encoder.patch_size, self.encoder.tubelet_size)
-            return reconstruction_targets(self.to_pixels(clip), masked, *size, self.target_std_floor)
+            return reconstruction_targets(self.to_pixels(clip), masked, *self._target_settings)
 
     def forward_loss(self, pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The loss, and its appearance and motion parts, in the precision of the target."""
@@ -185,9 +191,10 @@ class MaskedAutoencoder(nn.Module):
         visible, masked = self.split_mask(mask, device=clip.device)
         pred = self.predict(clip, visible, masked)
         pixels = self.to_pixels(clip)
-        size = (self.encoder.patch_size, self.encoder.tubelet_size)
-        guessed = targets_to_pixels(pred.to(pixels.dtype), pixels, masked, *size, self.target_std_floor)
-        return draw_reconstruction(pixels, guessed, masked, *size)
+        guessed = targets_to_pixels(pred.to(pixels.dtype), pixels, masked, *self._target_settings)
+        return draw_reconstruction(
+            pixels, guessed, masked, self.encoder.patch_size, self.encoder.tubelet_size
+        )
 
     def to_pixels(self, clip: Tensor) -> Tensor:
         """Undo the ImageNet normalisation: pixels in 0..1, float32 or better."""
@@ -205,6 +212,12 @@ class MaskedAutoencoder(nn.Module):
         self.encoder.set_grad_checkpointing(enable)
         self.decoder.grad_checkpointing = enable
 
+    @property
+    def _target_settings(self) -> tuple[int, int, float, int | None]:
+        """What targets are made with, and undone with."""
+        encoder = self.encoder
+        return encoder.patch_size, encoder.tubelet_size, self.target_std_floor, self.motion_group
+
     def _position_rows(self, visible: Tensor) -> Tensor:
         """Which row of the position table each visible token gets."""
         if self.decoder_positions == "correct":
@@ -212,7 +225,7 @@ class MaskedAutoencoder(nn.Module):
         return visible.gather(1, self.encoder.region_major_places(visible))
 
 
-def _check_settings(encoder: VideoEncoder, appearance_weight: float, target_std_floor: float) -> None:
+def _check_encoder(encoder: VideoEncoder) -> None:
     if encoder.num_classes:
         raise ValueError(
             f"the encoder has num_classes={encoder.num_classes}; pre-training takes one without classes"
@@ -228,6 +241,11 @@ def _check_settings(encoder: VideoEncoder, appearance_weight: float, target_std_
             f"tubelet_size={encoder.tubelet_size}, in_chans={encoder.in_chans}: motion targets need "
             "two frames per tubelet, pixels three colours"
         )
+    if isinstance(encoder, LGIFormer):
+        encoder.check_read("token")
+
+
+def _check_loss(appearance_weight: float, target_std_floor: float) -> None:
     if not 0 <= appearance_weight <= 1:
         raise ValueError(f"appearance_weight={appearance_weight} (lambda) is not between 0 and 1")
     if target_std_floor < 0:

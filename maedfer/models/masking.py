@@ -4,6 +4,10 @@ Masks are bool, True = masked, in raster order (t, h, w). One pattern is drawn f
 window of the frame and repeated over all frames of the clip (a tube), with the same count in every window:
 every region keeps equally many visible tokens, as region attention needs. Upstream manages that for
 full-width windows only. A plain tube mask is a region tube mask whose one window is the frame.
+
+Two ablations of it, for `draw_region_mask` alone: a random mask has a pattern of its own in every region,
+which does not repeat over time (upstream offers one, but does not wire it up); a symmetric mask keeps the
+visible tokens in one half of the face, as the other is nearly its mirror image (upstream's `apply_symmetry`).
 """
 
 from __future__ import annotations
@@ -20,9 +24,14 @@ from torch import Tensor
 
 from maedfer.models.regions import Triple, as_triple, check_region
 
+MASK_MODES = ("tube", "random")
+MASK_SYMMETRIES = ("none", "global", "local")
+
 
 def masked_per_window(window: Sequence[int], ratio: float) -> int:
     """Masked tokens of an (h, w) window: the exact floor of ratio * h * w, the ratio taken as a decimal.
+
+    A (t, h, w) region does as well.
 
     Raises:
         ValueError: nothing would be masked, or nothing would stay visible.
@@ -95,21 +104,116 @@ def tube_mask(
     return region_tube_mask(batch_size, grid, grid, ratio, generator, device)
 
 
-def draw_region_tube(
-    grid: Sequence[int], region_size: Sequence[int], ratio: float, rng: np.random.Generator
+def draw_region_mask(
+    grid: Sequence[int],
+    region_size: Sequence[int],
+    ratio: float,
+    rng: np.random.Generator,
+    mode: str = "tube",
+    symmetry: str = "none",
 ) -> np.ndarray:
-    """Draw one clip's mask with numpy, for loaders that seed every sample; counts as in `region_tube_mask`.
+    """Draw one clip's mask with numpy, for loaders that seed every sample.
+
+    Args:
+        grid: tokens (t, h, w) of a clip.
+        region_size: tokens (t, h, w) of a region.
+        ratio: share of masked tokens, rounded down within a window or region.
+        rng: source of randomness.
+        mode: `tube` (as `region_tube_mask`) or `random` (another pattern in every region).
+        symmetry: `none`; or all visible tokens in the left or all in the right half of the frame, the same
+            half for the whole clip (`global`) or drawn for each window or region (`local`).
 
     Returns:
         bool (N,), True = masked.
 
     Raises:
-        ValueError: as `region_tube_mask`.
+        ValueError: as `region_tube_mask`, and for what `masked_per_clip` refuses.
     """
-    (t, h, w), (_, rh, rw), masked = _windows(grid, region_size, ratio)
-    pattern = rng.permuted(np.tile(np.arange(rh * rw) < masked, (h // rh * (w // rw), 1)), axis=1)
-    frame = rearrange(pattern, "(h w) (rh rw) -> (h rh w rw)", h=h // rh, rh=rh)
-    return np.tile(frame, t)
+    (t, h, w), (bt, bh, bw), masked = _boxes(grid, region_size, ratio, mode, symmetry)
+    times = 1 if mode == "tube" else t // bt
+    boxes = times * (h // bh) * (w // bw)
+    if symmetry == "none":
+        pattern = _shuffled(rng, boxes, bt * bh * bw, masked)
+    else:
+        half = _shuffled(rng, boxes, bt * bh * bw // 2, masked - bt * bh * bw // 2)
+        pattern = _on_one_side(half, bw // 2, rng.random(1 if symmetry == "global" else boxes) < 0.5)
+    mask = rearrange(
+        pattern, "(t h w) (bt bh bw) -> (t bt h bh w bw)", t=times, h=h // bh, bt=bt, bh=bh, bw=bw
+    )
+    return np.tile(mask, t) if mode == "tube" else mask
+
+
+def masked_per_clip(
+    grid: Sequence[int], region_size: Sequence[int], ratio: float, mode: str = "tube", symmetry: str = "none"
+) -> int:
+    """Masked tokens of a clip, as `draw_region_mask` draws it.
+
+    Raises:
+        ValueError: an unknown mode or symmetry, a region that does not divide the grid, a ratio that leaves
+            nothing masked or visible, or visible tokens that do not fit in one half of the face.
+    """
+    grid, box, masked = _boxes(grid, region_size, ratio, mode, symmetry)
+    return math.prod(grid) // math.prod(box) * masked
+
+
+def _boxes(
+    grid: Sequence[int], region_size: Sequence[int], ratio: float, mode: str, symmetry: str
+) -> tuple[Triple, Triple, int]:
+    """The grid, the (t, h, w) of what one pattern is drawn for, and how many tokens of it are masked."""
+    for flag, value, words in (
+        ("mask_mode", mode, MASK_MODES),
+        ("mask_symmetry", symmetry, MASK_SYMMETRIES),
+    ):
+        if value not in words:
+            raise ValueError(f"{flag}={value!r} is not one of {words}")
+    if mode == "tube":
+        grid, region, masked = _windows(grid, region_size, ratio)
+        box = (1, *region[1:])
+    else:
+        grid, box = as_triple(grid, "grid"), as_triple(region_size, "region_size")
+        check_region(grid, box)
+        masked = masked_per_window(box, ratio)
+    if symmetry != "none":
+        _check_halves(grid, box, masked, ratio, symmetry)
+    return grid, box, masked
+
+
+def _check_halves(grid: Triple, box: Triple, masked: int, ratio: float, symmetry: str) -> None:
+    size = math.prod(box)
+    if box[2] != grid[2] or box[2] % 2:
+        raise ValueError(
+            f"mask_symmetry={symmetry!r} keeps one half of the face: it needs regions as wide as the frame, "
+            f"of an even number of tokens, but one is {box[2]} of {grid[2]} tokens wide; take another "
+            "region_size, or mask_symmetry='none'"
+        )
+    if 2 * masked < size:
+        raise ValueError(
+            f"mask ratio {ratio} leaves {size - masked} of {size} tokens visible, more than the half "
+            f"that mask_symmetry={symmetry!r} allows: take a ratio of 0.5 or more"
+        )
+
+
+def _shuffled(rng: np.random.Generator, rows: int, size: int, masked: int) -> np.ndarray:
+    """Rows (rows, size) with so many True each, at places of their own."""
+    return rng.permuted(np.tile(np.arange(size) < masked, (rows, 1)), axis=1)
+
+
+def _on_one_side(half: np.ndarray, width: int, left: np.ndarray) -> np.ndarray:
+    """Half boxes (boxes, rows * width) as the left or right part of whole ones, masked in the other part.
+
+    Args:
+        half: of every box.
+        width: columns of a half.
+        left: bool (boxes,), or (1,) for all of them.
+    """
+    rows = rearrange(half, "n (y x) -> n y 1 x", x=width)
+    hidden = np.ones_like(rows)
+    sides = np.where(
+        rearrange(left, "n -> n 1 1 1"),
+        np.concatenate((rows, hidden), axis=2),
+        np.concatenate((hidden, rows), axis=2),
+    )
+    return rearrange(sides, "n y side x -> n (y side x)")
 
 
 def mask_indices(mask: Tensor, num_masked: int | None = None) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ from torch import Tensor
 from maedfer.models.cross_decoder import attention_of_decoder
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.mae import MaskedAutoencoder
+from maedfer.models.official_stages import stages_of, with_copies, without_copies
 from maedfer.models.registry import build_encoder
 from maedfer.models.strict_loading import load_strictly
 from maedfer.models.targets import appearance_size
@@ -31,6 +32,7 @@ State = Mapping[str, Tensor]
 OFFICIAL_OF_OURS = {
     "region_tokens": "lg_region_tokens",
     "intra_region_norm": "first_attn_norm0",
+    "intra_region_norm_token": "first_attn_norm1",
     "intra_region_attn": "first_attn",
     "inter_region_norm": "second_attn_norm0",
     "inter_region_attn": "second_attn",
@@ -85,7 +87,7 @@ def to_official(state: State) -> dict[str, Tensor]:
     parts: dict[str, list[Tensor]] = {}
     for name, tensor in state.items():
         parts.setdefault(official_name(name), []).append(tensor)
-    return {name: torch.cat(tensors) if len(tensors) > 1 else tensors[0] for name, tensors in parts.items()}
+    return with_copies({name: torch.cat(ts) if len(ts) > 1 else ts[0] for name, ts in parts.items()})
 
 
 def to_ours(state: State, appearance: int) -> dict[str, Tensor]:
@@ -135,6 +137,9 @@ def from_official(
     model_args |= {"img_size": img_size, "num_frames": num_frames} | ({"pool": pool} if pool else {})
     if architecture.startswith("lgi_former"):
         model_args["region_size"] = region_size
+        state, encoder_state = (
+            without_copies(part, model_args.get("share_attention", "none")) for part in (state, encoder_state)
+        )
     encoder = build_encoder(architecture, model_args)
     model: MaskedAutoencoder | VideoEncoder = encoder
     if is_pretraining(state):
@@ -213,6 +218,7 @@ def describe_encoder(state: State, num_heads: int | None = None) -> tuple[str, d
         "num_classes": classes,
     }
     name = "lgi_former_base_patch16_160" if "lg_region_tokens" in state else "vit_joint_base_patch16_160"
+    args |= stages_of(state) if name.startswith("lgi_former") else {}
     return name, args | ({"fc_norm": True} if normed and not classes else {})
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from maedfer.models.tubelets import patchify, unpatchify
+from maedfer.models.tubelets import grid_of, patchify, unpatchify
 
 MASK_GREY = 0.5
 
@@ -50,16 +50,13 @@ def draw_reconstruction(
         patch_size: side of a tubelet in pixels.
         tubelet_size: frames of a tubelet.
     """
-    t, h, w = (
-        size // step
-        for size, step in zip(clip_01.shape[2:], (tubelet_size, patch_size, patch_size), strict=True)
-    )
+    grid = grid_of(clip_01, patch_size, tubelet_size)
     original = clip_01.clamp(0, 1)
     places = masked[..., None].expand_as(guessed)
 
     def with_masked_as(values: Tensor) -> Tensor:
         tubelets = patchify(original, patch_size, tubelet_size).scatter(1, places, values.clamp(0, 1))
-        return unpatchify(tubelets, (t, h, w), patch_size, tubelet_size)
+        return unpatchify(tubelets, grid, patch_size, tubelet_size)
 
     reconstruction = with_masked_as(guessed)
     return Reconstruction(

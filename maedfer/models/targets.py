@@ -6,6 +6,10 @@ is measured in standard deviations of its tubelet. The P = 2 * p * p * 3 values 
 (frame, row, column, channel), channel fastest: the first half is appearance, the second motion. The paper's
 formula leaves the normalisation out.
 
+`motion_group` (see `motion_groups`) measures motion from the first of every so many frames of the clip
+instead of those of a tubelet, each frame normalised with its own tubelet. The halves of a target are then the
+first and the later frames of its tubelet, whatever these hold.
+
 `target_std_floor` is ours: it enters the standard deviation as sqrt(var + floor^2), so that flat, noisy
 tubelets are not blown up to unit variance. 0 is upstream.
 """
@@ -18,7 +22,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from maedfer.models.tubelets import patchify
+from maedfer.models.motion_groups import differences, sums
+from maedfer.models.tubelets import grid_of, patchify, unpatchify
 
 __all__ = ["appearance_size", "patchify", "reconstruction_targets", "split_target", "targets_to_pixels"]
 
@@ -59,7 +64,12 @@ def split_target(values: Tensor, patch_size: int, in_chans: int = 3) -> tuple[Te
 
 
 def reconstruction_targets(
-    clip_01: Tensor, masked: Tensor, patch_size: int, tubelet_size: int = 2, target_std_floor: float = 0.0
+    clip_01: Tensor,
+    masked: Tensor,
+    patch_size: int,
+    tubelet_size: int = 2,
+    target_std_floor: float = 0.0,
+    motion_group: int | None = None,
 ) -> Tensor:
     """Targets of the masked tubelets; the others are never read.
 
@@ -69,10 +79,15 @@ def reconstruction_targets(
         patch_size: side of a tubelet in pixels.
         tubelet_size: frames of a tubelet.
         target_std_floor: smallest deviation told apart from noise, in pixel units 0..1.
+        motion_group: frames whose motion is measured from the first of them; those of a tubelet when None.
 
     Returns:
         (B, M, P), appearance first.
     """
+    if motion_group not in (None, tubelet_size):
+        normalised = _normalised(clip_01, patch_size, tubelet_size, target_std_floor)
+        everything = patchify(differences(normalised, motion_group), patch_size, tubelet_size)
+        return everything.gather(1, masked[..., None].expand(-1, -1, everything.shape[-1]))
     centred, _, std = _centre(_read(clip_01, masked, patch_size, tubelet_size), target_std_floor)
     appearance, later = (centred / std).tensor_split([patch_size**2], dim=-1)
     motion = later - appearance.repeat(1, 1, 1, tubelet_size - 1)
@@ -86,11 +101,13 @@ def targets_to_pixels(
     patch_size: int,
     tubelet_size: int = 2,
     target_std_floor: float = 0.0,
+    motion_group: int | None = None,
 ) -> Tensor:
     """Turn targets, or predictions of them, back into pixels: the inverse of `reconstruction_targets`.
 
     Mean and deviation are not predicted; they are taken from the original tubelets, as masked autoencoders
-    show their reconstructions.
+    show their reconstructions. Motion that is measured from a frame of another tubelet is added to what
+    `values` say of that one, or to the original where they do not describe it.
 
     Args:
         values: (B, M, P), appearance first.
@@ -99,12 +116,37 @@ def targets_to_pixels(
         patch_size: side of a tubelet in pixels.
         tubelet_size: frames of a tubelet.
         target_std_floor: as it was for the targets.
+        motion_group: as it was for the targets.
 
     Returns:
         Pixels (B, M, P), ordered (frame, row, column, channel), not clipped.
     """
+    if motion_group not in (None, tubelet_size):
+        normalised = _normalised(clip_01, patch_size, tubelet_size, target_std_floor)
+        values = _undo_groups(normalised, values, indices, patch_size, tubelet_size, motion_group)
     _, mean, std = _centre(_read(clip_01, indices, patch_size, tubelet_size), target_std_floor)
-    values = rearrange(values, "b m (p c) -> b m c p", c=clip_01.shape[1])
-    appearance, motion = values.tensor_split([patch_size**2], dim=-1)
-    normalised = torch.cat((appearance, motion + appearance.repeat(1, 1, 1, tubelet_size - 1)), dim=-1)
+    normalised = rearrange(values, "b m (p c) -> b m c p", c=clip_01.shape[1])
+    if motion_group in (None, tubelet_size):
+        appearance, motion = normalised.tensor_split([patch_size**2], dim=-1)
+        normalised = torch.cat((appearance, motion + appearance.repeat(1, 1, 1, tubelet_size - 1)), dim=-1)
     return rearrange(normalised * std + mean, "b m c p -> b m (p c)")
+
+
+def _normalised(clip_01: Tensor, patch_size: int, tubelet_size: int, floor: float) -> Tensor:
+    """Clips (B, C, T, H, W), every tubelet of them normalised."""
+    grid = grid_of(clip_01, patch_size, tubelet_size)
+    everything = torch.arange(math.prod(grid), device=clip_01.device).expand(len(clip_01), -1)
+    centred, _, std = _centre(_read(clip_01, everything, patch_size, tubelet_size), floor)
+    tubelets = rearrange(centred / std, "b n c p -> b n (p c)")
+    return unpatchify(tubelets, grid, patch_size, tubelet_size)
+
+
+def _undo_groups(
+    normalised: Tensor, values: Tensor, indices: Tensor, patch_size: int, tubelet_size: int, group: int
+) -> Tensor:
+    """Normalised pixels (B, M, P) of which the `values` at `indices` are differences."""
+    grid = grid_of(normalised, patch_size, tubelet_size)
+    places = indices[..., None].expand_as(values)
+    targets = patchify(differences(normalised, group), patch_size, tubelet_size).scatter(1, places, values)
+    clip = sums(unpatchify(targets, grid, patch_size, tubelet_size), group)
+    return patchify(clip, patch_size, tubelet_size).gather(1, places)

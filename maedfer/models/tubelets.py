@@ -35,6 +35,12 @@ def token_grid(num_frames: int, img_size: int, patch_size: int, tubelet_size: in
     return (num_frames // tubelet_size, img_size // patch_size, img_size // patch_size)
 
 
+def grid_of(clip: Tensor, patch_size: int, tubelet_size: int) -> tuple[int, int, int]:
+    """Tokens (t, h, w) of clips (B, C, T, H, W)."""
+    t, h, w = clip.shape[2:]
+    return (t // tubelet_size, h // patch_size, w // patch_size)
+
+
 def patchify(clip: Tensor, patch_size: int, tubelet_size: int) -> Tensor:
     """Cut clips (B, C, T, H, W) into tubelets (B, N, P), P ordered (frame, row, column, channel)."""
     pattern = "b c (t f) (h y) (w x) -> b (t h w) (f y x c)"

@@ -47,20 +47,49 @@ def attention(query, context, p, name, heads):
     return torch.cat(outputs, dim=-1) @ p[f"{name}.proj.weight"].T + p[f"{name}.proj.bias"]
 
 
-def lgi_block(region_tokens, local, p, name, heads):
+def lgi_block(
+    region_tokens,
+    local,
+    p,
+    name,
+    heads,
+    intra_region="self",
+    inter_region=True,
+    local_global="cross",
+    share_attention="none",
+):
     """Stages 1 to 4 on a list of representative tokens (C,) and a list of their regions' tokens (n, C)."""
+    first = f"{name}.first_attn"
+    second = first if share_attention == "all" else f"{name}.second_attn"
+    third = f"{name}.third_attn" if share_attention == "none" else first
     for r in range(len(local)):
         x = torch.cat((region_tokens[r][None], local[r]))
-        normed = layer_norm(x, p, f"{name}.first_attn_norm0")
-        x = x + attention(normed, normed, p, f"{name}.first_attn", heads)
-        region_tokens[r], local[r] = x[0], x[1:]
+        if intra_region == "self":
+            normed = layer_norm(x, p, f"{name}.first_attn_norm0")
+            x = x + attention(normed, normed, p, first, heads)
+            region_tokens[r], local[r] = x[0], x[1:]
+        else:
+            query = layer_norm(x[:1], p, f"{name}.first_attn_norm0")
+            context = layer_norm(x[1:], p, f"{name}.first_attn_norm1")
+            region_tokens[r] = x[0] + attention(query, context, p, first, heads)[0]
     s = torch.stack(region_tokens)
-    normed = layer_norm(s, p, f"{name}.second_attn_norm0")
-    s = s + attention(normed, normed, p, f"{name}.second_attn", heads)
-    context = layer_norm(s, p, f"{name}.third_attn_norm1")
+    if inter_region:
+        normed = layer_norm(s, p, f"{name}.second_attn_norm0")
+        s = s + attention(normed, normed, p, second, heads)
+    if local_global == "self":
+        told = []
+        for r in range(len(local)):
+            x = torch.cat((s[r][None], local[r]))
+            normed = layer_norm(x, p, f"{name}.third_attn_norm0")
+            x = x + attention(normed, normed, p, third, heads)
+            told.append(x[0])
+            local[r] = x[1:]
+        s = torch.stack(told)
     for r in range(len(local)):
-        query = layer_norm(local[r], p, f"{name}.third_attn_norm0")
-        local[r] = local[r] + attention(query, context, p, f"{name}.third_attn", heads)
+        if local_global == "cross":
+            context = layer_norm(s, p, f"{name}.third_attn_norm1")
+            query = layer_norm(local[r], p, f"{name}.third_attn_norm0")
+            local[r] = local[r] + attention(query, context, p, third, heads)
         local[r] = local[r] + mlp(layer_norm(local[r], p, f"{name}.norm2"), p, f"{name}.mlp")
     s = s + mlp(layer_norm(s, p, f"{name}.norm2"), p, f"{name}.mlp")
     return list(s), local
@@ -100,13 +129,13 @@ def inside(token, grid, corner, size):
     return all(c <= x < c + s for x, c, s in zip(place, corner, size, strict=True))
 
 
-def encode(clip, tokens, p, grid, region, patch, heads, depth, prefix=""):
+def encode(clip, tokens, p, grid, region, patch, heads, depth, prefix="", **stages):
     """Representative tokens (R, C), and {raster index: local token (C,)} in the order of emission."""
     groups = regions_of(tokens, grid, region)
     s = list(p[f"{prefix}lg_region_tokens"])
     local = [torch.stack([embed(clip, n, p, grid, patch, prefix) for n in group]) for group in groups]
     for i in range(depth):
-        s, local = lgi_block(s, local, p, f"{prefix}blocks.{i}", heads)
+        s, local = lgi_block(s, local, p, f"{prefix}blocks.{i}", heads, **stages)
     order = [token for group in groups for token in group]
     found = {
         token: layer_norm(x, p, f"{prefix}norm") for token, x in zip(order, torch.cat(local), strict=True)
@@ -159,14 +188,28 @@ def predict_crosswise(clip, mask, p, decoder_heads, decoder_depth, tokens, **enc
     return torch.stack(predictions)
 
 
-def target(clip, token, grid, patch, floor=0.0):
-    """Appearance, then motion, of one token of a normalised clip: (P,), channel fastest."""
-    appearance, motion = [], []
-    for c in range(3):
-        values = cube(clip, token, grid, patch)[c] * STD[c] + MEAN[c]
-        mean = values.mean()
-        variance = (values - mean).pow(2).sum() / (values.numel() - 1)
-        values = (values - mean) / (torch.sqrt(variance + floor**2) + 1e-6)
-        appearance.append(values[0])
-        motion.append(values[1] - values[0])
-    return torch.cat((torch.stack(appearance, -1).flatten(), torch.stack(motion, -1).flatten()))
+def target(clip, token, grid, patch, floor=0.0, group=2):
+    """The two frames of one token of a normalised clip, minus the first of their group: (P,).
+
+    Channel fastest; in groups of 2, as published, appearance, then motion.
+    """
+    frames, per_frame = [], grid[1] * grid[2]
+    for frame in (token // per_frame * 2, token // per_frame * 2 + 1):
+        first = frame // group * group
+        channels = []
+        for c in range(3):
+            values = normalised(clip, token, grid, patch, c, floor)[frame % 2]
+            if first < frame:
+                other = first // 2 * per_frame + token % per_frame
+                values = values - normalised(clip, other, grid, patch, c, floor)[first % 2]
+            channels.append(values)
+        frames.append(torch.stack(channels, -1).flatten())
+    return torch.cat(frames)
+
+
+def normalised(clip, token, grid, patch, channel, floor):
+    """The pixels (2, patch, patch) of a token and channel, normalised together."""
+    values = cube(clip, token, grid, patch)[channel] * STD[channel] + MEAN[channel]
+    mean = values.mean()
+    variance = (values - mean).pow(2).sum() / (values.numel() - 1)
+    return (values - mean) / (torch.sqrt(variance + floor**2) + 1e-6)

@@ -85,6 +85,10 @@ def test_correct_positions_and_other_weights_give_the_other_losses(pretrain_orac
         loss = mae(pretrain_oracle.clip, mask).loss
         assert loss.item() == pytest.approx(pretrain_oracle["loss_diff_w03"].item(), abs=1e-5)
         mae.appearance_weight = 0.5
+        for group, name in ((4, "loss_diff_group4"), (1, "loss_plain"), (2, "loss_diff")):
+            mae.motion_group = group
+            loss = mae(pretrain_oracle.clip, mask).loss
+            assert loss.item() == pytest.approx(pretrain_oracle[name].item(), abs=1e-5), name
         loss = mae.double()(pretrain_oracle.clip.double(), mask).loss
         assert loss.item() == pytest.approx(pretrain_oracle["loss_diff_f64"].item(), abs=1e-7)
 

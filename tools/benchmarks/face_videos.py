@@ -21,7 +21,7 @@ import av
 import numpy as np
 from tqdm import tqdm
 
-from maedfer.data.faces.crops import cut_square
+from maedfer.data.faces.crops import cut_area
 from maedfer.data.synthetic.camera import backdrop, draw_light, record
 from maedfer.data.synthetic.difficulty import PRESETS
 from maedfer.data.synthetic.drawing import canvas_size, face_shapes, paint
@@ -169,7 +169,7 @@ def square_frames(path: Path, most: int | None = None, side: int = SIDE) -> np.n
 
 def _central_square(picture: np.ndarray, side: int) -> np.ndarray:
     height, width = picture.shape[:2]
-    return cut_square(picture, np.array([width / 2, height / 2, min(width, height)]), 0.0, side)
+    return cut_area(picture, np.array([width / 2, height / 2, *[min(width, height)] * 2]), 0.0, side)
 
 
 def forth_and_back(have: int, want: int) -> np.ndarray:

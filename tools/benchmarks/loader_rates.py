@@ -15,7 +15,8 @@ from benchmarks.clip_rate import Batches, Rate, call_rate, loader_rate, middle, 
 from benchmarks.plain_loader import SIZE, PlainClips
 from benchmarks.result import Row
 from maedfer.data.datamodule import ClipDataModule
-from maedfer.data.stream import Batch, MaskSpec
+from maedfer.data.mask_spec import MaskSpec
+from maedfer.data.stream import Batch
 from maedfer.data.transforms import prepare_clips
 
 MASKS = MaskSpec(grid=(8, 10, 10), region_size=(2, 5, 10), ratio=0.9)
@@ -106,7 +107,7 @@ def our_batches(
         workers=workers,
         start_method=start_method,
     )
-    data.fit_to_model(16, MASKS.grid, MASKS.region_size, MASKS.ratio)
+    data.fit_to_model(16, MASKS)
     yield from data.train_dataloader()
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from maedfer.constants import IMAGENET_MEAN, IMAGENET_STD
 from maedfer.models import LGIFormer, MaskedAutoencoder
 from maedfer.models.attention import Attention, CrossAttention
-from maedfer.models.lgi_former import LGIBlock
+from maedfer.models.lgi_block import LGIBlock
 from maedfer.models.vit import JointBlock
 
 
