@@ -12,9 +12,10 @@ the same with `ClipAugment(4, 7)`, except that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,12 +65,14 @@ class ClipAugment:
         if not 0 <= self.magnitude <= MAX_MAGNITUDE:
             raise ValueError(f"--data.rand_augment_magnitude {self.magnitude} is not in 0..{MAX_MAGNITUDE}")
 
-    def __call__(self, frames: np.ndarray, seed: int) -> np.ndarray:
+    def __call__(self, frames: np.ndarray, seed: int, shared: int | None = None) -> np.ndarray:
         """Augment one clip.
 
         Args:
             frames: uint8 (T, H, W, 3), left as it is.
             seed: decides everything that is drawn.
+            shared: decides the choice of operations, where clips have that in common (see `official_draws`);
+                which of them are applied, and in which direction, stays with `seed`.
 
         Returns:
             uint8 (T, H, W, 3).
@@ -77,11 +80,26 @@ class ClipAugment:
         from torchvision.transforms import v2  # only where clips are augmented: it is slow to import
 
         with seeded(seed, "rand_augment"):
-            applied = int((torch.rand(self.ops) < APPLIED).sum())
-            if not applied:
+            applied = torch.rand(self.ops) < APPLIED
+            count = int(applied.sum())
+            if not count:
                 return frames
-            augment = v2.RandAugment(
-                applied, self.magnitude, MAX_MAGNITUDE + 1, v2.InterpolationMode.BILINEAR, fill=list(GREY)
-            )
-            clip = augment(rearrange(torch.from_numpy(frames), "t h w c -> t c h w"))
+            strength = (self.magnitude, MAX_MAGNITUDE + 1, v2.InterpolationMode.BILINEAR, list(GREY))
+            clip = rearrange(torch.from_numpy(frames), "t h w c -> t c h w")
+            if shared is None:
+                clip = v2.RandAugment(count, *strength)(clip)
+            else:
+                for chosen in self._chosen(shared, v2.RandAugment._AUGMENTATION_SPACE, applied):
+                    augment = v2.RandAugment(1, *strength)
+                    augment._AUGMENTATION_SPACE = chosen  # torchvision has no other way to name operations
+                    clip = augment(clip)
         return np.ascontiguousarray(rearrange(clip, "t c h w -> t h w c").numpy())
+
+    def _chosen(
+        self, shared: int, space: Mapping[str, Any], applied: torch.Tensor
+    ) -> Iterator[dict[str, Any]]:
+        """The operations of a space that a seed chooses, one at a time, without those not applied."""
+        names = list(space)
+        drawn = np.random.Generator(np.random.PCG64(shared)).integers(len(names), size=self.ops)
+        for number in drawn[applied.numpy()]:
+            yield {names[number]: space[names[number]]}

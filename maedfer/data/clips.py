@@ -3,7 +3,8 @@
 At 25 frames per second this is upstream's stride of 4. Departures from upstream: the stride follows the
 stored rate, so a 30 fps source is not sampled faster than a 25 fps one; a track shorter than the clip's span
 (15 x 0.16 s = 2.4 s) is sampled evenly over its whole length and marked short, where upstream repeats its
-last frame; the last reachable start is used too.
+last frame (see `official_clips`); the last reachable start is used too. A track of fewer frames than a clip
+gives each of them once or more.
 """
 
 from dataclasses import dataclass
@@ -32,13 +33,13 @@ class TrackTime:
     """The time line of one stored track.
 
     Attributes:
-        frames: Decodable frames of the track.
+        frames: Decodable frames of the track, 1 or more.
         fps: Stored frames per second.
         num_frames: Frames of a clip.
         interval_s: Seconds between two frames of a clip.
 
     Raises:
-        ValueError: the track has fewer frames than a clip, or no rate.
+        ValueError: the track has no frame, or no rate.
     """
 
     frames: int
@@ -47,11 +48,8 @@ class TrackTime:
     interval_s: float = FRAME_INTERVAL_S
 
     def __post_init__(self) -> None:
-        if self.frames < self.num_frames:
-            raise ValueError(
-                f"the track is too short: {self.frames} frames, a clip takes {self.num_frames} "
-                "(--data.num_frames)"
-            )
+        if self.frames < 1:
+            raise ValueError(f"the track is too short: {self.frames} frames")
         if not self.fps > 0:
             raise ValueError(
                 f"the track is stored at {self.fps} frames per second: the rate must be positive"

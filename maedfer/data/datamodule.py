@@ -1,29 +1,26 @@
-"""The data module: shards in, batches of clips out, and a position that a checkpoint keeps.
-
-The position moves by what was trained, not by what workers have read ahead: the LightningModule calls
-`consumed(batch)` in its training step. It is the same on every rank, so one copy in the checkpoint serves
-all.
-"""
+"""The data module: shards in, batches of clips out, and a position that a checkpoint keeps."""
 
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pytorch_lightning as pl
-from pytorch_lightning.trainer.states import TrainerFn
 from torch.utils.data import DataLoader
 
 from maedfer.constants import FRAME_INTERVAL_S, NUM_FRAMES
+from maedfer.data.clips import TrackTime
 from maedfer.data.cores import workers_for
 from maedfer.data.loader import ClipLoader, tell_epoch_length
+from maedfer.data.mask_spec import MaskSpec
+from maedfer.data.official_clips import PretrainingTime, Sampling, time_line
 from maedfer.data.plan import Cursor, EpochPlan, Leg, Reading, ShardTable, evaluation_reading
-from maedfer.data.position import check_position, position_from, position_state
+from maedfer.data.position import RunPosition
 from maedfer.data.records import is_synthetic
 from maedfer.data.remote import Fetcher
 from maedfer.data.shard_reader import ShardReader, index_of
 from maedfer.data.shards import ShardIndex
-from maedfer.data.stream import Batch, ClipMaker, ClipStream, MaskSpec, in_this_order
+from maedfer.data.stream import Batch, ClipMaker, ClipStream, in_this_order
 from maedfer.data.transforms import Crop, ViewSpec
 from maedfer.data.workers import worker_loader
 
@@ -34,7 +31,7 @@ BASELINE_CLIPS = 1024
 """Training clips that a baseline is measured on."""
 
 
-class ClipDataModule(pl.LightningDataModule):
+class ClipDataModule(RunPosition, pl.LightningDataModule):
     """Batches of clips from a shard folder, for training and for evaluation.
 
     Args:
@@ -50,6 +47,8 @@ class ClipDataModule(pl.LightningDataModule):
         frame_crop: Part of the stored frames to use: left, top, width, height in shares; null uses all.
         flip: Probability of a mirrored clip.
         frame_interval_s: Seconds between the frames of a clip; null takes 0.16.
+        sampling: Which frames make a clip: `correct` lays them so far apart at any rate; `official` takes
+            whole steps of stored frames and fills short clips with copies, as upstream does.
         seed: Seed of order, views and masks.
         workers: Loader processes of each device; null takes all cores but one, 0 reads in the main process.
         shuffle_window: Samples that a worker holds undecoded to shuffle them.
@@ -60,6 +59,8 @@ class ClipDataModule(pl.LightningDataModule):
         stall_timeout_s: Seconds without a byte after which a try to fetch a remote shard is given up.
         fetch_tries: Tries to fetch a remote shard before the run stops.
     """
+
+    official_time: type[TrackTime] = PretrainingTime
 
     def __init__(
         self,
@@ -74,6 +75,7 @@ class ClipDataModule(pl.LightningDataModule):
         frame_crop: tuple[float, float, float, float] | None = None,
         flip: float = 0.0,
         frame_interval_s: float | None = None,
+        sampling: Sampling = "correct",
         seed: int = 0,
         workers: int | None = None,
         shuffle_window: int = 256,
@@ -99,7 +101,8 @@ class ClipDataModule(pl.LightningDataModule):
         self._plain_views = ViewSpec("none", **frame)
         self.shards, self.split, self.val_split = shards, split, val_split
         self.batch_size, self.clips_per_sample, self.num_frames = batch_size, clips_per_sample, NUM_FRAMES
-        self.frame_interval_s = frame_interval_s
+        self.frame_interval_s, self.sampling = frame_interval_s, sampling
+        self._time_line = time_line(sampling, self.official_time)
         self.seed, self.workers, self.shuffle_window = seed, workers, shuffle_window
         self.max_broken_share, self.record_keys = max_broken_share, record_keys
         self.start_method, self.fetcher = start_method, Fetcher(stall_timeout_s, fetch_tries)
@@ -142,19 +145,12 @@ class ClipDataModule(pl.LightningDataModule):
         """Say which rank this is where no trainer does."""
         self._ranks = (rank, world)
 
-    def fit_to_model(
-        self,
-        num_frames: int,
-        grid: tuple[int, int, int],
-        region_size: tuple[int, int, int],
-        ratio: float,
-    ) -> None:
-        """Cut clips of so many frames, and draw masks for this token grid and region, both (t, h, w).
+    def fit_to_model(self, num_frames: int, masks: MaskSpec) -> None:
+        """Cut clips of so many frames, and draw such masks for them.
 
         A LightningModule calls it in its `setup`, before loaders are made.
         """
-        self.num_frames = num_frames
-        self._masks = MaskSpec(tuple(grid), tuple(region_size), ratio)
+        self.num_frames, self._masks = num_frames, masks
 
     def settle_workers(self, devices: int) -> None:
         """Choose the number of workers of each device of this machine, where it was left open."""
@@ -222,38 +218,9 @@ class ClipDataModule(pl.LightningDataModule):
         maker = self._maker(self._plain_views, 1, training=False)
         return next(iter(self._stream(split, partial(in_this_order, numbers[None]), maker)))
 
-    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Lightning's hook before each batch: a training step that forgot `consumed` is found at the next."""
-        if self.trainer.training:
-            check_position(self.cursor, batch)
-        return batch
-
-    def consumed(self, batch: Batch) -> None:
-        """Move the position past a batch; called in each training step, on every rank.
-
-        Raises:
-            RuntimeError: this is not the batch at the cursor, so a checkpoint would lie about the position.
-        """
-        check_position(self.cursor, batch)
-        self.cursor = self.plan.advance(self.cursor)
-
     def total_batches(self, epochs: int) -> int:
         """Batches of each rank in so many whole epochs from the start, as ranks and batches are now."""
         return epochs * self.plan.samples // (self.ranks[1] * self._samples(self.clips_per_sample))
-
-    def state_dict(self) -> dict[str, Any]:
-        """The position, and what it is a position in."""
-        return position_state(self.plan, self.cursor)
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the position of a checkpoint (only to train on: an evaluation has none).
-
-        Raises:
-            ValueError: shards, seed or training samples are not those the checkpoint was made with.
-        """
-        if self.trainer is not None and self.trainer.state.fn != TrainerFn.FITTING:
-            return
-        self.cursor = position_from(state_dict, self.plan, self.shards)
 
     def _count(self, split: str) -> int:
         """Samples of a split; 0 where the shards do not have it."""
@@ -278,9 +245,8 @@ class ClipDataModule(pl.LightningDataModule):
 
     def _maker(self, views: ViewSpec, clips_per_sample: int, training: bool) -> ClipMaker:
         interval_s = self.frame_interval_s or FRAME_INTERVAL_S
-        return ClipMaker(
-            self.seed, clips_per_sample, self.num_frames, views, self._masks, training, interval_s
-        )
+        drawn = (self.seed, clips_per_sample, self.num_frames, views, self._masks, training, interval_s)
+        return ClipMaker(*drawn, time_line=self._time_line)
 
     def _stream(
         self, split: str, deal: Callable[[int], Reading], maker: ClipMaker, epoch: int = 0

@@ -4,6 +4,7 @@ Everything of `ClipDataModule` holds here too (one plan, exact resume, views on 
 plan covers the chosen samples only.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
@@ -14,7 +15,9 @@ from maedfer.data.augment import ClipAugment
 from maedfer.data.datamodule import Chosen, ClipDataModule
 from maedfer.data.labels import LabelReader, Task, label_reader, read_records
 from maedfer.data.loader import ClipLoader
-from maedfer.data.parts import Part, PartRules, Parts, check_test, make_parts, whole_part
+from maedfer.data.official_clips import FineTuningTime
+from maedfer.data.official_draws import Draws, SharedDraws, check_draws
+from maedfer.data.parts import Part, PartRules, Parts, check_test, folds_of, in_fold, make_parts, whole_part
 from maedfer.data.plan import EpochPlan
 from maedfer.data.stream import ClipMaker
 from maedfer.data.transforms import Crop, ViewSpec
@@ -40,10 +43,12 @@ class LabelledDataModule(ClipDataModule):
             where the shards have a split for it, that is taken. 0 holds nothing out.
         labels_per_class: Train on so many random samples of each class; null takes all.
         test_split: Split to test on, where the shards have it.
-        official: Choose on the test part, as upstream does, and train on all the rest.
+        official: Validate on the test part, as upstream does, and train on all the rest.
         views: Clips of each tested sample, spread over its track.
         rand_augment_ops: Operations of RandAugment drawn for each training clip; 0 draws none.
         rand_augment_magnitude: Their strength, 0 to 10.
+        draws: `correct`, or `official` for upstream's workers, whose n-th clips all start, flip and take
+            operations alike.
         crop: `resized` (random area and aspect), `multi_scale` (upstream's for pre-training) or `none`.
         flip: Probability of a mirrored clip.
         **kwargs: Those of `ClipDataModule`.
@@ -51,6 +56,8 @@ class LabelledDataModule(ClipDataModule):
     Raises:
         ValueError: settings that exclude each other.
     """
+
+    official_time = FineTuningTime
 
     def __init__(
         self,
@@ -68,6 +75,7 @@ class LabelledDataModule(ClipDataModule):
         views: int = 2,
         rand_augment_ops: int = 4,
         rand_augment_magnitude: int = 7,
+        draws: Draws = "correct",
         crop: Crop = "resized",
         flip: float = 0.5,
         **kwargs: Any,
@@ -75,6 +83,8 @@ class LabelledDataModule(ClipDataModule):
         super().__init__(shards, crop=crop, flip=flip, **kwargs)
         if views < 1:
             raise ValueError(f"--data.views {views} must be 1 or more")
+        check_draws(draws)
+        self.draws, self.fold = draws, fold
         self.task, self.classes, self.columns, self.soft_labels = task, classes, columns, soft_labels
         self.test_split, self.official, self.views = test_split, official, views
         self._rules = PartRules(
@@ -98,8 +108,21 @@ class LabelledDataModule(ClipDataModule):
     @cached_property
     def parts(self) -> Parts:
         """Which samples train, choose the epoch and test; all records are read for it, once."""
-        splits = [self.split, *filter(self._count, (self.val_split, self.test_split))]
-        return make_parts({split: self._records(split) for split in splits}, self.reader, self._rules)
+        return make_parts(self._split_records(), self.reader, self._rules)
+
+    def check_folds(self, folds: Sequence[str]) -> list[str]:
+        """Make the parts of a run on each of some folds, to refuse what one of them would refuse.
+
+        Returns:
+            All folds that the training split has.
+
+        Raises:
+            ValueError: as for `parts`.
+        """
+        records = self._split_records()
+        for fold in folds:
+            make_parts(records, self.reader, replace(self._rules, fold=fold))
+        return folds_of(records[self.split])
 
     def part_of(self, name: Literal["train", "val", "test"]) -> Part:
         """The samples of a part.
@@ -116,15 +139,18 @@ class LabelledDataModule(ClipDataModule):
             raise ValueError(f"--data.shards {self.shards} has no {name} part: give {flags[name]}")
         return part
 
-    def test_on(self, split: str) -> Part:
-        """Test on all labelled samples of a split, whatever the rules: `maedfer evaluate` asks for it.
+    def test_on(self, split: str, fold: str | int | None = None) -> Part:
+        """Test on all labelled samples of a split, or a fold of it, whatever the rules: `maedfer evaluate`
+        asks for it.
 
         Nothing is parted then, so a folder without a training split will do.
 
         Raises:
-            ValueError: the split is missing, or lacks labels, or has a single class.
+            ValueError: the split or the fold is missing, or lacks labels, or has a single class.
         """
         self._whole = whole_part(split, self._records(split), self.reader, self._rules.skip_unlabelled)
+        if fold is not None:
+            self._whole = self._whole.only(in_fold(self._whole, fold))
         check_test(self._whole, self.reader)
         return self._whole
 
@@ -156,7 +182,16 @@ class LabelledDataModule(ClipDataModule):
 
     def _maker(self, views: ViewSpec, clips_per_sample: int, training: bool) -> ClipMaker:
         maker = super()._maker(views, clips_per_sample, training)
-        return replace(maker, labels=self.reader, augment=self._augment if training else None)
+        if not training:
+            return replace(maker, labels=self.reader)
+        alike = self.draws == "official"
+        shared = SharedDraws(self.ranks[0], max(1, self.workers)) if alike else None
+        return replace(maker, labels=self.reader, augment=self._augment, shared=shared)
+
+    def _split_records(self) -> dict[str, list[dict[str, Any]]]:
+        """The records of the splits to part."""
+        splits = [self.split, *filter(self._count, (self.val_split, self.test_split))]
+        return {split: self._records(split) for split in splits}
 
     def _records(self, split: str) -> list[dict[str, Any]]:
         return read_records(self.shards, self._table(split), self.fetcher)

@@ -2,10 +2,11 @@
 
 The test part is a split of its own or a fold of the training split. The best epoch is chosen on a held-out
 part: a split of its own, or a share of the training samples whose subjects are in no other part of it.
-Upstream chooses on the test part itself; `official` does that too, to compare with its numbers.
+Upstream validates on the test part itself; `official` does that too, and then the last epoch counts, as in
+its numbers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +76,7 @@ class PartRules:
         fold: Fold of the training split to test on.
         labels_per_class: Train on so many random samples of each class; None takes all.
         skip_unlabelled: Leave out samples without a label instead of refusing them.
-        official: Choose the best epoch on the test part, as upstream does, and train on all the rest.
+        official: Validate on the test part, as upstream does, and train on all the rest.
         seed: Seed of everything random.
         train_split: Split to train on.
         val_split: Split to choose the best epoch on, where the shards have it.
@@ -103,8 +104,8 @@ class PartRules:
         if len({self.train_split, self.val_split, self.test_split}) < 3:
             raise ValueError(
                 f"--data.split {self.train_split}, --data.val_split {self.val_split} and --data.test_split "
-                f"{self.test_split} must be three splits; to choose the epoch on the test part, as upstream "
-                "does, give --official true"
+                f"{self.test_split} must be three splits; to validate on the test part, as upstream does, "
+                "give --official true"
             )
 
 
@@ -192,14 +193,35 @@ def _fold(train: Part, test: Part | None, rules: PartRules) -> tuple[Part, Part]
             f"--data.fold {rules.fold} takes the test part out of split {train.split}, but there is a split "
             f"{test.split}: leave out --data.fold, or give --data.test_split another name"
         )
-    folds = train.groups("fold") or []
-    chosen = np.array([fold == str(rules.fold) for fold in folds], dtype=bool)
-    if not chosen.any() or chosen.all():
-        names = ", ".join(sorted({fold for fold in folds if fold is not None})) or "none"
+    chosen = in_fold(train, rules.fold)
+    if chosen.all():
         raise ValueError(
-            f"--data.fold {rules.fold} must be one of several folds of split {train.split} (folds: {names})"
+            f"--data.fold {rules.fold} must be one of several folds of split {train.split} (folds: "
+            f"{rules.fold})"
         )
     return train.only(~chosen), train.only(chosen)
+
+
+def in_fold(part: Part, fold: str | int) -> np.ndarray:
+    """Which samples of a part are of a fold, bool (n,).
+
+    Raises:
+        ValueError: none is.
+    """
+    folds = part.groups("fold") or []
+    chosen = np.array([name == str(fold) for name in folds], dtype=bool)
+    if not chosen.any():
+        names = ", ".join(sorted({name for name in folds if name is not None})) or "none"
+        raise ValueError(
+            f"--data.fold {fold} must be one of several folds of split {part.split} (folds: {names})"
+        )
+    return chosen
+
+
+def folds_of(records: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The folds that records name, numbers in their order and before words."""
+    names = {str(record["fold"]) for record in records if record.get("fold") is not None}
+    return sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
 
 
 def _check_classes(train: Part, reader: LabelReader, rules: PartRules) -> None:
@@ -218,7 +240,7 @@ def _check_classes(train: Part, reader: LabelReader, rules: PartRules) -> None:
 def _official(test: Part | None) -> Part:
     if test is None:
         raise ValueError(
-            "--official true chooses on the test part, and there is none: name a fold of the training "
+            "--official true validates on the test part, and there is none: name a fold of the training "
             "split (--data.fold) or a split (--data.test_split)"
         )
     return test

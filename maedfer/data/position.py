@@ -1,9 +1,55 @@
-"""The position of a run as a checkpoint keeps it: the cursor, and what it is a position in."""
+"""The position of a run: where it stands in its plan, and what a checkpoint keeps of it.
+
+The position moves by what was trained, not by what workers have read ahead: the LightningModule calls
+`consumed(batch)` in its training step. It is the same on every rank, so one copy in the checkpoint serves
+all.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
+from pytorch_lightning.trainer.states import TrainerFn
+
 from maedfer.data.plan import Cursor, EpochPlan
+
+
+class RunPosition:
+    """The part of a data module that keeps the position; it has a `trainer`, a `plan` and `shards` besides.
+
+    Attributes:
+        cursor: The position.
+    """
+
+    cursor: Cursor
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Lightning's hook before each batch: a training step that forgot `consumed` is found at the next."""
+        if self.trainer.training:
+            check_position(self.cursor, batch)
+        return batch
+
+    def consumed(self, batch: Mapping[str, Any]) -> None:
+        """Move the position past a batch; called in each training step, on every rank.
+
+        Raises:
+            RuntimeError: this is not the batch at the cursor, so a checkpoint would lie about the position.
+        """
+        check_position(self.cursor, batch)
+        self.cursor = self.plan.advance(self.cursor)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position, and what it is a position in."""
+        return position_state(self.plan, self.cursor)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the position of a checkpoint (only to train on: an evaluation has none).
+
+        Raises:
+            ValueError: shards, seed or training samples are not those the checkpoint was made with.
+        """
+        if self.trainer is not None and self.trainer.state.fn != TrainerFn.FITTING:
+            return
+        self.cursor = position_from(state_dict, self.plan, self.shards)
 
 
 def position_state(plan: EpochPlan, cursor: Cursor) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The stream of batches that a loader worker makes: follow the plan, decode once, draw clips and masks.
 
 What happens to a sample (where its clips start, crop, flip, mask) is a hash of (seed, epoch, key, view),
-never of the rank, the worker or the place in a batch. One decoding serves all clips drawn from a sample.
+never of the rank, the worker or the place in a batch (but see `official_draws`). One decoding serves all
+clips drawn from a sample.
 
 A sample that cannot be read or decoded is left out and named in the batch. Its places are filled with further
 views of good samples of the same batch, so that shapes stay the same on all ranks; `valid` is False there in
@@ -23,6 +24,8 @@ from maedfer.constants import FRAME_INTERVAL_S, NUM_FRAMES
 from maedfer.data.clips import TrackTime
 from maedfer.data.encoding import decode_frames
 from maedfer.data.labels import LabelReader
+from maedfer.data.mask_spec import MaskSpec
+from maedfer.data.official_draws import SharedDraws
 from maedfer.data.parcels import Parcel, SharedBlocks
 from maedfer.data.plan import Reading, seed_of
 from maedfer.data.shard_reader import RawSample, ShardReader, UnusableSample
@@ -33,23 +36,6 @@ Memory = Callable[[Sequence[int]], torch.Tensor]
 """Gives an empty uint8 tensor of a shape, for the clips of a batch."""
 
 _own_memory: Memory = partial(torch.empty, dtype=torch.uint8)
-
-
-@dataclass(frozen=True)
-class MaskSpec:
-    """Which masks to draw: token grid and region, both (t, h, w), and the masked share of a region."""
-
-    grid: tuple[int, int, int]
-    region_size: tuple[int, int, int]
-    ratio: float
-
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """A mask bool (N,), True = masked, with as many visible tokens in every region."""
-        from maedfer.models.masking import (
-            draw_region_tube,
-        )  # only where masks are drawn: it imports all models
-
-        return np.asarray(draw_region_tube(self.grid, self.region_size, self.ratio, rng))
 
 
 @dataclass(frozen=True)
@@ -81,6 +67,9 @@ class ClipMaker:
         labels: Reads the target of a sample out of its record; None reads none.
         augment: Changes the stored frames of a clip in training, as a function of uint8 (T, H, W, 3) and a
             seed that gives the same again; None leaves them as they are.
+        time_line: Says where clips lie in a track.
+        shared: What the workers of a rank draw alike, as upstream's do; `augment` then takes a second seed,
+            the shared one. None lets every sample have its own draws.
     """
 
     seed: int = 0
@@ -91,10 +80,14 @@ class ClipMaker:
     training: bool = True
     interval_s: float = FRAME_INTERVAL_S
     labels: LabelReader | None = None
-    augment: Callable[[np.ndarray, int], np.ndarray] | None = None
+    augment: Callable[..., np.ndarray] | None = None
+    time_line: type[TrackTime] = TrackTime
+    shared: SharedDraws | None = None
 
-    def clips(self, raw: RawSample, epoch: int, views: Sequence[int]) -> list[Clip]:
-        """The given views of a sample, from one decoding.
+    def clips(
+        self, raw: RawSample, epoch: int, views: Sequence[int], at: tuple[int, int] = (0, 0)
+    ) -> list[Clip]:
+        """The given views of a sample, from one decoding, for the batch and the place in it that `at` says.
 
         Raises:
             UnusableSample: the record or the frames are damaged.
@@ -103,13 +96,14 @@ class ClipMaker:
             meta = json.loads(raw.record)
             if meta["key"] != raw.key:
                 raise ValueError(f"its record is that of {meta['key']}")
-            track = TrackTime(int(meta["frames"]), float(meta["fps"]), self.num_frames, self.interval_s)
+            track = self.time_line(int(meta["frames"]), float(meta["fps"]), self.num_frames, self.interval_s)
             names = [(self.seed, epoch if self.training else "held out", raw.key, view) for view in views]
+            alike = names if self.shared is None else self._alike(epoch, views, at)
             times = [
                 track.random_clip(_rng(*name, "start"))
                 if self.training
                 else track.spread_clip(view % self.clips_per_sample, self.clips_per_sample)
-                for view, name in zip(views, names, strict=True)
+                for view, name in zip(views, alike, strict=True)
             ]
             wanted = np.unique(np.concatenate([time.indices for time in times]))
             frames = decode_frames(raw.frames, meta, wanted)
@@ -117,16 +111,24 @@ class ClipMaker:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UnusableSample(raw.key, f"{type(error).__name__}: {error}") from error
         clips = []
-        for time, name in zip(times, names, strict=True):
+        for time, name, common in zip(times, names, alike, strict=True):
             box, flip = self.views.draw(_rng(*name, "view"), *frames.shape[1:3])
             mask = None if self.masks is None else self.masks.draw(_rng(*name, "mask"))
             alone = np.array_equal(time.indices, wanted)  # spares a copy where there is one clip
             chosen = frames if alone else frames[np.searchsorted(wanted, time.indices)]
             seed = seed_of(*name, "augment") >> 65  # 63 bits: torch's seeds are signed
+            seeds = [seed]
+            if self.shared is not None:
+                flip = self.views.flips(_rng(*common, "flip"))
+                seeds.append(seed_of(*common, "operations") >> 65)
             if self.augment is not None and self.training:
-                chosen = self.augment(chosen, seed)
+                chosen = self.augment(chosen, *seeds)
             clips.append(Clip(chosen, box, flip, mask, raw.key, time.start_s, seed, target))
         return clips
+
+    def _alike(self, epoch: int, views: Sequence[int], at: tuple[int, int]) -> list[tuple[str | int, ...]]:
+        """Names of the draws that the views of a sample share with those of other workers' samples."""
+        return [(self.seed, epoch, *self.shared.name(*at), view) for view in views]
 
     def _target(self, record: dict[str, Any]) -> np.ndarray | None:
         """The target of a sample float32 (K,), NaN without a label; None where no labels are read."""
@@ -185,16 +187,18 @@ class ClipStream(IterableDataset):
                     arrived, raw = next(arriving)
                     held[arrived] = raw
             samples = [(visit, held.pop(visit)) for visit in visits]
-            yield self._batch(samples, memory) | {"epoch": self._epoch, "batch": number}
+            yield self._batch(number, samples, memory) | {"epoch": self._epoch, "batch": number}
         next(arriving, None)  # lets the reader see that the last shard ends where its index says
 
-    def _batch(self, samples: Sequence[tuple[int, RawSample | UnusableSample]], memory: Memory) -> Batch:
+    def _batch(
+        self, number: int, samples: Sequence[tuple[int, RawSample | UnusableSample]], memory: Memory
+    ) -> Batch:
         """Decode the samples of a batch, fill the places of broken ones, and stack."""
         made: dict[int, list[Clip]] = {}
         broken: list[tuple[str, str]] = []
         for place, (visit, raw) in enumerate(samples):
             try:
-                made[place] = self._clips(visit, raw, turn=0)
+                made[place] = self._clips(visit, raw, (number, place), turn=0)
             except UnusableSample as error:
                 broken.append((error.name, error.reason))
         broken += _of_another_size(made)
@@ -204,19 +208,21 @@ class ClipStream(IterableDataset):
         donors = sorted(made)
         for turn, place in enumerate(sorted(set(range(len(samples))) - set(donors))):
             donor = donors[turn % len(donors)]
-            made[place] = self._clips(*samples[donor], turn=1 + turn // len(donors))
+            made[place] = self._clips(*samples[donor], (number, place), turn=1 + turn // len(donors))
         counted = [place in donors and self._counts(visit) for place, (visit, _) in enumerate(samples)]
         valid = np.repeat(counted, self._maker.clips_per_sample) | self._maker.training
         clips = [clip for place in range(len(samples)) for clip in made[place]]
         return _stack(clips, memory) | {"valid": torch.from_numpy(valid), "broken": broken}
 
-    def _clips(self, visit: int, raw: RawSample | UnusableSample, turn: int) -> list[Clip]:
+    def _clips(
+        self, visit: int, raw: RawSample | UnusableSample, at: tuple[int, int], turn: int
+    ) -> list[Clip]:
         """The views of a sample for its own place (turn 0), or further ones for the place of a broken one."""
         if isinstance(raw, UnusableSample):
             raise raw
         count = self._maker.clips_per_sample
         views = range(turn * count, (turn + 1) * count)
-        return self._maker.clips(raw, visit // self._reader.table.samples, views)
+        return self._maker.clips(raw, visit // self._reader.table.samples, views, at)
 
     def _counts(self, visit: int) -> bool:
         """Whether a visit counts in an evaluation; later ones only fill up a last batch."""

@@ -4,11 +4,10 @@ A worker only draws a crop box in relative coordinates and whether to flip; fram
 stored. `prepare_clips` then crops, resizes, flips and normalises a whole batch at once where the model lives.
 One view serves all frames of a clip.
 
-Crops: `resized` is the usual random area and aspect; `multi_scale` is what upstream pre-trains with
-    (VideoMAE's
-GroupMultiScaleCrop: sides of 1, 0.875, 0.75 or 0.66 of the short side, at most one step apart, at 13 fixed
-places). Departures from upstream: boxes are not rounded to whole pixels, and nothing is smoothed before a
-reduction (pack at about the training size; crops are then enlarged, never much reduced).
+Crops: `resized` is the usual random area and aspect; `multi_scale` is what upstream pre-trains with (sides of
+1, 0.875, 0.75 or 0.66 of the short side, at most one step apart, at 13 fixed places: VideoMAE's
+GroupMultiScaleCrop). Departures from upstream: boxes are not rounded to whole pixels, and nothing is smoothed
+before a reduction (pack at about the training size; crops are then enlarged, never much reduced).
 """
 
 from dataclasses import dataclass
@@ -85,7 +84,11 @@ class ViewSpec:
             box_width * frame_width,
             box_height * frame_height,
         )
-        return box, bool(rng.random() < self.flip)
+        return box, self.flips(rng)
+
+    def flips(self, rng: np.random.Generator) -> bool:
+        """Whether to flip."""
+        return bool(rng.random() < self.flip)
 
     def _resized(self, rng: np.random.Generator, height: float, width: float) -> Box:
         """A box of random area and log-uniform aspect; after ten that do not fit, the largest centred one."""

@@ -5,11 +5,14 @@ A folder of an evaluation holds `predictions.csv`, `scores.json`, figures, and `
 
 from __future__ import annotations
 
+import json
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 
-from maedfer.constants import FRAME_INTERVAL_S
 from maedfer.data.labelled import LabelledDataModule
 from maedfer.data.parts import Part
 from maedfer.data.shards import dump_json, write_atomically
@@ -18,20 +21,31 @@ from maedfer.resources import find_shards
 from maedfer.training.fine_tuning import FineTuning
 from maedfer.training.predictions import Predictions, write_predictions
 from maedfer.training.progress import RunProgress
+from maedfer.training.published import corpus_of
 from maedfer.training.report import write_score_report
 from maedfer.training.run_cli import quieten_lightning
 from maedfer.training.score_figures import LEARNING, draw_learning, draw_scores
 from maedfer.training.scores import describe, grouped, scores
 from maedfer.training.scoring import Scoring
 from maedfer.training.threads import settle_threads
+from maedfer.training.trained_on import was_trained_on
+
+OFFICIAL_VIEWS = 2
+"""Clips that upstream tests a track on: it computes each twice, as both crops of a square frame are it."""
+
+SEEN = "warning: the model was trained on samples of these shards' split or fold; this is no test of it\n"
 
 
 def evaluate(
     model: str,
     shards: str,
     out: str = "runs/evaluate",
-    split: str = "test",
+    split: str | None = None,
+    fold: str | int | None = None,
+    official: bool = False,
     views: int = 2,
+    frame_interval_s: float | None = None,
+    classes: list[str] | None = None,
     columns: list[str] | None = None,
     soft_labels: bool = False,
     skip_unlabelled: bool = False,
@@ -43,11 +57,17 @@ def evaluate(
     Writes `predictions.csv` (a row per clip), `scores.json`, figures and `report.html`.
 
     Args:
-        model: a fine-tuned run, an exported classifier, or a hub id.
+        model: a fine-tuned run, an exported classifier, fine-tuned weights of upstream (`.pth`), or a hub id.
         shards: shard folder to read; its labels must be among the classes of the model.
         out: folder of the results.
-        split: split to score.
+        split: split to score; by default `test`, or `train` where a fold is named.
+        fold: fold of the split to score; by default the whole split.
+        official: frames as upstream's test takes them, the first and the last 16 of every n-th, which gives
+            its scores; by default as the model was trained.
         views: clips per track, spread over it; their probabilities are averaged.
+        frame_interval_s: seconds between the frames of a clip; by default as the model was trained, 0.16
+            where it does not say.
+        classes: names of the classes in the order of the outputs, for weights that do not name them.
         columns: metadata columns that hold the labels, as in fine-tuning; by default those of the model.
         soft_labels: labels are the shares of votes.
         skip_unlabelled: leave samples without a label out instead of refusing them.
@@ -59,35 +79,58 @@ def evaluate(
 
     Raises:
         FileNotFoundError: no such model or shards.
-        ValueError: no such split, unknown labels, or a single class.
+        ValueError: no such split or fold, unknown labels, or a single class.
     """
     quieten_lightning()
-    module = FineTuning.of_classifier(load_classifier(model))
+    if official and views != OFFICIAL_VIEWS:
+        raise ValueError(f"--official true tests {OFFICIAL_VIEWS} segments: leave out --views {views}")
+    module = FineTuning.of_classifier(load_classifier(model), classes)
     config = module.exported().config
-    task, names = module.task, list(module.outputs)
-    read = columns or config["provenance"].get("columns")
+    made = config.get("provenance") or {}
+    read = columns or made.get("columns")
+    split = split or ("test" if fold is None else "train")
     data = LabelledDataModule(
         find_shards(shards),
-        task=task,
-        classes=names if read is None else None,
+        task=module.task,
+        classes=list(module.outputs) if read is None else None,
         columns=read,
         soft_labels=soft_labels,
         skip_unlabelled=skip_unlabelled,
         views=views,
         batch_size=batch_size,
         workers=workers,
-        frame_interval_s=config["frame_interval_s"] or FRAME_INTERVAL_S,
-        frame_crop=config["provenance"].get("frame_crop"),
+        frame_interval_s=config.get("frame_interval_s") if frame_interval_s is None else frame_interval_s,
+        sampling="official" if official else made.get("sampling", "correct"),
+        frame_crop=made.get("frame_crop"),
     )
-    part, scoring = data.test_on(split), Scoring()
+    part, scoring = data.test_on(split, fold), Scoring()
     trainer = pl.Trainer(callbacks=[scoring, RunProgress()], logger=False, devices=1)
     data.settle_workers(devices=1)
     settle_threads(trainer, data.workers)
     trainer.test(module, data, verbose=False)
-    title = f"{Path(model).name} on {split} of {Path(shards).name}"
-    command = f"maedfer evaluate --model {model} --shards {shards} --split {split} --views {views}"
-    write_evaluation(Path(out), title, command, scoring.predictions["test"], part, data.is_synthetic)
-    return f"{describe(scoring.predictions['test'], data.is_synthetic)}\nreport: {Path(out) / 'report.html'}"
+    seen = was_trained_on(made, data.index, split, fold)
+    flags = {"model": model, "shards": shards, "split": split, "fold": fold, "official": official}
+    flags |= {"views": views, "frame-interval-s": frame_interval_s, "classes": classes, "columns": columns}
+    command = command_of(flags | {"soft-labels": soft_labels, "skip-unlabelled": skip_unlabelled})
+    what = (title_of(model, shards, split, fold, seen), command, scoring.predictions["test"], part)
+    write_evaluation(Path(out), *what, data.is_synthetic, corpus=corpus_of(data.index.made_by))
+    said = describe(scoring.predictions["test"], data.is_synthetic) + "\n" + SEEN * seen
+    return f"{said}report: {Path(out) / 'report.html'}"
+
+
+def title_of(model: str, shards: str, split: str, fold: str | int | None, seen: bool) -> str:
+    """The heading of an evaluation; it tells scores of samples that were trained on from a test."""
+    where = split if fold is None else f"fold {fold} of {split}"
+    return f"{Path(model).name} on {where} of {Path(shards).name}" + " (it was trained on these)" * seen
+
+
+def command_of(flags: Mapping[str, Any]) -> str:
+    """The command line of an evaluation, without flags that are None or off."""
+    words = ["maedfer", "evaluate"]
+    for name, value in flags.items():
+        if value is not None and value is not False:
+            words += [f"--{name}", json.dumps(value) if isinstance(value, list | bool) else str(value)]
+    return shlex.join(words)
 
 
 def write_evaluation(
@@ -99,6 +142,7 @@ def write_evaluation(
     synthetic: bool,
     settings: str = "",
     seed: int | None = None,
+    corpus: str | None = None,
 ) -> None:
     """Write predictions, scores, figures and the report of an evaluation.
 
@@ -111,6 +155,7 @@ def write_evaluation(
         synthetic: whether the faces were drawn.
         settings: the settings of a run.
         seed: the seed of a run.
+        corpus: the corpus of the samples, of which published results are shown.
     """
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
@@ -121,4 +166,5 @@ def write_evaluation(
     said = f"{title} (synthetic faces)" if synthetic else title
     draw_scores(figures, predictions, said)
     draw_learning(figures / LEARNING, folder / "metrics.csv", folder / "validation.csv", said)
-    write_score_report(folder, title, command, predictions, part.records, synthetic, seed, settings)
+    about = (part.records, synthetic, seed, settings, corpus)
+    write_score_report(folder, title, command, predictions, *about)

@@ -13,6 +13,7 @@ from maedfer.data.labelled import LabelledDataModule
 from maedfer.models.weights import save_encoder
 from maedfer.training.fine_tuning import FineTuning
 from maedfer.training.masked_pretraining import MaskedPretraining
+from maedfer.training.trained_on import trained_on
 
 
 def export_encoder(
@@ -29,7 +30,10 @@ def export_encoder(
     """
     provenance = {
         "method": "masked pre-training of appearance and motion (MAE-DFER)",
-        "mask_ratio": module.mask_ratio,
+        "mask_ratio": module.masks.ratio,
+        "mask_mode": module.masks.mode,
+        "mask_symmetry": module.masks.symmetry,
+        "motion_group": module.mae.motion_group,
         **origin(data, steps, clips),
     }
     shape = {"architecture": module.architecture, "model_args": module.model_args, "provenance": provenance}
@@ -52,7 +56,9 @@ def export_classifier(
         "method": "linear probe" if module.freeze_encoder else "fine-tuning",
         "task": module.task,
         "columns": data.columns,
+        "sampling": data.sampling,
         "training_samples": len(data.parts.train),
+        "trained_on": trained_on(data),
         **origin(data, steps, clips),
     }
     shape = {"architecture": module.architecture, "model_args": module.model_args, "provenance": provenance}

@@ -4,8 +4,9 @@ A batch comes as uint8 clips with the views, targets and seeds that the stream d
 normalising, erasing and mixing happen on the device, before the encoder; one draw serves all frames of a
 clip.
 Targets are rows of numbers for every task: a distribution over classes, zeros and ones, or quantities.
-Departures from upstream: layer decay takes the representative tokens for a part of the stem, warm-up is a
-share of the run, and views are averaged where the model runs, not from text files.
+Departures from upstream: layer decay takes the representative tokens for a part of the stem (unless
+`region_tokens` is official), warm-up is a share of the run, and views are averaged where the model runs, not
+from text files; views that are the same clip are computed once.
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from maedfer.training.compilation import call, compiled_call
 from maedfer.training.initial_classifier import Start, starting_encoder
 from maedfer.training.mixing import Mixing, erase
 from maedfer.training.non_finite import FiniteSteps
+from maedfer.training.region_tokens import at_head_rate, official_region_tokens
 from maedfer.training.scheduled import ScheduledModule
 
 
@@ -52,6 +54,8 @@ class FineTuning(ScheduledModule, FiniteSteps):
         min_lr: final learning rate for a global batch of 256.
         warmup_share: share of the run over which the learning rate rises from 0.
         weight_decay: AdamW's; biases, norms and the representative tokens are not decayed.
+        region_tokens: `correct`, or `official` to train the representative tokens at the rate of the head,
+            as upstream does, and not of the stem.
         layer_decay: factor on the learning rate from each block to the one before it; 1 is none.
         betas: AdamW's.
         grad_checkpointing: recompute activations in the backward pass, to save memory.
@@ -76,6 +80,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         min_lr: float = 1e-6,
         warmup_share: float = 0.05,
         weight_decay: float = 0.05,
+        region_tokens: Literal["correct", "official"] = "correct",
         layer_decay: float = 0.75,
         betas: tuple[float, float] = (0.9, 0.999),
         grad_checkpointing: bool = False,
@@ -90,6 +95,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         self._mixing = Mixing(mixup, cutmix)
         self._adamw = {"betas": tuple(betas), "fused": True}
         self._weight_decay, self._layer_decay = weight_decay, layer_decay
+        self._official_tokens = official_region_tokens(region_tokens)
         self._checkpointing = grad_checkpointing
         self.compiles, self._call = compile, compiled_call() if compile else call
         self.task: Task = "classify"
@@ -128,19 +134,31 @@ class FineTuning(ScheduledModule, FiniteSteps):
         return start
 
     @classmethod
-    def of_classifier(cls, model: VideoEncoder) -> Self:
+    def of_classifier(cls, model: VideoEncoder, classes: Sequence[str] | None = None) -> Self:
         """A module around a trained model, to evaluate it; its `config.json` says the task and the outputs.
 
+        Args:
+            model: the trained model.
+            classes: names of the outputs, where no `config.json` names them (upstream's weights).
+
         Raises:
-            ValueError: nothing names the outputs.
+            ValueError: nothing names the outputs, or `classes` are not those of the model.
         """
         config = model.config
-        if not config or not config["labels"]:
+        names = (config.get("labels") if config else None) or classes
+        if not names:
             raise ValueError(
-                "the model does not name its classes: fine-tune it here, or export it with labels"
+                f"the model does not name its {model.num_classes} classes: name them in the order of its "
+                "outputs with --classes"
             )
-        module = cls(config["architecture"], config["model_args"])
-        module.task, module.outputs = config["provenance"].get("task", "classify"), tuple(config["labels"])
+        if len(set(names)) != model.num_classes or list(classes or names) != list(names):
+            raise ValueError(
+                f"--classes {list(classes or names)}: the model has {model.num_classes} outputs"
+                + (f", {', '.join(names)}: leave out --classes" if names is not classes else "")
+            )
+        module = cls(config.get("architecture"), config.get("model_args"))
+        provenance = config.get("provenance") or {}
+        module.task, module.outputs = provenance.get("task", "classify"), tuple(names)
         module._take(model, torch.ones(len(module.outputs)))
         return module
 
@@ -194,8 +212,11 @@ class FineTuning(ScheduledModule, FiniteSteps):
 
     def predicted(self, batch: dict[str, Any], views: int) -> dict[str, Any]:
         """Activated outputs and targets (S, K) of the samples of a batch, averaged over adjacent views."""
-        clips = prepare_clips(batch["clips"], batch["boxes"], batch["flips"], self.img_size)
-        outputs = self.activate(self(clips).float())
+        places, sources = distinct_views(batch["starts"], views)
+        parts = [batch[name] for name in ("clips", "boxes", "flips")]
+        if len(places) < len(sources):
+            parts = [part[places] for part in parts]
+        outputs = self.activate(self(prepare_clips(*parts, self.img_size)).float())[sources]
         first = slice(None, None, views)
         return {
             "keys": batch["keys"][first],
@@ -221,11 +242,30 @@ class FineTuning(ScheduledModule, FiniteSteps):
         groups = param_groups_layer_decay(
             model, self._weight_decay, model.no_weight_decay(), layer_decay=self._layer_decay
         )
+        if self._official_tokens:
+            at_head_rate(groups, model)
         return [{**group, "lr": peak * group.pop("lr_scale")} for group in groups]
 
     def exported(self) -> VideoEncoder:
         """The trained model as an encoder with a head, a probe folded into one."""
         return self.classifier if isinstance(self.classifier, VideoEncoder) else self.classifier.exported()
+
+
+def distinct_views(starts: Sequence[float], views: int) -> tuple[list[int], list[int]]:
+    """Which clips of a batch to compute, so that those of a short track are not computed several times.
+
+    Args:
+        starts: where each clip starts in its track; clips that evaluate a sample are told apart by it.
+        views: clips of each sample, next to each other.
+
+    Returns:
+        Places of the clips that differ, and for every clip which of those it is.
+    """
+    numbers: dict[tuple[int, float], int] = {}
+    sources = [
+        numbers.setdefault((place // views, start), len(numbers)) for place, start in enumerate(starts)
+    ]
+    return [sources.index(number) for number in range(len(numbers))], sources
 
 
 def _weights(task: Task, targets: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ learnt where faces are, not how they move.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,9 @@ class HeldOutErrors:
         return torch.cat([self._sums.flatten(), self._counts.reshape(1)])
 
     @staticmethod
-    def summary(sums: Tensor, appearance_weight: float) -> dict[str, float]:
+    def summary(sums: Tensor, appearance_weight: float) -> dict[str, float | None]:
         """Errors from the summed vector of `as_tensor`: `<head>_<predictor>`, and each relative to both
-        baselines.
+        baselines, None where these make no error (the motion of tracks of one frame).
 
         `total` weighs the heads as the loss does (lambda on appearance). Empty when no clip was seen.
         """
@@ -104,8 +105,8 @@ class HeldOutErrors:
             f"{name}_{p}": float(row[i]) for name, row in rows.items() for i, p in enumerate(PREDICTORS)
         }
         for name, row in rows.items():
-            result[f"{name}_vs_zero"] = float(row[0] / row[1])
-            result[f"{name}_vs_position_mean"] = float(row[0] / row[2])
+            for i, baseline in enumerate(PREDICTORS[1:], 1):
+                result[f"{name}_vs_{baseline}"] = float(row[0] / row[i]) if row[i] > 0 else None
         return result
 
 
@@ -121,8 +122,14 @@ def describe(errors: dict[str, Any], synthetic: bool) -> str:
     lines = [f"{'held-out error':<16}{'model':>9}{'zero':>9}{'pos. mean':>11}{'gain':>9}"]
     for head in (*HEADS, "total"):
         model, zero, mean = (errors[f"{head}_{p}"] for p in PREDICTORS)
-        lines.append(f"{head:<16}{model:>9.4f}{zero:>9.4f}{mean:>11.4f}{1 - model / min(zero, mean):>9.1%}")
+        lines.append(f"{head:<16}{model:>9.4f}{zero:>9.4f}{mean:>11.4f}{gain(errors, head):>9}")
     return "\n".join(lines + ["(synthetic faces)"] * synthetic)
+
+
+def gain(errors: Mapping[str, Any], head: str) -> str:
+    """How much less a head errs than the better baseline, in percent; a dash where that makes no error."""
+    model, *baselines = (errors[f"{head}_{p}"] for p in PREDICTORS)
+    return f"{1 - model / min(baselines):.1%}" if min(baselines) else "-"
 
 
 class HeldOutEvaluation(Callback):
@@ -137,7 +144,7 @@ class HeldOutEvaluation(Callback):
         self._table: StepTable | None = None
         self._sums: HeldOutErrors | None = None
         self.position_mean = PositionMean()
-        self.latest: dict[str, float] = {}
+        self.latest: dict[str, float | None] = {}
         self.step = -1
 
     def state_dict(self) -> dict[str, Any]:
@@ -184,7 +191,8 @@ class HeldOutEvaluation(Callback):
         self.step = trainer.global_step
         if not self.latest:
             return
-        pl_module.log_dict({f"held_out/{k}": v for k, v in self.latest.items()}, rank_zero_only=True)
+        found = {f"held_out/{name}": value for name, value in self.latest.items() if value is not None}
+        pl_module.log_dict(found, rank_zero_only=True)
         if self._path is None or not trainer.is_global_zero:
             return
         table = StepTable(self._path, held_out_columns(), trainer.global_step - 1)

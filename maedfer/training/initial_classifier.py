@@ -15,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from maedfer.models.encoder import VideoEncoder
+from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.registry import build_encoder
 from maedfer.models.strict_loading import load_strictly
 from maedfer.models.weights import load_encoder
@@ -74,9 +75,10 @@ def starting_encoder(architecture: str | None, model_args: Mapping[str, Any], so
 
 
 def _official(architecture: str, model_args: Mapping[str, Any], source: str) -> Start:
-    """Weights of an upstream checkpoint in an encoder of the given name."""
+    """Weights of an upstream checkpoint in an encoder of the given name, with the stages that it has."""
     saved = load_encoder(source, **{k: v for k, v in model_args.items() if k in ("region_size", "img_size")})
-    return Start(_filled(architecture, model_args, saved, source), architecture, dict(model_args))
+    args = {**(saved.stages if isinstance(saved, LGIFormer) else {}), **model_args}
+    return Start(_filled(architecture, args, saved, source), architecture, args)
 
 
 def _filled(name: str, args: Mapping[str, Any], saved: VideoEncoder, source: str) -> VideoEncoder:

@@ -4,8 +4,8 @@ scripts).
 A batch comes as uint8 clips with the views and masks that the stream drew for them; cropping, flipping and
 normalising happen on the device in one operation. Optimizer and schedule are upstream's: AdamW, linear
 scaling of the learning rate by the global batch, warm-up and cosine per step. Departures: representative
-tokens are not decayed (upstream means to, but its skip list misses them), and warm-up is a share of the run,
-not epochs.
+tokens are not decayed (upstream means to, but its skip list misses them) unless `region_tokens` is official,
+and warm-up is a share of the run, not epochs.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,15 @@ from einops import rearrange
 from timm.optim import param_groups_weight_decay
 from torch import Tensor
 
+from maedfer.data.mask_spec import MaskSpec
 from maedfer.data.plan import seed_of
 from maedfer.data.transforms import prepare_clips
-from maedfer.models.masking import draw_predicted, masked_per_window
+from maedfer.models.lgi_former import LGIFormer
+from maedfer.models.masking import draw_predicted
 from maedfer.models.registry import build_mae
 from maedfer.training.compilation import call, compiled_call
 from maedfer.training.non_finite import FiniteSteps
+from maedfer.training.region_tokens import REGION_TOKENS, official_region_tokens
 from maedfer.training.scheduled import ScheduledModule
 
 
@@ -36,6 +39,8 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
         decoder_num_heads: attention heads of the decoder.
         appearance_weight: lambda, weight of the appearance loss; motion gets the rest. 0.5 is upstream's
             loss.
+        motion_group: frames whose motion is measured from the first of them: 2 is upstream's, 1 takes all
+            frames as they look; null takes those of a tubelet.
         target_std_floor: standard deviation (pixels in 0..1) under which a flat patch is not blown up to unit
             variance; 0 is upstream's target.
         decoder_positions: `correct`, or `official` for upstream's permuted ones.
@@ -43,12 +48,17 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
         decoder_attention: `joint` is upstream's; `cross` lets masked tokens attend to visible ones only, and
             costs less.
         mask_ratio: share of the tokens of every region that is masked.
+        mask_mode: `tube` (one pattern of a window for all frames, upstream's) or `random` (one for every
+            region, its frames unlike each other).
+        mask_symmetry: `none`, or visible tokens in one half of the face only, left or right: the same half
+            for the whole clip (`global`), or drawn for each window or region (`local`).
         predicted_share: share of the masked tokens, drawn anew for every clip, that a training step predicts;
             less than 1 costs less. Evaluation always predicts all of them.
         base_lr: peak learning rate for a global batch of 256.
         min_lr: final learning rate for a global batch of 256.
         warmup_share: share of the run over which the learning rate rises from 0.
         weight_decay: AdamW's; biases, norms, the mask token and the representative tokens are not decayed.
+        region_tokens: `correct`, or `official` to decay the representative tokens, as upstream does.
         betas: AdamW's.
         grad_checkpointing: recompute activations in the backward pass, to save memory.
         compile: run training steps through `torch.compile`; the first takes a minute or more.
@@ -62,16 +72,20 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
         decoder_depth: int = 4,
         decoder_num_heads: int = 6,
         appearance_weight: float = 0.5,
+        motion_group: int | None = None,
         target_std_floor: float = 0.0,
         decoder_positions: Literal["correct", "official"] = "correct",
         zero_init_heads: bool = False,
         decoder_attention: Literal["joint", "cross"] = "joint",
         mask_ratio: float = 0.9,
+        mask_mode: Literal["tube", "random"] = "tube",
+        mask_symmetry: Literal["none", "global", "local"] = "none",
         predicted_share: float = 1.0,
         base_lr: float = 3e-4,
         min_lr: float = 1e-5,
         warmup_share: float = 0.05,
         weight_decay: float = 0.05,
+        region_tokens: Literal["correct", "official"] = "correct",
         betas: tuple[float, float] = (0.9, 0.95),
         grad_checkpointing: bool = False,
         compile: bool = False,
@@ -85,27 +99,28 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
             decoder_depth=decoder_depth,
             decoder_num_heads=decoder_num_heads,
             appearance_weight=appearance_weight,
+            motion_group=motion_group,
             target_std_floor=target_std_floor,
             decoder_positions=decoder_positions,
             zero_init_heads=zero_init_heads,
             decoder_attention=decoder_attention,
         )
         self.mae.set_grad_checkpointing(grad_checkpointing)
-        self.mask_ratio = mask_ratio
-        (frames, rows, columns), (_, high, wide) = self.mae.encoder.grid, self.mae.encoder.region_size
-        windows = frames * (rows // high) * (columns // wide)
+        encoder = self.mae.encoder
+        if isinstance(encoder, LGIFormer):
+            encoder.freeze_unpooled("token")  # the decoder reads local tokens only
+        self.masks = MaskSpec(encoder.grid, encoder.region_size, mask_ratio, mask_mode, mask_symmetry)
         # Known in advance, so that no step waits for the device to count its masks.
-        self.num_masked = windows * masked_per_window((high, wide), mask_ratio)
+        self.num_masked = self.masks.num_masked
         self.num_predicted = count_predicted(self.num_masked, predicted_share)
         self.compiles, self._call = compile, compiled_call() if compile else call
         self._adamw = {"betas": tuple(betas), "fused": True}
         self._weight_decay = weight_decay
+        self._official_tokens = official_region_tokens(region_tokens)
 
     def setup(self, stage: str) -> None:
         """Ask the stream for clips and masks that fit the encoder."""
-        encoder = self.mae.encoder
-        shape = (encoder.num_frames, encoder.grid, encoder.region_size)
-        self.trainer.datamodule.fit_to_model(*shape, self.mask_ratio)
+        self.trainer.datamodule.fit_to_model(self.mae.encoder.num_frames, self.masks)
 
     def clips(self, batch: dict[str, Any]) -> Tensor:
         """The normalised clips (B, 3, T, H, W) of a batch, as the model wants them."""
@@ -147,10 +162,15 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over decayed and undecayed tensors, one schedule per step."""
         peak = self.start_schedule()
+        return self.scheduled(torch.optim.AdamW(self.parameter_groups(), lr=peak, **self._adamw), peak)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Undecayed and decayed parameters; upstream misses the representative tokens among the former."""
         spared = self.mae.no_weight_decay()
+        if self._official_tokens:
+            spared -= {f"encoder.{REGION_TOKENS}"}
         # By name: what the third argument means differs between timm's versions.
-        groups = param_groups_weight_decay(self.mae, self._weight_decay, no_weight_decay_list=spared)
-        return self.scheduled(torch.optim.AdamW(groups, lr=peak, **self._adamw), peak)
+        return param_groups_weight_decay(self.mae, self._weight_decay, no_weight_decay_list=spared)
 
     @property
     def num_tokens(self) -> int:

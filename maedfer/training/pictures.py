@@ -63,12 +63,12 @@ def draw_reconstructions(path: Path, pictures: Reconstruction, title: str) -> No
 
 
 def read_table(path: Path) -> dict[str, list[float]]:
-    """Columns of a CSV file of numbers; empty when there is none."""
+    """Columns of a CSV file of numbers, NaN in an empty cell; empty when there is none."""
     if not path.is_file():
         return {}
     with path.open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    return {name: [float(row[name]) for row in rows] for name in rows[0]} if rows else {}
+    return {name: [float(row[name] or "nan") for row in rows] for name in rows[0]} if rows else {}
 
 
 def smooth(values: Sequence[float], window: int) -> Tensor:

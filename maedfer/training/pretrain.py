@@ -101,7 +101,7 @@ def opening_line(cli: PretrainCLI) -> str:
     return f"{cli.model.architecture}: {size:,} parameters, {samples:,} {kind}, run {cli.folder.path}"
 
 
-def final_errors(cli: PretrainCLI) -> dict[str, float]:
+def final_errors(cli: PretrainCLI) -> dict[str, float | None]:
     """Held-out errors of the finished model, printed beside the baselines; empty without a held-out split."""
     evaluation = next(c for c in cli.trainer.callbacks if isinstance(c, HeldOutEvaluation))
     if cli.datamodule.has_held_out and evaluation.step != cli.trainer.global_step:

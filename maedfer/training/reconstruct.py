@@ -48,6 +48,7 @@ def reconstruct(
     module = MaskedPretraining(**settings["model"])
     step = load_autoencoder(module.mae, model, f"--model {model}")
     kept = {name: settings["data"].get(name) for name in ("frame_crop", "frame_interval_s", "workers")}
+    kept["sampling"] = settings["data"].get("sampling", "correct")
     options = {"val_split": split, "batch_size": batch_size, "seed": seed}
     data = ClipDataModule(find_shards(shards), **options, **kept)
     if not data.has_held_out:

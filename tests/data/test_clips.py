@@ -36,9 +36,27 @@ def test_a_short_track_is_sampled_over_its_whole_length():
     assert TrackTime(16, 25.0).clip_at(0).indices.tolist() == list(range(16))
 
 
-def test_fewer_frames_than_a_clip_are_refused():
-    with pytest.raises(ValueError, match="too short: 15 frames, a clip takes 16"):
-        TrackTime(15, 25.0)
+@pytest.mark.parametrize("frames", [1, 2, 7, 15])
+@pytest.mark.parametrize("fps", [6.25, 25.0])
+def test_fewer_frames_than_a_clip_are_given_more_than_once(frames, fps):
+    track = TrackTime(frames, fps)
+    clip = track.random_clip(np.random.default_rng(0))
+    assert clip.indices.tolist() == track.spread_clip(1, 2).indices.tolist()
+    assert track.last_start == 0 and clip.start_s == 0.0 and clip.short
+    times = np.bincount(clip.indices)
+    assert len(clip.indices) == 16 and len(times) == frames and (np.diff(clip.indices) >= 0).all()
+    # Every frame is shown, none much longer than another: the ends get half of what is between them.
+    assert times.min() >= 1 and times.max() <= 2 * times.min() + 1
+
+
+def test_few_frames_that_last_as_long_as_a_clip_are_not_short():
+    clip = TrackTime(11, 6.25, interval_s=0.08).clip_at(0)
+    assert not clip.short and clip.indices.tolist() == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8]
+
+
+def test_a_track_without_frames_or_rate_is_refused():
+    with pytest.raises(ValueError, match="too short: 0 frames"):
+        TrackTime(0, 25.0)
     with pytest.raises(ValueError, match="rate must be positive"):
         TrackTime(20, 0.0)
 

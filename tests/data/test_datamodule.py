@@ -6,6 +6,7 @@ import torch
 from stream_shards import write_stream_shards
 
 from maedfer.data.datamodule import ClipDataModule
+from maedfer.data.mask_spec import MaskSpec
 from maedfer.data.plan import EpochPlan
 
 SETTINGS = {"batch_size": 4, "crop": "resized", "flip": 0.5, "shuffle_window": 5, "workers": 0}
@@ -118,7 +119,7 @@ def test_held_out_clips_come_once_and_always_alike(folder):
 def test_masks_follow_the_sample_and_the_epoch(folder):
     def masks(epochs):
         data = ClipDataModule(str(folder), **(SETTINGS | {"val_split": "train"}))
-        data.fit_to_model(16, (8, 4, 4), (2, 2, 4), 0.75)
+        data.fit_to_model(16, MaskSpec((8, 4, 4), (2, 2, 4), 0.75))
         held_out = torch.cat([batch["masks"][batch["valid"]] for batch in data.val_dataloader()])
         for _ in range(epochs):
             drawn = {}

@@ -147,7 +147,7 @@ def damage(key, members):
     if key == "train2-03":
         del members["mjpg"]
     if key == "train3-00":
-        members = stream_sample(key, frames=15)
+        members["json"] = json.dumps(json.loads(members["json"]) | {"frames": 0}).encode()
     return members
 
 

@@ -24,6 +24,12 @@ def test_agrees_with_upstream(shared, name):
     )
     for step, rate in table["samples"].items():
         assert schedule(int(step)) == pytest.approx(rate, rel=1e-12)
+    # Every epoch's mean where runs are short; of the long ones, the first and last of warm-up and cosine.
+    long = table["n"] > 100_000
+    for epoch in (0, 4, 5, 99) if long else range(table["epochs"]):
+        steps = range(epoch * table["niter"], (epoch + 1) * table["niter"])
+        mean = math.fsum(map(schedule, steps)) / table["niter"]
+        assert mean == pytest.approx(table["epoch_means"][epoch], rel=1e-12)
 
 
 def test_every_step_of_a_short_run():
