@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,12 @@ CELL, CAPTION = 96, 16
 class FolderInfo:
     """Counts of a shard folder; `seconds` are of stored face video, labels by name.
 
-    `synthetic` tells whether drawn faces are among them, `sheet` where the contact sheet is, if it was drawn.
+    `classes` are the names in the order of the labels, `synthetic` tells whether drawn faces are among them,
+    `sheet` where the contact sheet is, if it was drawn.
     """
 
     folder: str
+    classes: Sequence[str] = ()
     samples: int = 0
     seconds: float = 0.0
     frames: int = 0
@@ -56,7 +58,8 @@ class FolderInfo:
             f"geometry: {_pairs(self.geometry)}",
             f"splits: {_pairs(self.splits)}",
         ]
-        lines += [f"labels: {_pairs(self.labels)}"] if self.labels else []
+        labels = ", ".join(f"{name} {self.labels[name]}" for name in self.classes)
+        lines += [f"labels in order: {labels}"] if self.labels else []
         lines += [f"folds: {_pairs(self.folds)}"] if self.folds else []
         lines += [f"subjects: {len(self.subjects)}"] if self.subjects else []
         lines += ["synthetic faces: drawn, nobody is in these pictures"] if self.synthetic else []
@@ -88,7 +91,7 @@ def info(folder: str, sheet: str | None = None, rows: int = 24, columns: int = 1
             "its config.yaml names under data.shards"
         )
     index = read_index(folder)
-    found = FolderInfo(folder, encoding=index.encoding, geometry=index.geometry)
+    found = FolderInfo(folder, index.classes, encoding=index.encoding, geometry=index.geometry)
     found.synthetic = is_synthetic(index.made_by)
     total = sum(entry.samples for entry in index.shards)
     with tqdm(total=total, unit="track", desc="info", delay=2, dynamic_ncols=True) as bar:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -20,12 +21,13 @@ from tqdm import tqdm
 from maedfer.data.cores import usable_cores
 from maedfer.data.encoding import Encoding, check_quality
 from maedfer.data.faces.detectors import DetectorName
+from maedfer.data.pack_given import find_given
 from maedfer.data.pack_plan import PackPlan, begin, check_settings, digest, finished_before, make_plan
 from maedfer.data.pack_pool import WorkerFailed, run_jobs
 from maedfer.data.pack_report import REPORT_NAME, PackSummary, count_statuses, write_report
 from maedfer.data.pack_source import CropSettings, Job, SourceResult
 from maedfer.data.pack_spool import ShardFiller, Spool
-from maedfer.data.records import STORED_FPS, describe_encoding, describe_geometry, made_by
+from maedfer.data.records import describe_encoding, describe_geometry, made_by
 from maedfer.data.shards import ShardEntry, ShardIndex, write_index
 from maedfer.data.sources import parse_part
 
@@ -35,17 +37,23 @@ _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def pack(
     sources: list[str],
     out: str,
-    detector: DetectorName = "haar",
+    corpus: str | None = None,
+    clips: str | None = None,
+    allow_missing: bool = False,
+    detector: DetectorName | None = None,
     detector_model: str | None = None,
     size: int = 160,
     encoding: Encoding = "jpeg",
     quality: int | None = None,
-    fps: float = STORED_FPS,
+    fps: float | None = None,
     margin: float = 0.15,
     min_face: float = 48,
-    max_seconds: float = 10.0,
-    largest_face: bool = False,
+    min_frames: int | None = None,
+    max_seconds: float | None = None,
+    largest_face: bool | None = None,
+    one_track: bool | None = None,
     frame_crop: tuple[float, float, float, float] | None = None,
+    squeeze: bool | None = None,
     split: str = "train",
     val_share: float = 0.0,
     part: str | None = None,
@@ -55,31 +63,32 @@ def pack(
     stall_timeout: float = 60,
     source_timeout: float | None = None,
 ) -> PackSummary:
-    """Find, follow and cut out the faces of videos, and store them as shards.
-
-    Run again after an interruption it continues; sources that cannot be used are named in `report.jsonl`.
+    """Store the faces of videos as shards; sources that cannot be used are named in `report.jsonl`.
 
     Args:
-        sources: Videos, folders, globs, or lists (.csv or .jsonl with the columns path, label, start, end,
-            fold, subject, split; any other column is kept as metadata).
+        sources: Videos, folders of images, folders, globs, or lists (.csv or .jsonl with the columns path,
+            label, start, end, fold, subject, split, fps of images; others are kept as metadata).
         out: Folder for the shards.
-        detector: Who finds the faces; none: the videos are face crops already and are only resized.
+        corpus: The one SOURCE is the folder of this corpus (any wrong name lists them); it sets defaults.
+        clips: With --corpus, the folder of its clips, where it is not a usual one.
+        allow_missing: With --corpus, go on without clips and lists that are missing.
+        detector: Who finds the faces (haar by default); none: they are face crops and are only resized.
         detector_model: The YuNet .onnx file, for --detector yunet.
         size: Side of the stored crops in pixels.
         encoding: How frames are stored: jpeg is read faster, h264 takes less space.
-        quality: JPEG quality (1 to 100, default 85) or H.264 rate factor (0 to 51, less is better, default
-            23).
-        fps: Stored frames per second; slower sources and tracks shorter than a clip keep their own rate.
+        quality: JPEG quality (1 to 100, default 85) or H.264 rate factor (51 to 0, default 23).
+        fps: Stored frames per second (12.5 by default); slower sources and short tracks keep their own.
         margin: Share of the face box that is added on every side.
         min_face: Smallest face in pixels of the source.
-        max_seconds: Longer tracks are split into equal pieces.
+        min_frames: Frames that a track must have (16 by default, those of a clip).
+        max_seconds: Longer tracks are split into equal pieces (10 by default).
         largest_face: Keep only the largest face of a source at a time, for labels that mean one person.
-        frame_crop: With --detector none, the part to store: left, top, width, height in shares of the largest
-            centred square of the frame.
+        one_track: Keep only the longest track of a source: one sample for each clip.
+        frame_crop: With --detector none: left, top, width, height in shares of the frame's centred square.
+        squeeze: With --detector none: squeeze frames to squares (as a corpus of face crops does), not cut.
         split: Name of the split the sources belong to, unless their list says otherwise.
         val_share: Share (0 to 1) of the sources that goes to the split `val`, chosen by their names.
-        part: Pack only share i/n of the sources, i from 1 to n, into a folder of its own; see `maedfer
-            merge`.
+        part: Pack only share i/n of the sources into a folder of its own; see `maedfer merge`.
         workers: Processes; default: one per core.
         shard_size: Size of a shard in MB, at most.
         max_samples: Tracks in a shard, at most.
@@ -92,23 +101,33 @@ def pack(
         OSError: the disk is full, or workers cannot work; the message says how to go on.
         KeyboardInterrupt: stopped; the message says how to go on.
     """
-    quality = check_quality(encoding, quality)
-    stored = (size, margin, fps, encoding, quality, min_face, max_seconds, largest_face)
-    crop = CropSettings(detector, detector_model, *stored, frame_crop and list(frame_crop))
+    given = find_given(sources, corpus, clips, allow_missing)
+    flags = {"detector": detector, "largest_face": largest_face, "one_track": one_track, "squeeze": squeeze}
+    flags |= {"max_seconds": max_seconds, "min_frames": min_frames, "frame_crop": frame_crop, "fps": fps}
+    how = {"detector_model": detector_model, "size": size, "margin": margin, "min_face": min_face}
+    how |= {"encoding": encoding, "quality": check_quality(encoding, quality)}
+    crop = CropSettings(**how, **vars(given.packing.with_flags(flags)))
     positive = {"shard-size": shard_size, "max-samples": max_samples, "stall-timeout": stall_timeout}
-    positive |= {"workers": 1 if workers is None else workers}
-    check_settings(crop, positive | {"source-timeout": 1 if source_timeout is None else source_timeout})
+    positive |= {"workers": workers, "source-timeout": source_timeout}
+    check_settings(crop, {name: value for name, value in positive.items() if value is not None})
     rest = {"split": split, "val_share": val_share, "shard_size": shard_size, "max_samples": max_samples}
-    plan = make_plan(sources, crop, rest, part)
-    folder = Path(out)
-    finished = finished_before(folder, plan)
-    if finished is not None:
-        return finished
+    plan = make_plan(given, crop, rest, part)
+    finished = finished_before(Path(out), plan)
+    return finished or _run(Path(out), plan, workers or usable_cores(), stall_timeout, source_timeout)
+
+
+def _run(
+    folder: Path, plan: PackPlan, workers: int, stall_timeout: float, source_timeout: float | None
+) -> PackSummary:
+    """Pack the sources of a plan, or go on with it."""
+    for line in plan.opening():
+        print(line, file=sys.stderr)
     with _one_line(folder):
         spool = begin(folder, plan)
-        filler = ShardFiller(folder, spool, int(shard_size * 1e6), max_samples)
+        max_bytes = int(plan.settings["shard_size"] * 1e6)
+        filler = ShardFiller(folder, spool, max_bytes, plan.settings["max_samples"])
         with spool.locked():
-            results = _pack_all(plan, spool, filler, workers or usable_cores(), stall_timeout, source_timeout)
+            results = _pack_all(plan, spool, filler, workers, stall_timeout, source_timeout)
             return _finish(folder, plan, filler, results)
 
 
@@ -157,7 +176,8 @@ def _pack_all(
 def _job(plan: PackPlan, spool: Spool, number: int) -> Job:
     source = plan.sources[number]
     label = None if source.label is None else plan.classes.index(source.label)
-    return Job(source, plan.crop, label, str(spool.samples(number)))
+    votes = source.votes and [source.votes.get(name, 0) for name in plan.classes]
+    return Job(source, plan.crop, label, str(spool.samples(number)), votes)
 
 
 def _fill(
@@ -190,17 +210,19 @@ def _finish(folder: Path, plan: PackPlan, filler: ShardFiller, results: list[Sou
         )
     write_index(folder, _index(plan, tuple(entries)))
     filler.spool.remove()
-    return PackSummary(str(folder), sum(entry.samples for entry in entries), len(entries), statuses)
+    counts = sum(entry.samples for entry in entries), len(entries), statuses
+    return PackSummary(str(folder), *counts, remarks=plan.remarks(report))
 
 
 def _index(plan: PackPlan, entries: tuple[ShardEntry, ...]) -> ShardIndex:
     crop = plan.crop
     margin = 0.0 if crop.detector == "none" else crop.margin
+    rotated = crop.detector == "yunet"
     drawn = any(source.metadata.get("synthetic") == "true" for source in plan.sources)
     return ShardIndex(
         entries,
         plan.classes,
-        describe_geometry(crop.detector, crop.size, margin, rotated=crop.detector == "yunet"),
+        describe_geometry(crop.detector, crop.size, margin, rotated, crop.squeeze),
         describe_encoding(crop.encoding, crop.quality, crop.fps),
         made_by("maedfer pack", plan.settings) | {"sources": digest(plan), "synthetic": drawn},
     )

@@ -10,23 +10,39 @@ from typing import Any
 
 from maedfer.constants import FRAME_INTERVAL_S, NUM_FRAMES
 from maedfer.data.faces.detectors import make_detector
+from maedfer.data.frame_folder import frame_names
+from maedfer.data.pack_given import Given
 from maedfer.data.pack_report import PackSummary, count_statuses, read_report
 from maedfer.data.pack_source import CropSettings
 from maedfer.data.pack_spool import Spool
 from maedfer.data.shards import INDEX_NAME, SHEET_NAME, dump_json, read_index, shard_name
-from maedfer.data.sources import Source, class_names, find_sources, parse_part, split_of, take_part
+from maedfer.data.sources import Source, parse_part, split_of, take_part
+
+ADDED_SETTINGS = {"one_track": False, "min_frames": NUM_FRAMES, "squeeze": False}
+"""Settings that folders of earlier versions do not name, and what they were."""
 
 
 @dataclass(frozen=True)
 class PackPlan:
     """A run: the settings that decide its bytes, its sources with their splits, and the classes of all
-    parts."""
+    parts; `given` is what it is a part of."""
 
     crop: CropSettings
     settings: dict[str, Any]
     sources: list[Source]
     splits: list[str]
     classes: tuple[str, ...]
+    given: Given
+
+    def opening(self) -> tuple[str, ...]:
+        """What to say of a corpus before it is packed: how, what is left out, and how the rest compares with
+        the published sizes."""
+        remarks = self.given.remarks(self.sources, self.splits, [True] * len(self.sources))
+        return (*self.given.opening(self.crop), *remarks)
+
+    def remarks(self, report: list[dict[str, Any]]) -> tuple[str, ...]:
+        """What to say of a corpus when it is packed, of which `report` has a line for each source."""
+        return self.given.remarks(self.sources, self.splits, [bool(row["tracks"]) for row in report])
 
     def rows(self) -> list[list[Any]]:
         """What is noted of each source: title, split, label, and the size of the file."""
@@ -44,6 +60,7 @@ def check_settings(crop: CropSettings, positive: dict[str, float]) -> None:
         FileNotFoundError: the detector's model does not exist.
     """
     positive |= {"size": crop.size, "fps": crop.fps, "max-seconds": crop.max_seconds}
+    positive |= {"min-frames": crop.min_frames}
     for name, value in positive.items():
         if not value > 0:
             raise ValueError(f"--{name} {value} must be more than 0")
@@ -56,29 +73,32 @@ def check_settings(crop: CropSettings, positive: dict[str, float]) -> None:
         raise ValueError(f"--size {crop.size} must be even for --encoding h264")
     if crop.margin < 0 or crop.min_face < 0:
         raise ValueError(f"--margin {crop.margin} and --min-face {crop.min_face} must not be negative")
-    make_detector(crop.detector, crop.detector_model, crop.frame_crop)
+    make_detector(crop.detector, crop.detector_model, crop.frame_crop, crop.squeeze)
 
 
-def make_plan(sources: list[str], crop: CropSettings, rest: dict[str, Any], part: str | None) -> PackPlan:
-    """Find the sources and decide all that must not depend on which of them a part packs."""
+def make_plan(given: Given, crop: CropSettings, rest: dict[str, Any], part: str | None) -> PackPlan:
+    """Decide all that must not depend on which of the sources a part packs."""
     if not 0 <= rest["val_share"] <= 1:
         raise ValueError(f"--val-share {rest['val_share']} must lie between 0 and 1")
-    found = find_sources(sources)
-    mine = take_part(found, part)
+    mine = take_part(given.sources, part)
     if not mine:
-        raise ValueError(f"--part {part} of {len(found)} sources is empty: use fewer parts")
+        raise ValueError(f"--part {part} of {len(given.sources)} sources is empty: use fewer parts")
     splits = [split_of(source, rest["split"], rest["val_share"]) for source in mine]
     for name in {*splits, rest["split"]}:
         shard_name(name, 0)
     number, count = parse_part(part)
     model = crop.detector_model and hashlib.sha256(Path(crop.detector_model).read_bytes()).hexdigest()
     settings = asdict(crop) | rest | {"detector_model": model, "part": f"{number}/{count}"}
-    return PackPlan(crop, settings, mine, splits, class_names(found))
+    settings["frame_crop"] = crop.frame_crop and list(crop.frame_crop)  # as JSON has it
+    settings["corpus"] = given.corpus and given.corpus.name
+    return PackPlan(crop, settings, mine, splits, given.classes, given)
 
 
 def _size(path: str) -> int | None:
-    """Bytes of a file, None for one that is missing: a part of what makes two runs the same."""
+    """Bytes of a file, frames of a folder, None for what is missing: part of what makes two runs the same."""
     try:
+        if os.path.isdir(path):
+            return len(frame_names(path))
         return os.stat(path).st_size
     except OSError:
         return None
@@ -103,8 +123,9 @@ def finished_before(folder: Path, plan: PackPlan) -> PackSummary | None:
         titles = [row["source"] for row in read_report(folder)]
         raise ValueError(_other_sources(folder, titles, [source.title for source in plan.sources]))
     Spool(folder).remove()
-    statuses = count_statuses(read_report(folder))
-    return PackSummary(str(folder), sum(e.samples for e in index.shards), len(index.shards), statuses, True)
+    report = read_report(folder)
+    counts = sum(e.samples for e in index.shards), len(index.shards), count_statuses(report)
+    return PackSummary(str(folder), *counts, True, plan.remarks(report))
 
 
 def begin(folder: Path, plan: PackPlan) -> Spool:
@@ -135,6 +156,7 @@ def begin(folder: Path, plan: PackPlan) -> Spool:
 
 
 def _same_settings(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    before = ADDED_SETTINGS | before
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):
             flag = name.replace("_", "-")

@@ -17,15 +17,19 @@ REPORT_NAME = "report.jsonl"
 
 @dataclass(frozen=True)
 class PackSummary:
-    """What a pack run made: samples and shards, and how many sources went which way."""
+    """What a pack run made: samples and shards, how many sources went which way, and what else to say."""
 
     out: str
     samples: int
     shards: int
     statuses: dict[str, int]
     finished_before: bool = False
+    remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        return "\n".join((self._first_line(), *self.remarks))
+
+    def _first_line(self) -> str:
         if self.finished_before:
             return f"{self.out} is finished: {self.samples} tracks, {self.shards} shards; nothing to do"
         failed = ", ".join(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from maedfer.data.encoding import Encoding, encode_track
 from maedfer.data.faces.crops import CropPlan, cut_crops, plan_crops
 from maedfer.data.faces.detectors import Detector, DetectorName, make_detector
 from maedfer.data.faces.tracks import follow_faces, largest_at_a_time
+from maedfer.data.frame_folder import FrameFolder, folder_fingerprint
 from maedfer.data.records import TrackGeometry, sample_key, shard_sample, track_record
 from maedfer.data.shards import write_shard
 from maedfer.data.sources import Source
@@ -46,17 +47,24 @@ class CropSettings:
     min_face: float
     max_seconds: float
     largest_face: bool = False
-    frame_crop: list[float] | None = None
+    frame_crop: Sequence[float] | None = None
+    one_track: bool = False
+    min_frames: int = NUM_FRAMES
+    squeeze: bool = False
 
 
 @dataclass(frozen=True)
 class Job:
-    """One source to pack: what is known about it beyond `Source`, and the file its samples go to."""
+    """One source to pack: what is known about it beyond `Source`, and the file its samples go to.
+
+    `label` is the place of its label among the classes, `votes` are in the order of the classes.
+    """
 
     source: Source
     settings: CropSettings
     label: int | None
     spool: str
+    votes: list[float] | None = None
 
 
 @dataclass
@@ -123,11 +131,12 @@ def _counted(
 def _samples(job: Job, alive: Callable[[], object], result: SourceResult) -> Iterator[dict[str, bytes]]:
     source, settings = job.source, job.settings
     fingerprint = _fingerprint(source.path)
-    video = VideoFile(source.path)
+    folder = os.path.isdir(source.path)
+    video = FrameFolder(source.path, source.fps) if folder else VideoFile(source.path)
     start_s = source.start_s or 0.0
     end_s = math.inf if source.end_s is None else source.end_s
     part = settings.frame_crop and tuple(settings.frame_crop)
-    detector = _detector(settings.detector, settings.detector_model, part)
+    detector = _detector(settings.detector, settings.detector_model, part, settings.squeeze)
     plans = _plan(video, detector, settings, (start_s, end_s), alive, result)
     first_s = min(plan.times[0] for plan in plans)
     frames = video.frames(max(start_s, float(first_s)), end_s, alive)
@@ -140,7 +149,7 @@ def _samples(job: Job, alive: Callable[[], object], result: SourceResult) -> Ite
 
 
 def _plan(
-    video: VideoFile,
+    video: VideoFile | FrameFolder,
     detector: Detector,
     settings: CropSettings,
     span: tuple[float, float],
@@ -154,23 +163,29 @@ def _plan(
     result.reason = _remark(video, len(times), span)
     if not len(times):
         raise _Refused("unreadable", _join(_no_frame(span), result.reason))
-    if len(times) < NUM_FRAMES:
-        raise _Refused("too_short", _join(f"{len(times)} frames, a clip needs {NUM_FRAMES}", result.reason))
+    if len(times) < settings.min_frames:
+        text = f"{len(times)} frames, a clip needs {settings.min_frames}"
+        raise _Refused("too_short", _join(text, result.reason))
     if not tracks:
         raise _Refused("no_face", _join(f"no face in {times[-1] - times[0]:.1f} s", result.reason))
     options: dict[str, Any] = {"fps": settings.fps, "max_seconds": settings.max_seconds, "found": found}
+    options["min_frames"] = settings.min_frames
     margin = settings.margin if found else 0.0
     plans = [plan for track in tracks for plan in plan_crops(track, times, margin=margin, **options)]
     if not plans:
         longest = max(np.count_nonzero((times >= each.start_s) & (times <= each.end_s)) for each in tracks)
-        text = f"the longest face track has {longest} frames, a clip needs {NUM_FRAMES}"
+        text = f"the longest face track has {longest} frames, a clip needs {settings.min_frames}"
         raise _Refused("too_short", _join(text, result.reason))
-    return plans
+    return [max(plans, key=_duration)] if settings.one_track else plans
 
 
-def _remark(video: VideoFile, frames: int, span: tuple[float, float]) -> str:
+def _duration(plan: CropPlan) -> float:
+    return float(plan.times[-1] - plan.times[0])
+
+
+def _remark(video: VideoFile | FrameFolder, frames: int, span: tuple[float, float]) -> str:
     """What the report should say of a file that was read in part."""
-    remarks = [f"{video.damaged} damaged packets left out"] if video.damaged else []
+    remarks = [f"{video.damaged} damaged {video.pieces} left out"] if video.damaged else []
     if span == (0.0, math.inf) and frames < 0.9 * video.promised:
         remarks.append(f"{frames} frames where the container promises {video.promised}")
     return "; ".join(remarks)
@@ -214,6 +229,7 @@ def _sample(
         face_ok=plan.face_ok,
         label=job.label,
         label_name=source.label,
+        votes=job.votes,
         fold=source.fold,
         subject=source.subject,
         metadata=source.metadata,
@@ -222,8 +238,10 @@ def _sample(
 
 
 def _fingerprint(path: str) -> str:
-    """A hash that tells files of one name apart, without reading all of a long one."""
+    """A hash that tells files (or folders) of one name apart, without reading all of a long one."""
     try:
+        if os.path.isdir(path):
+            return folder_fingerprint(path)
         with open(path, "rb") as stream:
             start = stream.read(FINGERPRINT_BYTES)
             size = os.fstat(stream.fileno()).st_size
@@ -234,6 +252,8 @@ def _fingerprint(path: str) -> str:
 
 
 @cache
-def _detector(name: DetectorName, model: str | None, part: tuple[float, ...] | None) -> Detector:
+def _detector(
+    name: DetectorName, model: str | None, part: tuple[float, ...] | None, squeeze: bool
+) -> Detector:
     """One detector per process: loading a model takes longer than a short clip."""
-    return make_detector(name, model, part)
+    return make_detector(name, model, part, squeeze)

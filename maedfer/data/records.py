@@ -29,10 +29,10 @@ STORED_FPS = 12.5
 class TrackGeometry:
     """Where the frames of a track were cut out of the source.
 
-    `boxes` has one square `[x, y, w, h]` per stored frame in upright source pixels, margin included, and may
-    reach over the border; `rotation` one angle per stored frame in degrees (the crop was turned by it about
-    the centre of its box, counter-clockwise positive), or None when faces were not turned; `margin` is the
-    share of the face box added on every side.
+    `boxes` has one square `[x, y, w, h]` per stored frame in upright source pixels (no square where a frame
+    was squeezed to one), margin included, and may reach over the border; `rotation` one angle per stored
+    frame in degrees (the crop was turned by it about the centre of its box, counter-clockwise positive), or
+    None when faces were not turned; `margin` is the share of the face box added on every side.
     """
 
     boxes: Sequence[Sequence[float]]
@@ -165,9 +165,13 @@ def describe_encoding(
     return {"name": encoding, "extension": EXTENSIONS[encoding], "quality": quality, "fps": fps}
 
 
-def describe_geometry(detector: str, size: int, margin: float, rotated: bool) -> dict[str, Any]:
-    """The `geometry` of an index: detector, stored pixels, margin, whether eye lines were levelled."""
-    return {"detector": detector, "size": size, "margin": margin, "rotated": rotated}
+def describe_geometry(
+    detector: str, size: int, margin: float, rotated: bool, squeezed: bool = False
+) -> dict[str, Any]:
+    """The `geometry` of an index: detector, stored pixels, margin, whether eye lines were levelled; and
+    `squeezed` where frames that were no squares were squeezed to them."""
+    plain = {"detector": detector, "size": size, "margin": margin, "rotated": rotated}
+    return plain | {"squeezed": True} if squeezed else plain
 
 
 def made_by(program: str, settings: Mapping[str, Any]) -> dict[str, Any]:

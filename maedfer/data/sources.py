@@ -1,7 +1,8 @@
 """What `maedfer pack` is given: files, folders, globs and lists become rows, one per source, in order.
 
 A source is known by a name that does not depend on the machine: its path relative to the folder it was found
-in, with that folder's own name in front (`VoxCeleb2/id001/a.mp4`).
+in, with that folder's own name in front (`VoxCeleb2/id001/a.mp4`). A folder of images is a source too, read
+like a video.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from maedfer.data.frame_folder import FOLDER_FPS, has_frames, is_frame
+
 _SUFFIXES = (
     ".3gp .asf .avi .divx .dv .f4v .flv .gif .h264 .h265 .hevc .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov "
     ".mp4 .mpe .mpeg .mpg .mts .mxf .ogm .ogv .rm .rmvb .ts .vob .webm .wmv .y4m"
@@ -28,10 +31,11 @@ LIST_SUFFIXES = (".csv", ".jsonl")
 
 @dataclass(frozen=True)
 class Source:
-    """One row of work: a video, or a span of one, and what is known about it.
+    """One row of work: a video (or a folder of frames), or a span of one, and what is known about it.
 
     `name` is what is recorded, `path` where it lies on this machine. `label` is the name of its label; its
-    place among the classes is decided over all sources.
+    place among the classes is decided over all sources. `votes` are those of its raters by the names of the
+    labels, `fps` the frames per second of a folder of frames.
     """
 
     name: str
@@ -43,6 +47,8 @@ class Source:
     subject: str | None = None
     split: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    votes: Mapping[str, float] | None = None
+    fps: float = FOLDER_FPS
 
     @property
     def title(self) -> str:
@@ -58,8 +64,9 @@ def find_sources(sources: Iterable[str | Path]) -> list[Source]:
     Args:
         sources: Files, folders (searched recursively), globs (`**` goes down), or lists: a `.csv` with a
             header or a `.jsonl`, whose paths are relative to the list. A list has a column `path` and may
-            have `label`, `start`, `end` (seconds), `fold`, `subject` and `split`; other columns are kept as
-            metadata.
+            have `label`, `start`, `end` (seconds), `fold`, `subject`, `split`, and `fps` for folders of
+            frames; other columns are kept as metadata. A folder without any video gives its folders of
+            images.
 
     Raises:
         FileNotFoundError: a path does not exist, or a glob or folder has no video.
@@ -144,23 +151,31 @@ def _file(path: Path, root: Path) -> Source:
 
 
 def _folder(root: Path) -> list[Source]:
-    paths = [
-        Path(folder) / name
-        for folder, _, names in os.walk(root.absolute(), followlinks=True)
-        for name in names
-        if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith(".")
-    ]
+    videos, folders = [], []
+    for folder, _, names in os.walk(root.absolute(), followlinks=True):
+        videos += [Path(folder) / name for name in names if is_video(name)]
+        folders += [Path(folder)] if any(map(is_frame, names)) else []
+    # pictures beside videos (covers, contact sheets) are no clips
+    paths = videos or folders
     if not paths:
-        raise FileNotFoundError(f"no video in {root} (files ending in .mp4, .mov, .avi, .mkv, .webm, ...)")
+        raise FileNotFoundError(
+            f"no video in {root} (files ending in .mp4, .mov, .avi, .mkv, .webm, ...), nor a folder of images"
+        )
     return [_file(path, root) for path in sorted(paths)]
 
 
+def is_video(name: str) -> bool:
+    """Whether a file of this name is taken from a folder as a video."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
+
+
 def _glob(pattern: str) -> list[Source]:
-    """Files that match; they are named from the last folder before the first wildcard."""
+    """Files and folders of images that match; named from the last folder before the first wildcard."""
     parts = Path(pattern).parts
     fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
     root = Path(*parts[:fixed]) if fixed else Path()
-    paths = [Path(path) for path in sorted(glob.glob(pattern, recursive=True)) if not Path(path).is_dir()]
+    matching = map(Path, sorted(glob.glob(pattern, recursive=True)))
+    paths = [path for path in matching if not path.is_dir() or has_frames(path)]
     if not paths:
         raise FileNotFoundError(f"no file matches {pattern}")
     return [_file(path, root) for path in paths]
@@ -206,12 +221,15 @@ def _row(row: Mapping[str, Any], root: Path) -> Source:
     """One line of a list; empty cells count as absent."""
     cells = {key: value for key, value in row.items() if value not in ("", None)}
     if "path" not in cells:
-        raise ValueError(f"no `path` (columns: {', '.join(row)})")
+        raise ValueError(
+            f"no `path` (columns: {', '.join(row)}); a .csv begins with their names, such as path,label"
+        )
     path = Path(str(cells.pop("path")))
     start, end = (_seconds(name, cells.pop(name, None)) for name in ("start", "end"))
     if end is not None and end <= (start or 0):
         raise ValueError(f"end {end:g} is not after start {start or 0:g}")
     label, fold, subject, split = (cells.pop(name, None) for name in ("label", "fold", "subject", "split"))
+    fps = _fps(cells.pop("fps", None)) if (root / path).is_dir() else FOLDER_FPS
     inside = not path.is_absolute() and ".." not in path.parts
     source = _file(root / path, root if inside else (root / path).resolve().parent)
     return replace(
@@ -223,7 +241,18 @@ def _row(row: Mapping[str, Any], root: Path) -> Source:
         subject=_text(subject),
         split=_text(split),
         metadata=cells,
+        fps=fps,
     )
+
+
+def _fps(value: Any) -> float:
+    try:
+        rate = FOLDER_FPS if value is None else float(value)
+    except (TypeError, ValueError):
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise ValueError(f"fps {value!r} is not a number of frames per second")
+    return rate
 
 
 def _seconds(name: str, value: Any) -> float | None:

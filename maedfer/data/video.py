@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import av
 import numpy as np
@@ -24,13 +25,29 @@ class UnreadableVideo(ValueError):
     """A source without a single frame to decode; the message is the reason for the report."""
 
 
-@dataclass(frozen=True)
-class Frame:
-    """One decoded frame, converted to pixels only when asked.
+class Frame(Protocol):
+    """One frame of a source.
 
-    `time_s` counts from the start of the video stream. `width` and `height` are those of the upright picture
-    with square pixels.
+    `time_s` counts from the start of the source. `width` and `height` are those of the upright picture with
+    square pixels.
     """
+
+    time_s: float
+    width: int
+    height: int
+
+    def picture(self, max_side: int | None = None) -> np.ndarray:
+        """Upright uint8 RGB (H, W, 3); with `max_side` reduced so that its longer side is at most that."""
+        ...
+
+    def thumbnail(self) -> np.ndarray:
+        """A cheap uint8 RGB (32, 48, 3), not turned upright: only its colours count."""
+        ...
+
+
+@dataclass(frozen=True)
+class VideoFrame:
+    """One decoded frame of a video, converted to pixels only when asked; see `Frame`."""
 
     time_s: float
     width: int
@@ -63,7 +80,10 @@ class VideoFile:
     Attributes:
         damaged: Packets and frames that the last pass had to leave out.
         promised: Frames that the container says it holds; 0 when it says nothing.
+        pieces: What `damaged` counts.
     """
+
+    pieces = "packets"
 
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
@@ -163,7 +183,7 @@ def _seek(container: av.container.InputContainer, stream: av.VideoStream, start_
         container.seek(0)
 
 
-def _upright(frame: av.VideoFrame, stream: av.VideoStream, time_s: float) -> Frame:
+def _upright(frame: av.VideoFrame, stream: av.VideoStream, time_s: float) -> VideoFrame:
     """Note how the picture is to be turned (display matrix) and widened (sample aspect ratio) to be seen
     upright."""
     ratio = float(stream.sample_aspect_ratio or 1) or 1.0
@@ -171,4 +191,4 @@ def _upright(frame: av.VideoFrame, stream: av.VideoStream, time_s: float) -> Fra
     turns = round(frame.rotation / 90) % 4
     if turns % 2:
         width, height = height, width
-    return Frame(time_s, width, height, turns, frame)
+    return VideoFrame(time_s, width, height, turns, frame)

@@ -42,7 +42,7 @@ def test_info_counts_and_draws(shards, tmp_path):
     assert found.labels == {"sad": 2, "happy": 1} and found.subjects == {"s0": 2, "s1": 1}
     assert found.frames == 33 + 38 + 43 and found.seconds == pytest.approx(found.frames / 12.5)
     assert found.encoding == read_index(shards).encoding
-    assert "labels: happy 1, sad 2" in str(found) and "splits: train 3" in str(found)
+    assert "labels in order: happy 1, sad 2" in str(found) and "splits: train 3" in str(found)
     assert "synthetic" not in str(found)
     picture = cv2.imread(str(sheet))
     assert picture.shape == (2 * (CELL + CAPTION), 5 * CELL, 3)

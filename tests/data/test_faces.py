@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pack_videos import scene, still, write_video
 
-from maedfer.data.faces.crops import cut_crops, cut_square, plan_crops, stored_times
+from maedfer.data.faces.crops import cut_area, cut_crops, plan_crops, stored_times
 from maedfer.data.faces.detectors import Detection, make_detector, overlap, suppress
 from maedfer.data.faces.tracks import FaceTracker, follow_faces, largest_at_a_time, shot_changed, smooth_curve
 from maedfer.data.pack_source import CropSettings, Job, pack_source
@@ -131,15 +131,15 @@ def test_crops_with_landmarks_stand_upright():
     level = np.zeros((300, 300, 3), np.uint8)
     cv2.rectangle(level, (110, 120), (190, 130), (255, 255, 255), -1)
     turned = cv2.warpAffine(level, cv2.getRotationMatrix2D((149.5, 149.5), -20, 1), (300, 300))
-    crop = cut_square(turned, np.array([150.0, 150.0, 120.0]), 20.0, 60)
-    wanted = cut_square(level, np.array([150.0, 150.0, 120.0]), 0.0, 60)
+    crop = cut_area(turned, np.array([150.0, 150.0, 120.0, 120.0]), 20.0, 60)
+    wanted = cut_area(level, np.array([150.0, 150.0, 120.0, 120.0]), 0.0, 60)
     assert np.abs(crop.astype(int) - wanted).mean() < 3
     rows, columns = np.nonzero(crop[..., 0] > 128)
     assert (rows.min(), columns.min(), columns.max()) == pytest.approx((15, 10, 50), abs=1.01)
 
 
 def test_a_crop_over_the_border_repeats_it():
-    crop = cut_square(np.full((40, 40, 3), 90, np.uint8), np.array([0.0, 0.0, 60.0]), 5.0, 32)
+    crop = cut_area(np.full((40, 40, 3), 90, np.uint8), np.array([0.0, 0.0, 60.0, 60.0]), 5.0, 32)
     assert crop.shape == (32, 32, 3) and (crop == 90).all()
 
 

@@ -117,17 +117,19 @@ class YuNetDetector:
 
 
 class WholeFrame:
-    """The picture is the face: one centred square or a square part of that, nothing is looked for.
+    """The picture is the face: its centred square or a square part of that, nothing is looked for.
 
     Args:
-        part: left, top, width and height in shares of the centred square.
+        part: left, top, width and height in shares of the square.
+        squeeze: The square is the whole frame, squeezed to one.
     """
 
     name = "none"
     finds_faces = False
     max_side = 1
 
-    def __init__(self, part: Sequence[float] = (0.0, 0.0, 1.0, 1.0)) -> None:
+    def __init__(self, part: Sequence[float] | None = None, squeeze: bool = False) -> None:
+        part = (0.0, 0.0, 1.0, 1.0) if part is None else part
         left, top, width, height = part
         inside = min(left, top) >= 0 and max(left + width, top + height) <= 1 + 1e-6
         if not inside or width <= 0 or abs(width - height) > 1e-6:
@@ -135,19 +137,22 @@ class WholeFrame:
                 f"--frame-crop {list(part)} must be left, top, width, height in shares of the largest "
                 "centred square of the frame: inside it, width and height the same"
             )
-        self._part = left, top, width
+        self._part, self._squeeze = (left, top, width), squeeze
 
     def detect(self, picture: np.ndarray) -> list[Detection]:
         """The square, whatever is in it; see `Detector.detect`."""
         height, width = picture.shape[:2]
-        side = min(height, width)
+        across, down = (width, height) if self._squeeze else (min(height, width),) * 2
         left, top, share = self._part
-        corner = (width - side) / 2 + left * side, (height - side) / 2 + top * side
-        return [Detection((*corner, share * side, share * side), None, 1.0)]
+        corner = (width - across) / 2 + left * across, (height - down) / 2 + top * down
+        return [Detection((*corner, share * across, share * down), None, 1.0)]
 
 
 def make_detector(
-    name: DetectorName, model: str | Path | None = None, frame_crop: Sequence[float] | None = None
+    name: DetectorName,
+    model: str | Path | None = None,
+    frame_crop: Sequence[float] | None = None,
+    squeeze: bool = False,
 ) -> Detector:
     """Build a detector.
 
@@ -155,16 +160,16 @@ def make_detector(
         name: Which one.
         model: The YuNet file; only `yunet` takes one.
         frame_crop: The part of the frame to take; only `none` takes one, see `WholeFrame`.
+        squeeze: Whether a frame that is no square is squeezed to one; only `none` does.
 
     Raises:
         ValueError: an unknown name, a model where none is used, or none where one is needed; a part that is
             no square in the frame, or for a detector that looks for faces.
         FileNotFoundError: the model file is missing.
     """
-    if frame_crop is not None:
-        if name != "none":
-            raise ValueError(f"--frame-crop is for --detector none: {name} finds out where to crop")
-        return WholeFrame(frame_crop)
+    if name != "none" and (frame_crop is not None or squeeze):
+        flag = "--squeeze" if frame_crop is None else "--frame-crop"
+        raise ValueError(f"{flag} is for --detector none: {name} finds out where to crop")
     if name == "yunet":
         if model is None:
             raise ValueError(
@@ -175,7 +180,7 @@ def make_detector(
         raise ValueError(f"--detector-model is for --detector yunet, not for {name}")
     if name not in ("haar", "none"):
         raise ValueError(f"--detector {name} is unknown: take haar, yunet or none")
-    return HaarDetector() if name == "haar" else WholeFrame()
+    return HaarDetector() if name == "haar" else WholeFrame(frame_crop, squeeze)
 
 
 def overlap(first: tuple[float, ...], second: tuple[float, ...]) -> float:

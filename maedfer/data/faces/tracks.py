@@ -67,12 +67,14 @@ class FaceTrack:
         looks = np.count_nonzero((self.looks >= start_s) & (self.looks <= end_s))
         return np.count_nonzero((self.times >= start_s) & (self.times <= end_s)) / looks if looks else 1.0
 
-    def squares(self, times: np.ndarray) -> np.ndarray:
-        """Smoothed squares around the face at the given times: (n, 3) as (centre x, centre y, side)."""
-        sides = np.log(self.boxes[:, 2:].max(axis=1))
+    def areas(self, times: np.ndarray, square: bool = True) -> np.ndarray:
+        """Smoothed squares around the face at the given times, or its boxes as they are: (n, 4) as (centre x,
+        centre y, width, height)."""
+        sides = np.log(self.boxes[:, 2:].max(axis=1, keepdims=True) if square else self.boxes[:, 2:])
         curve = np.column_stack([self.boxes[:, :2] + self.boxes[:, 2:] / 2, sides])
         smooth = smooth_curve(self.times, curve, times)
-        return np.column_stack([smooth[:, :2], np.exp(smooth[:, 2])])
+        sides = np.exp(smooth[:, 2:])
+        return np.column_stack([smooth[:, :2], sides[:, 0], sides[:, -1]])
 
     def rotations(self, times: np.ndarray) -> np.ndarray | None:
         """Smoothed eye line angles in degrees at the given times (n,), or None without landmarks."""

@@ -1,0 +1,57 @@
+"""CelebV-HQ (Zhu et al., ECCV 2022): clips of celebrities cropped to the face, with attributes.
+
+There are no classes: each appearance and action is a column of the metadata, 0 or 1, for `--task multilabel
+--data.columns`. The video a clip was cut from is its subject, so that a held-out share has other videos.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from maedfer.data.corpora.corpus import FACE_CROPS, Clips, Corpus
+from maedfer.data.corpora.tree import clip_folder, clip_key, list_clips, need_path
+from maedfer.data.sources import Source
+
+INFO = "celebvhq_info.json"
+FACES = ("35666", "celebvhq/35666", "videos", "clips")
+
+
+def find(root: Path, clips: str | None) -> Clips:
+    """The clips that the annotation names."""
+    path = need_path(root, INFO)
+    try:
+        info = json.loads(path.read_text("utf-8"))
+        known, columns = info["clips"], info["meta_info"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not the annotation of CelebV-HQ ({error})") from error
+    there = list_clips(clip_folder(root, clips, FACES)[0])
+    sources = [
+        _source(name, there[clip_key(name)], clip, columns)
+        for name, clip in known.items()
+        if clip_key(name) in there
+    ]
+    missing = [name for name in known if clip_key(name) not in there]
+    return Clips(sources, {"clips": missing}, FACE_CROPS)
+
+
+def _source(name: str, path: Path, clip: dict[str, Any], columns: dict[str, list[str]]) -> Source:
+    attributes = {
+        f"{kind}_{column}": int(value)
+        for kind in ("appearance", "action")
+        for column, value in zip(columns[f"{kind}_mapping"], clip["attributes"][kind], strict=True)
+    }
+    return Source(f"celebv_hq/{name}", str(path), subject=clip["ytb_id"], metadata=attributes)
+
+
+CORPUS = Corpus(
+    name="celebv_hq",
+    title="CelebV-HQ",
+    classes=(),
+    sizes={"all": 35666},
+    ask="https://celebv-hq.github.io/",
+    terms="non-commercial research; the videos are YouTube's",
+    layout="celebvhq_info.json and 35666/<clip>.mp4",
+    find=find,
+)

@@ -1,0 +1,110 @@
+"""DFEW (Jiang et al., ACM MM 2020): clips of films, seven expressions, five folds, the votes of ten raters.
+
+Taken are the single-labelled clips at their original length. The folders of 16 time-normalised frames
+(`..._16f`), with which reproductions of published numbers fall several points short, are not looked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from maedfer.data.corpora.corpus import NO_CROPS, RAW_CLIPS, Clips, Corpus
+from maedfer.data.corpora.folds import Listed, by_fold, matched
+from maedfer.data.corpora.tables import numbered_label, read_sheet, read_table
+from maedfer.data.corpora.tree import clip_folder, clip_key, find_path, list_clips, need_path
+
+CLASSES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
+"""In the order of the lists' numbers 1 to 7."""
+
+FACES = ("Clip/jpg_256", "Clip/clip_224x224", "Clip/clip_224x224_avi")
+RAW = ("Clip/original",)
+TEST_LIST = "EmoLabel_DataSplit/test(single-labeled)/set_{}.csv"
+VOTES = "Annotation/annotation.xlsx"
+NORMALISED = "these are 16 time-normalised frames of each clip: published numbers rest on all of its frames"
+
+
+def find(root: Path, clips: str | None) -> Clips:
+    """The single-labelled clips of the five test lists."""
+    need_path(root, "EmoLabel_DataSplit/test(single-labeled)")
+    paths = {fold: find_path(root, TEST_LIST.format(fold)) for fold in range(1, 6)}
+    folder, packing = clip_folder(root, clips, FACES, RAW)
+    lists = {fold: (path, _pairs(path)) for fold, path in paths.items() if path is not None}
+    votes, notes = _votes(root)
+    listed = [Listed(each.clip, each.label, _with_votes(each, votes)) for each in by_fold(lists)]
+    _check_votes(listed)
+    sources, missing = matched("dfew", listed, list_clips(folder))
+    absent = [TEST_LIST.format(fold) for fold, path in paths.items() if path is None]
+    notes += (NO_CROPS,) if packing is RAW_CLIPS else ()
+    notes += (NORMALISED,) if folder.name.lower().endswith("_16f") else ()
+    return Clips(sources, {"lists": absent, "clips": missing}, packing, notes)
+
+
+def _pairs(path: Path) -> list[tuple[str, str]]:
+    rows = read_table(path, ("video_name", "label"))
+    return [(row["video_name"].zfill(5), numbered_label(path, row["label"], CLASSES)) for row in rows]
+
+
+def _votes(root: Path) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
+    """The votes of each clip, columns `1happy` to `7fear` by the number of the clip in `order`."""
+    path = find_path(root, VOTES)
+    if path is None:
+        return {}, (f"no {VOTES}: clips have no votes (--data.soft_labels)",)
+    votes = {}
+    for row in read_sheet(path):
+        columns = {name: re.match(r"([1-7])\s*[a-z]", name) for name in row}
+        counts = {
+            CLASSES[int(found[1]) - 1]: _number(path, name, row[name])
+            for name, found in columns.items()
+            if found
+        }
+        if len(counts) != len(CLASSES) or row.get("order") is None:
+            raise ValueError(
+                f"{path} lacks the columns order, 1happy, ..., 7fear (columns: {', '.join(row)})"
+            )
+        votes[clip_key(str(row["order"]).removesuffix(".0"))] = counts
+    return votes, ()
+
+
+def _number(path: Path, column: str, cell: Any) -> float:
+    try:
+        return float(cell or 0)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}, column {column}: {cell!r} is not a number of votes") from error
+
+
+def _with_votes(each: Listed, votes: Mapping[str, dict[str, float]]) -> dict[str, Any]:
+    return {**each.known, "votes": votes.get(clip_key(each.clip))}
+
+
+def _check_votes(listed: list[Listed]) -> None:
+    """Refuse votes that belong to other clips: a clip's label has the most votes."""
+    voted = [each for each in listed if each.known["votes"]]
+    odd = [each for each in voted if max(each.known["votes"], key=each.known["votes"].get) != each.label]
+    if 2 * len(odd) > len(voted):
+        raise ValueError(
+            f"in {VOTES} the most votes of {len(odd)} of {len(voted)} clips are not for their label, such as "
+            f"{odd[0].clip} ({odd[0].label}): this is not the annotation of these lists"
+        )
+
+
+CORPUS = Corpus(
+    name="dfew",
+    title="DFEW",
+    classes=CLASSES,
+    sizes={
+        "all": 11697,
+        "fold 1": (489, 379, 534, 435, 294, 29, 181),
+        "fold 2": 2341,
+        "fold 3": 2340,
+        "fold 4": 2339,
+        "fold 5": 2336,
+    },
+    ask="https://dfew-dataset.github.io/",
+    terms="academic research only; a signed agreement, the password comes by e-mail",
+    layout="Clip/jpg_256 (or clip_224x224, or original; not the _16f), EmoLabel_DataSplit/"
+    "test(single-labeled)/set_1.csv to set_5.csv, and Annotation/annotation.xlsx for votes",
+    find=find,
+)

@@ -1,0 +1,75 @@
+"""MAFW (Liu et al., ACM MM 2022): clips of films, series and short videos, eleven expressions, five folds.
+
+This is the single-expression set; `mafw_compound` has compound expressions too. Published numbers rest on the
+authors' face frames (`data/frames`): frames taken from the raw videos give a third of them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from maedfer.data.corpora.corpus import NO_CROPS, RAW_CLIPS, Clips, Corpus
+from maedfer.data.corpora.folds import by_fold, matched
+from maedfer.data.corpora.tables import as_label, read_pairs
+from maedfer.data.corpora.tree import clip_folder, find_path, list_clips
+
+CLASSES = (
+    *("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"),
+    *("contempt", "anxiety", "helplessness", "disappointment"),
+)
+FACES = ("data/frames", "frames")
+RAW = ("data/clips", "clips")
+SPLITS = ("Train & Test Set", "split", "train_test_set")
+
+
+def find(root: Path, clips: str | None) -> Clips:
+    """The clips of the five test lists of single expressions."""
+    return find_set(root, clips, "mafw", "single", CLASSES)
+
+
+def find_set(root: Path, clips: str | None, name: str, kind: str, classes: tuple[str, ...]) -> Clips:
+    """The clips of one of the two sets; lines of its lists are `00001.mp4 label`."""
+    names = {
+        fold: [f"{each}/{kind}/no_caption/set_{fold}/test.txt" for each in SPLITS] for fold in range(1, 6)
+    }
+    paths = {fold: find_path(root, *names[fold]) for fold in names}
+    absent = [names[fold][0] for fold, path in paths.items() if path is None]
+    if len(absent) == len(paths):
+        raise FileNotFoundError(f"{root} has no {names[1][0]}")
+    folder, packing = clip_folder(root, clips, FACES, RAW)
+    lists = {
+        fold: (
+            path,
+            [(clip.split(".")[0], as_label(path, label, classes)) for clip, label in read_pairs(path)],
+        )
+        for fold, path in paths.items()
+        if path is not None
+    }
+    sources, missing = matched(name, by_fold(lists), list_clips(folder))
+    notes = (NO_CROPS,) if packing is RAW_CLIPS else ()
+    return Clips(sources, {"lists": absent, "clips": missing}, packing, notes)
+
+
+ASK = "https://mafw-database.github.io/MAFW/"
+TERMS = "non-commercial research at universities only; a signed agreement, by e-mail"
+LAYOUT = (
+    "data/frames/<clip> (or data/clips/<clip>.mp4) and Train & Test Set/{}/no_caption/set_1 to set_5/test.txt"
+)
+
+CORPUS = Corpus(
+    name="mafw",
+    title="MAFW (single expressions)",
+    classes=CLASSES,
+    sizes={
+        "all": (1390, 639, 625, 1242, 1138, 1470, 1072, 236, 916, 262, 182),
+        "fold 1": (278, 128, 125, 249, 228, 294, 215, 48, 184, 53, 37),
+        "fold 2": 1837,
+        "fold 3": 1833,
+        "fold 4": 1832,
+        "fold 5": 1831,
+    },
+    ask=ASK,
+    terms=TERMS,
+    layout=LAYOUT.format("single"),
+    find=find,
+)

@@ -1,0 +1,46 @@
+"""MAFW with compound expressions: the eleven single ones and 32 combinations of two or three, five folds.
+
+The lists name classes and have no numbers for them: the order here is ours, the single ones of `mafw` first,
+then the combinations by their parts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from maedfer.data.corpora import mafw
+from maedfer.data.corpora.corpus import Clips, Corpus
+
+COMPOUND = (
+    *("anger_disgust", "anger_disgust_contempt", "anger_disgust_anxiety", "anger_sadness", "anger_surprise"),
+    *("anger_anxiety", "anger_helplessness", "disgust_sadness", "disgust_surprise", "disgust_contempt"),
+    *("disgust_anxiety", "disgust_anxiety_helplessness", "disgust_helplessness"),
+    *(
+        "disgust_helplessness_disappointment",
+        "disgust_disappointment",
+        "fear_sadness",
+        "fear_sadness_anxiety",
+    ),
+    *("fear_surprise", "fear_surprise_anxiety", "fear_anxiety", "happiness_surprise", "happiness_contempt"),
+    *("sadness_surprise", "sadness_anxiety", "sadness_anxiety_helplessness", "sadness_helplessness"),
+    *("sadness_helplessness_disappointment", "sadness_disappointment", "surprise_anxiety"),
+    *("anxiety_helplessness", "anxiety_helplessness_disappointment", "helplessness_disappointment"),
+)
+CLASSES = mafw.CLASSES + COMPOUND
+
+
+def find(root: Path, clips: str | None) -> Clips:
+    """The clips of the five test lists of single and compound expressions."""
+    return mafw.find_set(root, clips, "mafw_compound", "compound", CLASSES)
+
+
+CORPUS = Corpus(
+    name="mafw_compound",
+    title="MAFW (single and compound expressions)",
+    classes=CLASSES,
+    sizes={"all": 8996, "fold 1": 1818, "fold 2": 1809, "fold 3": 1798, "fold 4": 1788, "fold 5": 1783},
+    ask=mafw.ASK,
+    terms=mafw.TERMS,
+    layout=mafw.LAYOUT.format("compound"),
+    find=find,
+)

@@ -1,0 +1,147 @@
+"""Finding things in the folder of a corpus: whatever the case of a name, one level deeper than expected, as
+frames or as videos."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from maedfer.data.corpora.corpus import FACE_CROPS, RAW_CLIPS, Packing
+from maedfer.data.frame_folder import is_frame
+from maedfer.data.sources import is_video
+
+ALIGNED = "_aligned"
+"""OpenFace writes the aligned frames of `a.mp4` to `a_aligned`."""
+
+
+def find_path(root: Path, *names: str) -> Path | None:
+    """The first of some relative paths that exists below a folder, or below a folder in it.
+
+    Case does not matter. One level deeper is looked at too, as archives often unpack into a folder of their
+    own.
+    """
+    for name in names:
+        for start in (root, *_folders(root)):
+            if (found := _descend(start, Path(name).parts)) is not None:
+                return found
+    return None
+
+
+def need_path(root: Path, *names: str) -> Path:
+    """The same.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    found = find_path(root, *names)
+    if found is None:
+        raise FileNotFoundError(f"{root} has no {' or '.join(names)}")
+    return found
+
+
+def clip_folder(
+    root: Path, clips: str | None, faces: Sequence[str], raw: Sequence[str] = ()
+) -> tuple[Path, Packing]:
+    """The folder of the clips, and how they are packed.
+
+    Args:
+        root: The corpus.
+        clips: The folder that the user names, relative to the corpus or to here; None looks for one.
+        faces: Where clips cropped to the face may be, best first.
+        raw: Where clips of whole scenes may be, if there are no others.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if clips is not None:
+        folder = find_path(root, clips) or Path(clips)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"--clips {clips} is no folder in {root}")
+        scenes = any(find_path(root, name) == folder for name in raw)
+        cropped = not scenes and (
+            any(find_path(root, name) == folder for name in faces) or _of_frames(folder)
+        )
+        return folder, FACE_CROPS if cropped else RAW_CLIPS
+    for names, packing in ((faces, FACE_CROPS), (raw, RAW_CLIPS)):
+        for name in names:
+            folder = find_path(root, name)
+            if folder is not None and folder.is_dir() and any(folder.iterdir()):
+                return folder, packing
+    raise FileNotFoundError(f"{root} has none of {', '.join((*faces, *raw))} (another folder: --clips)")
+
+
+def list_clips(folder: Path, depth: int = 1, frames: bool = True) -> dict[str, Path]:
+    """All clips below a folder: videos, and folders of frames, which win where there are both.
+
+    Args:
+        folder: Searched at any depth.
+        depth: Parts of the path, from its end, by which a clip is known.
+        frames: Whether folders of frames count.
+
+    Returns:
+        Key (see `clip_key`) and path of each, sorted by path.
+    """
+    found: dict[str, Path] = {}
+    for here, names in _places(folder.absolute()):
+        parts = here.relative_to(folder.absolute()).parts
+        for name in sorted(filter(is_video, names)):
+            key = clip_key(*(*parts, os.path.splitext(name)[0])[-depth:])
+            found.setdefault(key, here / name)
+        if frames and any(map(is_frame, names)):
+            key = clip_key(*_before_alignment(parts)[-depth:])
+            if key not in found or not found[key].is_dir():
+                found[key] = here
+    return found
+
+
+def clip_key(*parts: str) -> str:
+    """What a clip is known by: parts of a path, in lower case, numbers without leading zeros."""
+    lower = [part.strip().lower() for part in parts]
+    return "/".join(str(int(part)) if part.isascii() and part.isdigit() else part for part in lower)
+
+
+def _before_alignment(parts: Sequence[str]) -> Sequence[str]:
+    """`a/b` of `a/b/b_aligned`, and of `a/b_aligned`."""
+    if not parts or not parts[-1].lower().endswith(ALIGNED):
+        return parts
+    *above, name = (*parts[:-1], parts[-1][: -len(ALIGNED)])
+    return above if above and above[-1] == name else [*above, name]
+
+
+def _of_frames(folder: Path) -> bool:
+    """Whether the first clip below a folder is a folder of frames."""
+    for _, names in _places(folder):
+        if any(map(is_video, names)) or any(map(is_frame, names)):
+            return not any(map(is_video, names))
+    return False
+
+
+def _places(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Every folder at or below one, and the names of the files in it."""
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()
+        yield Path(place), names
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        return sorted(Path(entry.path) for entry in os.scandir(root) if entry.is_dir())
+    except OSError:
+        return []
+
+
+def _descend(start: Path, parts: Sequence[str]) -> Path | None:
+    """A path below `start`, each part as it is written or else in any case."""
+    for part in parts:
+        exact = start / part
+        if not exact.exists():
+            try:
+                names = [name for name in os.listdir(start) if name.lower() == part.lower()]
+            except OSError:
+                return None
+            if not names:
+                return None
+            exact = start / min(names)
+        start = exact
+    return start

@@ -1,0 +1,43 @@
+"""VoxCeleb2 (Chung et al., Interspeech 2018): face tracks of celebrities, unlabelled.
+
+MAE-DFER pre-trains on the development part: tracks of 224x224, as they are distributed. `--frame-crop`
+is upstream's: the upper 160 rows and the middle 160 columns of the 224.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from maedfer.data.corpora.corpus import Clips, Corpus, Packing
+from maedfer.data.corpora.tree import clip_folder, list_clips
+from maedfer.data.sources import Source
+
+FRAME_CROP = (32 / 224, 0.0, 160 / 224, 160 / 224)
+NAME = re.compile(r"(id\d+)/([^/]+)/\d+")
+PLACES = ("dev/mp4", "mp4", ".")
+
+
+def find(root: Path, clips: str | None) -> Clips:
+    """The tracks `id*/<video>/<number>.mp4`, with the person as the subject."""
+    folder, _ = clip_folder(root, clips, PLACES)
+    tracks = {key: path for key, path in list_clips(folder, depth=3).items() if NAME.fullmatch(key)}
+    sources = [_source(path) for path in tracks.values()]
+    return Clips(sources, {}, Packing(detector="none", frame_crop=FRAME_CROP))
+
+
+def _source(path: Path) -> Source:
+    person, video = path.parts[-3:-1]
+    return Source(f"voxceleb2/{person}/{video}/{path.name}", str(path), subject=person)
+
+
+CORPUS = Corpus(
+    name="voxceleb2",
+    title="VoxCeleb2",
+    classes=(),
+    sizes={"all": 1092009},
+    ask="https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox2.html",
+    terms="the annotation is CC BY 4.0, the videos are YouTube's; a form, the password comes by e-mail",
+    layout="dev/mp4/id*/<video>/<number>.mp4",
+    find=find,
+)
