@@ -15,6 +15,7 @@ VERBS = {
     "reconstruct": "held-out errors and pictures of a pretrained model",
     "finetune": "train a classifier (or regressor) on labelled shards, from an encoder or from scratch",
     "evaluate": "score a fine-tuned model: UAR, WAR, per class and group, pictures, predictions as CSV",
+    "compare": "set two models beside each other on the same test clips: differences, intervals, tests",
     "consolidate": "write the encoder or classifier of a run that died, from its checkpoint",
     "convert": "turn a checkpoint of the original MAE-DFER code into a maedfer folder",
 }
@@ -50,4 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    from maedfer.child_process import end_with_parent
+
+    end_with_parent()
     sys.exit(main())

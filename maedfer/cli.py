@@ -27,6 +27,7 @@ FUNCTIONS = {
     "merge": ("maedfer.data.merge", "merge", "folders"),
     "reconstruct": ("maedfer.training.reconstruct", "reconstruct", None),
     "evaluate": ("maedfer.training.evaluation", "evaluate", None),
+    "compare": ("maedfer.training.compare", "compare", "runs"),
     "convert": ("maedfer.models.convert", "convert", "file"),
     "consolidate": ("maedfer.training.consolidate", "consolidate", "run"),
 }
@@ -64,7 +65,8 @@ def run_function(verb: str, args: list[str]) -> int:
     module, name, positional = FUNCTIONS[verb]
     function = _import(verb, module, name)
     parser = function_parser(verb, function, positional)
-    booleans = [p.name for p in inspect.signature(function).parameters.values() if p.default is False]
+    parameters = inspect.signature(function).parameters.values()
+    booleans = [p.name for p in parameters if p.default is False or p.annotation == "bool | None"]
     values = parse(parser, with_values(args, booleans))
     outcome = function(**values.as_dict())
     if outcome is not None:

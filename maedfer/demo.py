@@ -11,15 +11,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from maedfer.__main__ import main
+from maedfer.child_process import run_child
 from maedfer.data.cores import usable_cores
 from maedfer.demo_table import LABELS_PER_CLASS, STOPPED, label_table
 
@@ -156,22 +154,9 @@ def stage(verb: str, *args: str | Path) -> None:
 
 
 def separate_stage(verb: str, *args: str | Path) -> None:
-    """The same in a process of its own, which may start further ranks.
-
-    A terminal's Ctrl-C comes to all of them; a signal to this process alone is passed on.
-    """
+    """The same in a process of its own, which may start further ranks."""
     threads = {"OMP_NUM_THREADS": str(max(1, usable_cores() // RANKS))}
-    command = [sys.executable, "-m", "maedfer", *shown(verb, args)]
-    process = subprocess.Popen(command, env=os.environ | threads)
-    handlers = {
-        number: signal.signal(number, lambda *_: process.terminate())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        check(verb, process.wait())
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    check(verb, run_child(shown(verb, args), os.environ | threads))
 
 
 def shown(verb: str, args: Sequence[str | Path]) -> list[str]:
@@ -188,7 +173,7 @@ def check(verb: str, code: int) -> None:
         KeyboardInterrupt: a signal ended it.
         ValueError: something else did.
     """
-    if code > 128 or code < 0:
+    if code > 128:
         raise KeyboardInterrupt(STOPPED)
     if code:
         raise ValueError(f"`maedfer {verb}` ended with exit code {code}")

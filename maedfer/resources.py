@@ -8,7 +8,7 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parent
 
 
-def _shipped(room: str) -> Path:
+def shipped_room(room: str) -> Path:
     """The folder of a room; the wheel carries `configs` and `data_shards` inside the package."""
     inside = _PACKAGE / room
     return inside if inside.is_dir() else _PACKAGE.parent / room
@@ -23,7 +23,7 @@ def find_config(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    room = _shipped("configs")
+    room = shipped_room("configs")
     shipped = room / (name if name.endswith(".yaml") else f"{name}.yaml")
     if shipped.is_file():
         return shipped
@@ -41,5 +41,5 @@ def find_shards(name: str) -> str:
     if "://" in name or path.is_dir():
         return name
     room, _, rest = name.replace("\\", "/").partition("/")
-    shipped = _shipped(room) / rest
+    shipped = shipped_room(room) / rest
     return str(shipped) if room == "data_shards" and shipped.is_dir() else name

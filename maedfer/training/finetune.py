@@ -8,65 +8,24 @@ and the last epoch counts.
 import shlex
 from pathlib import Path
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EMAWeightAveraging
-from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from maedfer.constants import FRAME_INTERVAL_S
-from maedfer.data.labelled import LabelledDataModule
-from maedfer.data.labels import Task
 from maedfer.models.strict_loading import load_strictly
-from maedfer.training.callbacks import fine_tuning_callbacks
 from maedfer.training.evaluation import write_evaluation
 from maedfer.training.export import export_classifier
-from maedfer.training.fine_tuning import FineTuning
+from maedfer.training.finetune_cli import FinetuneCLI
+from maedfer.training.folds import concerns_folds, train_folds
 from maedfer.training.initial_weights import read_checkpoint, refuse_to_resume
-from maedfer.training.non_finite import SteadyAverage, skipped_steps
+from maedfer.training.non_finite import skipped_steps
 from maedfer.training.predictions import Predictions
-from maedfer.training.run_cli import RunCLI, quieten_lightning, refuse_both_words, say, with_recipes
+from maedfer.training.published import corpus_of
+from maedfer.training.run_cli import quieten_lightning, refuse_both_words, say, with_recipes
 from maedfer.training.scores import describe, scores
 from maedfer.training.scoring import Scoring
 from maedfer.training.zero_strategy import whole_parameters
-
-
-class FinetuneCLI(RunCLI):
-    """The recipe of a fine-tuning run."""
-
-    verb, default_run = "finetune", "runs/finetune"
-
-    def __init__(self, args: list[str]) -> None:
-        super().__init__(args, FineTuning, LabelledDataModule)
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The flags of a run, what is learnt, and how."""
-        super().add_arguments_to_parser(parser)
-        parser.add_argument("--task", type=Task, default="classify", help="What the labels are.")
-        parser.add_argument(
-            "--freeze_encoder", type=bool, default=False, help="Train the head only: a probe of the encoder."
-        )
-        parser.add_argument(
-            "--official",
-            type=bool,
-            default=False,
-            help="As upstream: no validation share, the last epoch counts.",
-        )
-        parser.add_argument(
-            "--ema_decay", type=float | None, default=None, help="Evaluate a moving average of the weights."
-        )
-        for flag, target in (("task", "data"), ("official", "data"), ("freeze_encoder", "model")):
-            parser.link_arguments(flag, f"{target}.{flag}")
-
-    def callbacks(self) -> list[pl.Callback]:
-        """Tables, scores, the bar, and checkpoints."""
-        decay = self.config.ema_decay
-        if decay is not None and not 0 < decay < 1:
-            raise ValueError(f"--ema-decay {decay} must be between 0 and 1, such as 0.999")
-        if decay is not None and self.under_zero:
-            raise ValueError("--ema-decay needs whole weights: take --trainer.strategy ddp, not DeepSpeed")
-        average = [] if decay is None else [SteadyAverage(decay=decay)]
-        return [*average, *fine_tuning_callbacks(self.folder, self.config)]
 
 
 def finetune(args: list[str]) -> int:
@@ -79,6 +38,8 @@ def finetune(args: list[str]) -> int:
     quieten_lightning()
     refuse_both_words(args)
     try:
+        if concerns_folds(args):
+            return train_folds(args)
         return run_or_resume(FinetuneCLI(with_recipes(args, FinetuneCLI.default_run)))
     except MisconfigurationException as error:
         raise ValueError(f"--trainer: {error}") from error
@@ -140,7 +101,8 @@ def finish(cli: FinetuneCLI) -> int:
             title = f"{cli.model.architecture} on {Path(data.shards).name}"
             settings = folder.config.read_text(encoding="utf-8")
             command = f"maedfer finetune {shlex.join(cli.args)}"
-            about = (part, data.is_synthetic, settings, cli.config.seed_everything)
+            corpus = None if data.parts.test is None else corpus_of(data.index.made_by)
+            about = (part, data.is_synthetic, settings, cli.config.seed_everything, corpus)
             write_evaluation(folder.path, title, command, predictions, *about)
         folder.finish(
             {

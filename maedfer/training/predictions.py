@@ -206,14 +206,30 @@ def read_predictions(path: Path) -> Predictions:
         FileNotFoundError: there is no such file.
         ValueError: it is not such a file.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; `maedfer evaluate --out` writes predictions")
-    with path.open(encoding="utf-8", newline="") as stream:
-        header, *rows = list(csv.reader(stream)) or [[]]
+    header, *rows = _cells(path)
     try:
         return _parsed(dict(zip(header, zip(*rows, strict=True), strict=True)))
     except (KeyError, IndexError, ValueError) as error:
         raise ValueError(f"{path} is not a file of predictions: {error}") from error
+
+
+def read_abouts(path: Path) -> list[dict[str, Any]]:
+    """What such a file says of its samples, in the same order: key, source, subject and fold, or None.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    header, *rows = _cells(path)
+    cells = [dict(zip(header, row, strict=False)) for row in rows]
+    return [{name: row.get(name) or None for name in ABOUT} for row in cells]
+
+
+def _cells(path: Path) -> list[list[str]]:
+    """The header and the rows of a CSV file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; `maedfer evaluate --out` writes predictions")
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.reader(stream)) or [[]]
 
 
 def _parsed(columns: Mapping[str, Sequence[str]]) -> Predictions:

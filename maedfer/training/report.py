@@ -18,8 +18,9 @@ from statistics import median
 from typing import Any
 
 from maedfer.data.shards import write_atomically
-from maedfer.training.held_out import HEADS, PREDICTORS
+from maedfer.training.held_out import HEADS, PREDICTORS, gain
 from maedfer.training.predictions import Predictions
+from maedfer.training.published import OwnRow, rows_beside, side_by_side, unlike_test
 from maedfer.training.run_folder import RunFolder
 from maedfer.training.score_figures import CONFUSION, LEARNING, REGRESSION, RELIABILITY
 from maedfer.training.scores import (
@@ -102,7 +103,7 @@ def newest(folder: Path, pattern: str) -> Path | None:
     return max(folder.glob(pattern), default=None)
 
 
-def versions_table() -> str:
+def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that decide the numbers."""
     rows = {"python": platform.python_version(), "machine": platform.machine()}
     for name in LIBRARIES:
@@ -110,7 +111,12 @@ def versions_table() -> str:
             rows[name] = version(name)
         except PackageNotFoundError:
             rows[name] = "not installed"
-    return table(rows.items())
+    return rows
+
+
+def versions_table() -> str:
+    """The same as HTML."""
+    return table(versions().items())
 
 
 def write_report(folder: RunFolder, title: str, command: str) -> None:
@@ -172,7 +178,7 @@ def held_out_table(errors: Mapping[str, float]) -> str:
     rows = []
     for name in (*HEADS, "total"):
         values = [errors[f"{name}_{predictor}"] for predictor in PREDICTORS]
-        rows.append([name, *(f"{v:.4f}" for v in values), f"{1 - values[0] / min(values[1:]):.1%}"])
+        rows.append([name, *(f"{v:.4f}" for v in values), gain(errors, name)])
     return table(rows, [name.replace("_", " ") for name in ("head", *PREDICTORS, "gain")])
 
 
@@ -185,6 +191,7 @@ def write_score_report(
     synthetic: bool,
     seed: int | None,
     settings: str | None,
+    corpus: str | None = None,
 ) -> None:
     """Write `report.html` of a fine-tuning run or an evaluation, with the pictures in its `figures`.
 
@@ -197,6 +204,7 @@ def write_score_report(
         synthetic: whether the faces were drawn.
         seed: seed of the run; None for an evaluation.
         settings: text of the configuration; None leaves it out.
+        corpus: the corpus of the samples, of which published results are shown.
     """
     figures = folder / "figures"
     about = [_warning(synthetic), "" if seed is None else f"Seed {seed}."]
@@ -205,6 +213,7 @@ def write_score_report(
         paragraph(pace(folder)),
         verbatim(command),
         section("Scores", score_table(predictions)),
+        section(f"Published on {corpus}", published_table(predictions, records, corpus)),
         section("Classes", class_table(predictions)),
         section("Confusion", picture(figures / CONFUSION)),
         section("Reliability", picture(figures / RELIABILITY)),
@@ -245,6 +254,22 @@ def class_table(predictions: Predictions) -> str:
         (row.name, *(shown(kind, getattr(row, kind)) for kind in fields)) for row in per_class(predictions)
     ]
     return table(rows, ["class", *(TITLES.get(kind, kind) + _unit(kind) for kind in fields)])
+
+
+def published_table(
+    predictions: Predictions, records: Sequence[Mapping[str, Any]], corpus: str | None
+) -> str:
+    """Published results on a corpus, and these below them; empty where there are none of these classes."""
+    if predictions.task != "classify":
+        return ""
+    folds = sorted({str(record["fold"]) for record in records if record.get("fold") is not None})
+    rows = rows_beside(corpus, predictions.names, folds)
+    if not rows:
+        return ""
+    unlike = unlike_test(corpus, {folds[0] if len(folds) == 1 else "": len(predictions)})
+    values, recalls = scores(predictions), {row.name: row.recall for row in per_class(predictions)}
+    header, *cells = side_by_side(rows, OwnRow("this run", values["uar"], values["war"], recalls))
+    return paragraph(unlike) + table(cells, header)
 
 
 def group_table(rows: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> str:

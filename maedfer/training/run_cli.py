@@ -30,7 +30,7 @@ from maedfer.training.threads import settle_threads
 from maedfer.training.zero_checkpoint import before
 from maedfer.training.zero_strategy import refuse_other_strategy, settle_strategy
 
-INVOCATION_ONLY = ("run", "resume", "config")
+INVOCATION_ONLY = ("run", "resume", "config", "folds")
 """Arguments of one invocation, which a saved configuration leaves out."""
 
 
@@ -212,20 +212,30 @@ def with_recipes(args: list[str], default_run: str) -> list[str]:
     Raises:
         ValueError: nothing says what to train on.
     """
-    pairs = ("--config=", "--run=")
-    words = [part for word in args for part in (word.split("=", 1) if word.startswith(pairs) else [word])]
+    words = in_pairs(args)
     recipes = [i + 1 for i, word in enumerate(words[:-1]) if word in ("--config", "-c")]
     for position in recipes:
         words[position] = str(find_config(words[position]))
     if "--resume=true" not in words:
         return words
-    run = words[words.index("--run") + 1] if "--run" in words[:-1] else default_run
+    run = named_run(words, default_run)
     own = RunFolder(Path(run)).config
     if own.is_file():
         return ["--config", str(own), *words]
     if not recipes:
         raise ValueError(f"--resume: {run} holds no run, so there is nothing to continue without --config")
     return words
+
+
+def in_pairs(args: list[str]) -> list[str]:
+    """The words with a recipe, a run and folds as two words each, `--run=x` as `--run x`."""
+    pairs = ("--config=", "--run=", "--folds=")
+    return [part for word in args for part in (word.split("=", 1) if word.startswith(pairs) else [word])]
+
+
+def named_run(words: list[str], default_run: str) -> str:
+    """The folder that `--run` names among such words."""
+    return words[words.index("--run") + 1] if "--run" in words[:-1] else default_run
 
 
 @rank_zero_only

@@ -67,8 +67,10 @@ class RunFolder:
 
     @property
     def exists(self) -> bool:
-        """Whether a run got to its first step here; one refused before that leaves only its settings."""
-        return (self.path / "metrics.csv").exists() or self.checkpoints.exists()
+        """Whether a run got to its first step here, or in the folder of a fold; one refused before that
+        leaves only its settings."""
+        begun = ("metrics.csv", "checkpoints", "fold_*/metrics.csv", "fold_*/checkpoints")
+        return any(True for pattern in begun for _ in self.path.glob(pattern))
 
     def finished(self) -> dict[str, Any] | None:
         """The summary of a run that ended by itself, None for one that was cut short."""

@@ -1,6 +1,7 @@
 """What comes on the screen while a run goes on: whole lines above its bar, and times that can be read."""
 
 import sys
+from collections.abc import Sequence
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from tqdm import tqdm
@@ -23,3 +24,13 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes:02} min"
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells in columns as wide as they need to be, the first to the left and others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *cells in rows:
+        rest = (f"  {cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
+        lines.append(f"{first:<{widths[0]}}{''.join(rest)}".rstrip())
+    return "\n".join(lines)

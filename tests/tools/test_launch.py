@@ -16,6 +16,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 from maedfer.data.datamodule import ClipDataModule
+from maedfer.data.mask_spec import MaskSpec
 from maedfer.training.interruption import CheckpointOnSignal
 
 LAUNCH = Path(__file__).resolve().parents[2] / "tools" / "launch"
@@ -99,7 +100,7 @@ def planned(shards, rank, steps):
     """Lines of `keys/rank<r>.txt` of two ranks that nothing disturbs: the plan itself, followed here."""
     data = ClipDataModule(str(shards), batch_size=4, crop="none", frame_interval_s=0.32, workers=0)
     data.set_ranks(rank, 2)
-    data.fit_to_model(16, (8, 4, 4), (2, 2, 4), 0.75)
+    data.fit_to_model(16, MaskSpec((8, 4, 4), (2, 2, 4), 0.75))
     lines = []
     while len(lines) < 4 * steps:
         for batch in data.train_dataloader():

@@ -1,10 +1,20 @@
 """Fixtures of the fine-tuning tests: labelled shards, a pre-training run, and one finished run on them."""
 
+from pathlib import Path
+
 import finetuning_runs
 import pretraining_runs
 import pytest
 
 from maedfer.__main__ import main
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Figures are drawn, but each ends as an empty file: pixels take most of the time of a tiny run."""
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **options: Path(path).touch())
 
 
 @pytest.fixture(scope="session")

@@ -18,17 +18,18 @@ COMPILE = ("--model.compile", "true")
 EXACT = ("--trainer.precision", "32-true")
 
 
-@pytest.fixture
-def graphs(monkeypatch):
-    """Graphs instead of kernels: what is compiled runs through autograd's compiler, without a C++ compiler.
+@pytest.fixture(params=["eager"])
+def graphs(monkeypatch, request):
+    """Graphs instead of kernels: what is compiled runs as it was traced, without a C++ compiler.
 
-    Every graph that is made is in the list.
+    Every graph that is made is in the list. With `aot_eager` it goes through autograd's compiler too.
     """
     made = []
+    compiler = torch._dynamo.lookup_backend(request.param)
 
     def backend(graph, inputs):
         made.append(graph)
-        return torch._dynamo.backends.debugging.aot_eager(graph, inputs)
+        return compiler(graph, inputs)
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     yield made
@@ -50,6 +51,7 @@ def weights(run):
     return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
+@pytest.mark.parametrize("graphs", ["aot_eager"], indirect=True)
 def test_a_compiled_run_is_the_same_run(graphs, plain, synthetic_shards, tmp_path):
     run = tmp_path / "run"
     assert main(arguments(synthetic_shards, run, *EXACT, *COMPILE, steps=6)) == 0
@@ -100,6 +102,7 @@ def test_a_probe_compiles(graphs, labelled_shards, pretrained, tmp_path):
     assert len(graphs) == 2 and tables[0] == pytest.approx(tables[1], rel=1e-4)
 
 
+@pytest.mark.parametrize("graphs", ["aot_eager"], indirect=True)
 def test_checkpointed_blocks_compile_too(graphs, plain, synthetic_shards, tmp_path):
     run, saving = tmp_path / "run", ("--model.grad_checkpointing", "true")
     assert main(arguments(synthetic_shards, run, *EXACT, *COMPILE, *saving, steps=6)) == 0

@@ -1,5 +1,7 @@
 """Held-out errors against sums written out in numpy."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -38,6 +40,17 @@ def test_errors_against_numpy():
     assert set(found) | {"step"} == set(held_out_columns())
     assert "synthetic" in describe(found, synthetic=True)
     assert "synthetic" not in describe(found, synthetic=False)
+
+
+def test_a_baseline_without_an_error_is_not_divided_by():
+    """Tracks of one frame: nothing moves, and zero is right about it."""
+    target = torch.cat((torch.ones(2, 3, 4), torch.zeros(2, 3, 4)), dim=-1)
+    errors = HeldOutErrors(torch.device("cpu"))
+    errors.add(target + 0.5, target, target)
+    found = HeldOutErrors.summary(errors.as_tensor(), 0.5)
+    assert found["motion_vs_zero"] is None is found["total_vs_position_mean"]
+    assert found["appearance_vs_zero"] == 0.25 and json.loads(json.dumps(found)) == found
+    assert [line.split()[-1] for line in describe(found, synthetic=False).splitlines()[1:]] == ["-", "-", "-"]
 
 
 def test_no_clip_gives_no_errors():

@@ -15,6 +15,7 @@ from maedfer.training.predictions import (
     PredictionCollector,
     Predictions,
     check_counted,
+    read_abouts,
     read_predictions,
     write_predictions,
 )
@@ -154,3 +155,15 @@ def test_a_missing_file_is_refused(tmp_path):
 def test_numbers_that_are_no_answers_are_refused(outputs, targets, message):
     with pytest.raises(ValueError, match=message):
         Predictions(["a", "b"], np.array(outputs), np.array(targets), ("x", "y"), "classify")
+
+
+def test_what_a_file_says_of_its_samples(tmp_path):
+    answers = classified([0, 1, 0], [0, 1, 1], "ab")
+    records = records_of(answers, subject=["x", None, 3], fold=[1, 1, "two"])
+    write_predictions(tmp_path / "p.csv", answers, records)
+    found = read_abouts(tmp_path / "p.csv")
+    assert [row["key"] for row in found] == list(answers.keys)
+    assert [(row["subject"], row["fold"]) for row in found] == [("x", "1"), (None, "1"), ("3", "two")]
+    assert found[0]["source"] == "faces/k000.mp4"
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        read_abouts(tmp_path / "nothing.csv")

@@ -13,6 +13,7 @@ from maedfer.training.report import (
     held_out_table,
     pace,
     picture,
+    published_table,
     section,
     table,
     write_page,
@@ -176,3 +177,13 @@ def test_the_pace_of_a_run_is_that_of_its_windows(tmp_path):
     table = "step,rank,loss,key,start\n7,0,nan,a,0.000\n7,0,nan,b,0.000\n9,0,1.5,a,0.160\n"
     (tmp_path / "non_finite" / "rank0.csv").write_text(table)
     assert pace(tmp_path).endswith("Steps left out, as their loss was no number: 2.")
+
+
+def test_published_results_in_the_page():
+    answers = classified([0, 1, 1], [0, 1, 0], "ab")
+    assert published_table(answers, records_of(answers), None) == ""
+    page = Page(published_table(answers, records_of(answers, fold=[1, 1, 1]), "enterface05"))
+    assert page.tables[""][-1] == ["this run", "75.00", "66.67"]
+    assert ["MAE-DFER", "V", "61.67", "61.64"] in [row[:4] for row in page.tables[""]]
+    assert published_table(answers, records_of(answers), "dfew") == ""  # two classes are not its seven
+    assert published_table(measured([1, 2], [1, 2]), [], "enterface05") == ""
