@@ -13,7 +13,7 @@ from maedfer.data.clips import TrackTime
 from maedfer.data.cores import workers_for
 from maedfer.data.loader import ClipLoader, tell_epoch_length
 from maedfer.data.mask_spec import MaskSpec
-from maedfer.data.official_clips import PretrainingTime, Sampling, time_line
+from maedfer.data.official_clips import PretrainingTime
 from maedfer.data.plan import Cursor, EpochPlan, Leg, Reading, ShardTable, evaluation_reading
 from maedfer.data.position import RunPosition
 from maedfer.data.records import is_synthetic
@@ -23,6 +23,7 @@ from maedfer.data.shards import ShardIndex
 from maedfer.data.stream import Batch, ClipMaker, ClipStream, in_this_order
 from maedfer.data.transforms import Crop, ViewSpec
 from maedfer.data.workers import worker_loader
+from maedfer.switches import Switch, is_official
 
 Chosen = tuple[str, np.ndarray]
 """A split and the numbers of some of its samples, int64 (n,), ascending."""
@@ -75,7 +76,7 @@ class ClipDataModule(RunPosition, pl.LightningDataModule):
         frame_crop: tuple[float, float, float, float] | None = None,
         flip: float = 0.0,
         frame_interval_s: float | None = None,
-        sampling: Sampling = "correct",
+        sampling: Switch = "correct",
         seed: int = 0,
         workers: int | None = None,
         shuffle_window: int = 256,
@@ -102,7 +103,7 @@ class ClipDataModule(RunPosition, pl.LightningDataModule):
         self.shards, self.split, self.val_split = shards, split, val_split
         self.batch_size, self.clips_per_sample, self.num_frames = batch_size, clips_per_sample, NUM_FRAMES
         self.frame_interval_s, self.sampling = frame_interval_s, sampling
-        self._time_line = time_line(sampling, self.official_time)
+        self._time_line = self.official_time if is_official("--data.sampling", sampling) else TrackTime
         self.seed, self.workers, self.shuffle_window = seed, workers, shuffle_window
         self.max_broken_share, self.record_keys = max_broken_share, record_keys
         self.start_method, self.fetcher = start_method, Fetcher(stall_timeout_s, fetch_tries)

@@ -16,11 +16,12 @@ from maedfer.data.datamodule import Chosen, ClipDataModule
 from maedfer.data.labels import LabelReader, Task, label_reader, read_records
 from maedfer.data.loader import ClipLoader
 from maedfer.data.official_clips import FineTuningTime
-from maedfer.data.official_draws import Draws, SharedDraws, check_draws
+from maedfer.data.official_draws import SharedDraws
 from maedfer.data.parts import Part, PartRules, Parts, check_test, folds_of, in_fold, make_parts, whole_part
 from maedfer.data.plan import EpochPlan
 from maedfer.data.stream import ClipMaker
 from maedfer.data.transforms import Crop, ViewSpec
+from maedfer.switches import Switch, is_official
 
 
 class LabelledDataModule(ClipDataModule):
@@ -75,7 +76,7 @@ class LabelledDataModule(ClipDataModule):
         views: int = 2,
         rand_augment_ops: int = 4,
         rand_augment_magnitude: int = 7,
-        draws: Draws = "correct",
+        draws: Switch = "correct",
         crop: Crop = "resized",
         flip: float = 0.5,
         **kwargs: Any,
@@ -83,8 +84,7 @@ class LabelledDataModule(ClipDataModule):
         super().__init__(shards, crop=crop, flip=flip, **kwargs)
         if views < 1:
             raise ValueError(f"--data.views {views} must be 1 or more")
-        check_draws(draws)
-        self.draws, self.fold = draws, fold
+        self._draws_alike, self.fold = is_official("--data.draws", draws), fold
         self.task, self.classes, self.columns, self.soft_labels = task, classes, columns, soft_labels
         self.test_split, self.official, self.views = test_split, official, views
         self._rules = PartRules(
@@ -184,8 +184,7 @@ class LabelledDataModule(ClipDataModule):
         maker = super()._maker(views, clips_per_sample, training)
         if not training:
             return replace(maker, labels=self.reader)
-        alike = self.draws == "official"
-        shared = SharedDraws(self.ranks[0], max(1, self.workers)) if alike else None
+        shared = SharedDraws(self.ranks[0], max(1, self.workers)) if self._draws_alike else None
         return replace(maker, labels=self.reader, augment=self._augment, shared=shared)
 
     def _split_records(self) -> dict[str, list[dict[str, Any]]]:

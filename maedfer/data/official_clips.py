@@ -9,13 +9,9 @@ The rate is upstream's 4 for 0.16 s at 25 frames per second, 1 for 0.04 s. Depar
 validate on is the middle one, where upstream draws one at random.
 """
 
-from typing import Literal
-
 import numpy as np
 
 from maedfer.data.clips import ClipTimes, TrackTime
-
-Sampling = Literal["correct", "official"]
 
 
 class OfficialTime(TrackTime):
@@ -81,14 +77,3 @@ class FineTuningTime(OfficialTime):
         taken = np.pad(taken, (0, max(0, self.num_frames - len(taken))), mode="edge")
         first = int(number * (len(taken) - self.num_frames) / (count - 1))
         return self._from(int(taken[first]), taken[first : first + self.num_frames])
-
-
-def time_line(sampling: Sampling, official: type[TrackTime]) -> type[TrackTime]:
-    """The time line that a setting asks for, `official` being upstream's.
-
-    Raises:
-        ValueError: an unknown setting.
-    """
-    if sampling not in ("correct", "official"):
-        raise ValueError(f"--data.sampling {sampling} is unknown: take correct or official")
-    return official if sampling == "official" else TrackTime

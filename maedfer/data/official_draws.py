@@ -7,9 +7,6 @@ one may use up more or less of the state; here they never do.
 """
 
 from dataclasses import dataclass
-from typing import Literal
-
-Draws = Literal["correct", "official"]
 
 
 @dataclass(frozen=True)
@@ -27,13 +24,3 @@ class SharedDraws:
     def name(self, batch: int, place: int) -> tuple[str | int, ...]:
         """A name for a sample at a place of a batch: batches go round the workers, and a round shares it."""
         return "worker's sample", self.rank, batch // self.workers, place
-
-
-def check_draws(draws: Draws) -> None:
-    """Refuse an unknown setting.
-
-    Raises:
-        ValueError: names the flag.
-    """
-    if draws not in ("correct", "official"):
-        raise ValueError(f"--data.draws {draws} is unknown: take correct or official")

@@ -40,6 +40,11 @@ class ScoreSums(NamedTuple):
     terms: np.ndarray
     scores: Callable[[np.ndarray], Values]
 
+    @property
+    def of_all(self) -> Values:
+        """The scores of all samples together."""
+        return self.scores(self.terms.sum(0))
+
 
 class ScoredPart(NamedTuple):
     """Test clips whose scores make a mean with those of others: a fold, or all clips.

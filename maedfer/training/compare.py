@@ -154,7 +154,7 @@ def comparison(first: RunAnswers, second: RunAnswers) -> Comparison:
     units, what = units_of([[first.records[row] for row in rows] for rows in parts.values()])
     pairs = [(one.take(rows), other.take(rows)) for rows in parts.values()]
     drawn = resample([ScoredPart(pair, own) for pair, own in zip(pairs, units, strict=True)])
-    values = [mean_over([sums_of(pair[model]) for pair in pairs]) for model in (0, 1)]
+    values = [mean_over([score_sums(pair[model]).of_all for pair in pairs]) for model in (0, 1)]
     kind = CLASS_SCORE[one.task]
     names = [*MAIN_SCORES[one.task], *(f"{kind}_{name}" for name in one.names)]
     differences = [
@@ -174,12 +174,6 @@ def rows_of_folds(folds: Sequence[str | None], has_folds: bool) -> dict[str, np.
     """Rows of the clips of each fold; of all clips, under an empty name, where scores are not by fold."""
     column = np.array([fold or "" for fold in folds]) if has_folds else np.full(len(folds), "")
     return {str(name): np.flatnonzero(column == name) for name in dict.fromkeys(column.tolist())}
-
-
-def sums_of(predictions: Predictions) -> dict[str, np.ndarray]:
-    """The main scores and those of classes."""
-    terms, of_sums = score_sums(predictions)
-    return of_sums(terms.sum(0))
 
 
 def mcnemar(first: Predictions, second: Predictions) -> McNemar:

@@ -137,8 +137,8 @@ def write_comparison(folder: Path, found: Comparison) -> None:
     """Write the figure and `report.html`."""
     title = "Second minus first"
     figure = folder / "figures" / DIFFERENCES
-    for_shares = [row for row in found.differences if not isnan(row.value)]
-    rows = [(title_of(row.score, found.task), *_scaled(row)) for row in for_shares]
+    defined = [row for row in found.differences if not isnan(row.value)]
+    rows = [(title_of(row.score, found.task), *_scaled(row)) for row in defined]
     draw_differences(figure, rows, "second minus first", f"first: {found.first}\nsecond: {found.second}")
     header, *cells = cells_of(found)
     several = len(found.differences) > len(MAIN_SCORES[found.task])

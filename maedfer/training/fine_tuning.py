@@ -24,11 +24,12 @@ from maedfer.data.transforms import prepare_clips
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.probe import LinearProbe
+from maedfer.switches import Switch, is_official
 from maedfer.training.compilation import call, compiled_call
 from maedfer.training.initial_classifier import Start, starting_encoder
 from maedfer.training.mixing import Mixing, erase
 from maedfer.training.non_finite import FiniteSteps
-from maedfer.training.region_tokens import at_head_rate, official_region_tokens
+from maedfer.training.region_tokens import at_head_rate
 from maedfer.training.scheduled import ScheduledModule
 
 
@@ -80,7 +81,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         min_lr: float = 1e-6,
         warmup_share: float = 0.05,
         weight_decay: float = 0.05,
-        region_tokens: Literal["correct", "official"] = "correct",
+        region_tokens: Switch = "correct",
         layer_decay: float = 0.75,
         betas: tuple[float, float] = (0.9, 0.999),
         grad_checkpointing: bool = False,
@@ -95,7 +96,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         self._mixing = Mixing(mixup, cutmix)
         self._adamw = {"betas": tuple(betas), "fused": True}
         self._weight_decay, self._layer_decay = weight_decay, layer_decay
-        self._official_tokens = official_region_tokens(region_tokens)
+        self._official_tokens = is_official("--model.region_tokens", region_tokens)
         self._checkpointing = grad_checkpointing
         self.compiles, self._call = compile, compiled_call() if compile else call
         self.task: Task = "classify"

@@ -34,9 +34,9 @@ from maedfer.training.report import (
     write_page,
 )
 from maedfer.training.score_figures import CONFUSION, REGRESSION, RELIABILITY, draw_scores
-from maedfer.training.scores import GROUP_SCORES, PLAIN, TITLES, grouped, scores
+from maedfer.training.scores import GROUP_SCORES, TITLES, grouped, scores
 from maedfer.training.screen import aligned
-from maedfer.training.spread_figures import FOLDS, draw_folds
+from maedfer.training.spread_figures import FOLDS, draw_folds, scale_of
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,11 @@ def results_of(folder: FoldFolder, about: FoldsAbout, maker: Mapping[str, Any]) 
 def fold_cells(found: FoldScores) -> list[list[str]]:
     """A row for each fold, then mean, standard deviation and the intervals, below a header."""
     names = [name for name in found.mean if name != "samples"]
-    header = ["fold", *(TITLES[name] + (" (%)" if is_share(name) else "") for name in names), "samples"]
+    header = [
+        "fold",
+        *(TITLES[name] + (" (%)" if scale_of(name) == 100 else "") for name in names),
+        "samples",
+    ]
     rows = [
         [fold, *(number(n, values[n]) for n in names), f"{values['samples']:,.0f}"]
         for fold, values in found.each.items()
@@ -148,14 +152,9 @@ def fold_cells(found: FoldScores) -> list[list[str]]:
     return [header, *rows]
 
 
-def is_share(name: str) -> bool:
-    """Whether a score is shown in percent."""
-    return name.split("_")[0] not in (*PLAIN, "absent", "samples")
-
-
 def number(name: str, value: float) -> str:
     """A score as papers print it: percent with two decimals, or three decimals."""
-    return percent(value) if is_share(name) else "–" if isnan(value) else f"{value:.3f}"
+    return percent(value) if scale_of(name) == 100 else "–" if isnan(value) else f"{value:.3f}"
 
 
 def narrow(line: Sequence[str], header: Sequence[str]) -> list[str]:

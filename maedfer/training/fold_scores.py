@@ -129,10 +129,7 @@ def _count(folds: Sequence[FoldAnswers], what: str) -> int:
 def _classes(folds: Sequence[FoldAnswers]) -> tuple[ClassOverFolds, ...]:
     """Scores of each class over folds; the mean is over those where it has samples."""
     first = folds[0].predictions
-    found = []
-    for fold in folds:
-        terms, of_sums = score_sums(fold.predictions)
-        found.append(of_sums(terms.sum(0)))
+    found = [score_sums(fold.predictions).of_all for fold in folds]
     mean, rows = mean_over(found), []
     for k, name in enumerate(first.names):
         score = f"{CLASS_SCORE[first.task]}_{name}"

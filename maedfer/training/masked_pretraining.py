@@ -22,9 +22,10 @@ from maedfer.data.transforms import prepare_clips
 from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.masking import draw_predicted
 from maedfer.models.registry import build_mae
+from maedfer.switches import Switch, is_official
 from maedfer.training.compilation import call, compiled_call
 from maedfer.training.non_finite import FiniteSteps
-from maedfer.training.region_tokens import REGION_TOKENS, official_region_tokens
+from maedfer.training.region_tokens import REGION_TOKENS
 from maedfer.training.scheduled import ScheduledModule
 
 
@@ -85,7 +86,7 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
         min_lr: float = 1e-5,
         warmup_share: float = 0.05,
         weight_decay: float = 0.05,
-        region_tokens: Literal["correct", "official"] = "correct",
+        region_tokens: Switch = "correct",
         betas: tuple[float, float] = (0.9, 0.95),
         grad_checkpointing: bool = False,
         compile: bool = False,
@@ -116,7 +117,7 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
         self.compiles, self._call = compile, compiled_call() if compile else call
         self._adamw = {"betas": tuple(betas), "fused": True}
         self._weight_decay = weight_decay
-        self._official_tokens = official_region_tokens(region_tokens)
+        self._official_tokens = is_official("--model.region_tokens", region_tokens)
 
     def setup(self, stage: str) -> None:
         """Ask the stream for clips and masks that fit the encoder."""

@@ -4,23 +4,12 @@ Pre-training skips `lg_region_tokens` in weight decay, but the parameter is `enc
 decayed. Layer decay knows no place for them in fine-tuning: they learn at the rate of the head.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
 REGION_TOKENS = "region_tokens"
 """Our name of the parameter in an encoder."""
-
-
-def official_region_tokens(region_tokens: Literal["correct", "official"]) -> bool:
-    """Whether a setting asks for upstream's way.
-
-    Raises:
-        ValueError: an unknown setting.
-    """
-    if region_tokens not in ("correct", "official"):
-        raise ValueError(f"--model.region_tokens {region_tokens} is unknown: take correct or official")
-    return region_tokens == "official"
 
 
 def at_head_rate(groups: list[dict[str, Any]], model: nn.Module) -> None:

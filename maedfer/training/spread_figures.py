@@ -16,8 +16,8 @@ FOLDS, DIFFERENCES = "folds.png", "differences.png"
 
 
 def scale_of(score: str) -> int:
-    """What a score is multiplied with to be shown: 100 for shares, 1 for others."""
-    return 1 if score.split("_")[0] in PLAIN else 100
+    """What a score is multiplied with to be shown: 100 for shares, 1 for counts and others."""
+    return 1 if score.split("_")[0] in (*PLAIN, "absent", "samples") else 100
 
 
 def draw_folds(

@@ -63,7 +63,7 @@ def read_sheet(path: Path) -> list[dict[str, Any]]:
     try:
         from openpyxl import load_workbook
     except ModuleNotFoundError as error:
-        raise ValueError(f"reading {path} needs openpyxl: pip install openpyxl") from error
+        raise ValueError(f"reading {path} needs openpyxl: pip install 'maedfer[train]'") from error
     try:
         book = load_workbook(path, read_only=True, data_only=True)
         rows = [list(row) for row in book.worksheets[0].iter_rows(values_only=True)]
