@@ -19,7 +19,8 @@ from pathlib import Path
 from maedfer.__main__ import main
 from maedfer.child_process import run_child
 from maedfer.data.cores import usable_cores
-from maedfer.demo_table import LABELS_PER_CLASS, STOPPED, label_table
+from maedfer.demo_table import LABELS_PER_CLASS, label_table
+from maedfer.side_by_side import STOPPED
 
 
 @dataclass(frozen=True)

@@ -1,28 +1,19 @@
 """The table that ends `maedfer demo`: what few labels make of an encoder, beside what they make without it.
 
 Every row is `maedfer finetune` on the same labelled clips, once per seed; a seed draws their order and views
-and the fresh weights. Runs stand side by side, one process per core and one thread in each. A run
-that is done is not done again.
+and the fresh weights.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import shlex
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from statistics import mean, stdev
 
-from tqdm import tqdm
-
-from maedfer.data.cores import usable_cores
+from maedfer.side_by_side import run_side_by_side
 
 LABELS_PER_CLASS = 16
-
-STOPPED = "stopped; run the same command again to continue"
 
 PROBE = ("--freeze-encoder", "--model.weight_decay", "0")
 ATTENTIVE = ("--model.pool", "attentive")
@@ -76,7 +67,7 @@ def label_table(
     print(f"\n$ maedfer finetune --config finetune/demo --data.shards {shards} --seed_everything SEED ...")
     for name, more in ROWS.items():
         print(f"    {name:<34}{shlex.join(more).format(pretrained=pretrained)}", flush=True)
-    run_all({run: args for run, args in runs.items() if not (run / "summary.json").is_file()})
+    run_side_by_side(runs, "fine-tuning")
     rows = {
         name: [uar_of(folder / "finetune" / f"{slug(name)}-{seed}") for seed in range(seeds)] for name in ROWS
     }
@@ -97,56 +88,6 @@ def command(name: str, seed: int, shards: Path, pretrained: Path, flags: Sequenc
         *("--seed_everything", str(seed), *flags, "--trainer.enable_progress_bar", "false"),
         *(word.format(pretrained=pretrained) for word in ROWS[name]),
     ]
-
-
-def run_all(runs: Mapping[Path, Sequence[str]]) -> None:
-    """Do runs side by side, under one bar with the time left."""
-    if not runs:
-        return
-    workers = min(usable_cores(), len(runs))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=one_thread) as pool:
-        pending = {pool.submit(run_one, run, args): run for run, args in runs.items()}
-        try:
-            for done in tqdm(as_completed(pending), "fine-tuning", len(pending), unit="run"):
-                check(done.result(), pending[done])
-        except KeyboardInterrupt as stop:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise KeyboardInterrupt(STOPPED) from stop
-        except ValueError:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-def one_thread() -> None:
-    """As many processes as cores: more threads would only wait for each other."""
-    import torch
-
-    os.environ["OMP_NUM_THREADS"] = "1"
-    torch.set_num_threads(1)
-
-
-def run_one(run: Path, args: Sequence[str]) -> int:
-    """One run, what it prints in its log; returns the exit code. Stopped before, it goes on from there."""
-    from maedfer.__main__ import main
-
-    run.parent.mkdir(parents=True, exist_ok=True)
-    words = ["finetune", "--resume"] if (run / "config.yaml").is_file() else args
-    with log_of(run).open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
-        return main([*words, "--run", str(run)])
-
-
-def log_of(run: Path) -> Path:
-    """What a run printed; beside its folder, which must hold nothing before it starts."""
-    return run.with_suffix(".log")
-
-
-def check(code: int, run: Path) -> None:
-    """Stop at a run that did not end well."""
-    if code > 128:
-        raise KeyboardInterrupt(STOPPED)
-    if code:
-        raise ValueError(f"a fine-tuning run ended with exit code {code}: see {log_of(run)}")
 
 
 def uar_of(run: Path) -> float:

@@ -1,7 +1,5 @@
 """`maedfer demo` at a fraction of its length: every stage, its table, going on where it stopped."""
 
-import pytest
-
 from maedfer import demo, demo_table
 from maedfer.__main__ import main
 
@@ -43,10 +41,3 @@ def test_the_verdict_says_what_the_table_holds():
     said = demo_table.verdict(rows)
     assert "+22.0 points (+19.0 at the worst seed)" in said
     assert "+0.5 points (-5.0)" in said
-
-
-def test_a_run_that_failed_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"exit code 2: see .*probe-0\.log"):
-        demo_table.check(2, tmp_path / "probe-0")
-    with pytest.raises(KeyboardInterrupt, match="continue"):
-        demo_table.check(130, tmp_path / "probe-0")

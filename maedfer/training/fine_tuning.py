@@ -29,6 +29,7 @@ from maedfer.training.compilation import call, compiled_call
 from maedfer.training.initial_classifier import Start, starting_encoder
 from maedfer.training.mixing import Mixing, erase
 from maedfer.training.non_finite import FiniteSteps
+from maedfer.training.optimizer import OptimizerName
 from maedfer.training.region_tokens import at_head_rate
 from maedfer.training.scheduled import ScheduledModule
 
@@ -51,10 +52,11 @@ class FineTuning(ScheduledModule, FiniteSteps):
         mixup: alpha of mixup, 0 for none; with cutmix each takes half of the batches.
         cutmix: alpha of cutmix, 0 for none.
         erasing: probability that a box of a clip is erased.
+        optimizer: `adamw` is upstream's; `muon` takes the same rates.
         base_lr: peak learning rate for a global batch of 256.
         min_lr: final learning rate for a global batch of 256.
         warmup_share: share of the run over which the learning rate rises from 0.
-        weight_decay: AdamW's; biases, norms and the representative tokens are not decayed.
+        weight_decay: of matrices; biases, norms and the representative tokens are not decayed.
         region_tokens: `correct`, or `official` to train the representative tokens at the rate of the head,
             as upstream does, and not of the stem.
         layer_decay: factor on the learning rate from each block to the one before it; 1 is none.
@@ -77,6 +79,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         mixup: float = 0.8,
         cutmix: float = 1.0,
         erasing: float = 0.25,
+        optimizer: OptimizerName = "adamw",
         base_lr: float = 1e-3,
         min_lr: float = 1e-6,
         warmup_share: float = 0.05,
@@ -87,14 +90,13 @@ class FineTuning(ScheduledModule, FiniteSteps):
         grad_checkpointing: bool = False,
         compile: bool = False,
     ) -> None:
-        super().__init__(base_lr, min_lr, warmup_share)
+        super().__init__(base_lr, min_lr, warmup_share, optimizer, betas)
         _check(layer_decay, label_smoothing)
         self.architecture, self.model_args = architecture, dict(model_args or {})
         self.freeze_encoder, self._pool = freeze_encoder, pool
         self._shape = {"drop_path_rate": drop_path_rate, "drop_rate": drop_rate, "init_scale": init_scale}
         self._label_smoothing, self._weighted, self._erasing = label_smoothing, class_weights, erasing
         self._mixing = Mixing(mixup, cutmix)
-        self._adamw = {"betas": tuple(betas), "fused": True}
         self._weight_decay, self._layer_decay = weight_decay, layer_decay
         self._official_tokens = is_official("--model.region_tokens", region_tokens)
         self._checkpointing = grad_checkpointing
@@ -232,13 +234,12 @@ class FineTuning(ScheduledModule, FiniteSteps):
         return activations.get(self.task, lambda x: x)(outputs)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW with a learning rate that decays from block to block, one schedule per step."""
+        """One optimizer, its learning rate decaying from block to block, one schedule per step."""
         peak = self.start_schedule()
-        optimizer = torch.optim.AdamW(self.parameter_groups(peak), lr=peak, **self._adamw)
-        return self.scheduled(optimizer, peak)
+        return self.scheduled(self.classifier, self.parameter_groups(peak), peak)
 
     def parameter_groups(self, peak: float) -> list[dict[str, Any]]:
-        """Parameter groups of AdamW; torch knows no `lr_scale`, so it is folded into each group's rate."""
+        """Parameter groups; torch knows no `lr_scale`, so it is folded into each group's rate."""
         model = self.classifier
         groups = param_groups_layer_decay(
             model, self._weight_decay, model.no_weight_decay(), layer_decay=self._layer_decay

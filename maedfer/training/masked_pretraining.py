@@ -25,6 +25,7 @@ from maedfer.models.registry import build_mae
 from maedfer.switches import Switch, is_official
 from maedfer.training.compilation import call, compiled_call
 from maedfer.training.non_finite import FiniteSteps
+from maedfer.training.optimizer import OptimizerName
 from maedfer.training.region_tokens import REGION_TOKENS
 from maedfer.training.scheduled import ScheduledModule
 
@@ -55,10 +56,11 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
             for the whole clip (`global`), or drawn for each window or region (`local`).
         predicted_share: share of the masked tokens, drawn anew for every clip, that a training step predicts;
             less than 1 costs less. Evaluation always predicts all of them.
+        optimizer: `adamw` is upstream's; `muon` learns in a fraction of the steps, and takes the same rates.
         base_lr: peak learning rate for a global batch of 256.
         min_lr: final learning rate for a global batch of 256.
         warmup_share: share of the run over which the learning rate rises from 0.
-        weight_decay: AdamW's; biases, norms, the mask token and the representative tokens are not decayed.
+        weight_decay: of matrices; biases, norms, the mask and the representative tokens are not decayed.
         region_tokens: `correct`, or `official` to decay the representative tokens, as upstream does.
         betas: AdamW's.
         grad_checkpointing: recompute activations in the backward pass, to save memory.
@@ -82,6 +84,7 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
         mask_mode: Literal["tube", "random"] = "tube",
         mask_symmetry: Literal["none", "global", "local"] = "none",
         predicted_share: float = 1.0,
+        optimizer: OptimizerName = "adamw",
         base_lr: float = 3e-4,
         min_lr: float = 1e-5,
         warmup_share: float = 0.05,
@@ -91,7 +94,7 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
         grad_checkpointing: bool = False,
         compile: bool = False,
     ) -> None:
-        super().__init__(base_lr, min_lr, warmup_share)
+        super().__init__(base_lr, min_lr, warmup_share, optimizer, betas)
         self.architecture, self.model_args = architecture, dict(model_args or {})
         self.mae = build_mae(
             architecture,
@@ -115,7 +118,6 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
         self.num_masked = self.masks.num_masked
         self.num_predicted = count_predicted(self.num_masked, predicted_share)
         self.compiles, self._call = compile, compiled_call() if compile else call
-        self._adamw = {"betas": tuple(betas), "fused": True}
         self._weight_decay = weight_decay
         self._official_tokens = is_official("--model.region_tokens", region_tokens)
 
@@ -161,9 +163,8 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
         return {"prediction": output.pred, "target": output.target, "masked": masked, "valid": valid}
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW over decayed and undecayed tensors, one schedule per step."""
-        peak = self.start_schedule()
-        return self.scheduled(torch.optim.AdamW(self.parameter_groups(), lr=peak, **self._adamw), peak)
+        """One optimizer over decayed and undecayed tensors, one schedule per step."""
+        return self.scheduled(self.mae, self.parameter_groups(), self.start_schedule())
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Undecayed and decayed parameters; upstream misses the representative tokens among the former."""

@@ -1,10 +1,13 @@
-"""The learning rate of a run: how long the run is, how large its steps are, one schedule over both."""
+"""What takes the steps of a run and how large they are: one optimizer, one schedule over the whole run."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import nn
 
+from maedfer.training.optimizer import OptimizerName, build_optimizer
 from maedfer.training.schedule import WarmupCosine, scaled_by_batch
 
 
@@ -15,18 +18,28 @@ class ScheduledModule(pl.LightningModule):
         base_lr: peak learning rate for a global batch of 256.
         min_lr: final learning rate for a global batch of 256.
         warmup_share: share of the run over which the learning rate rises from 0.
+        optimizer: which one, see `optimizer`.
+        betas: AdamW's.
 
     Raises:
         ValueError: a rate or a share that means nothing.
     """
 
-    def __init__(self, base_lr: float, min_lr: float, warmup_share: float) -> None:
+    def __init__(
+        self,
+        base_lr: float,
+        min_lr: float,
+        warmup_share: float,
+        optimizer: OptimizerName,
+        betas: tuple[float, float],
+    ) -> None:
         super().__init__()
         if base_lr <= 0 or not 0 <= warmup_share < 1:
             raise ValueError(
                 f"--model.base_lr {base_lr} must be above 0, --model.warmup_share {warmup_share} in 0..1"
             )
         self._rates = (base_lr, min_lr, warmup_share)
+        self._optimizer, self._betas = optimizer, tuple(betas)
         self._schedule: WarmupCosine | None = None
 
     def start_schedule(self) -> float:
@@ -36,8 +49,10 @@ class ScheduledModule(pl.LightningModule):
         self._schedule = WarmupCosine(peak, last, self.total_steps, round(warmup * self.total_steps))
         return peak
 
-    def scheduled(self, optimizer: torch.optim.Optimizer, peak: float) -> dict[str, Any]:
+    def scheduled(self, model: nn.Module, groups: Sequence[Mapping[str, Any]], peak: float) -> dict[str, Any]:
         """What Lightning takes from `configure_optimizers`: every group follows the schedule in its ratio."""
+        strategy = self.trainer.strategy
+        optimizer = build_optimizer(self._optimizer, model, groups, peak, self._betas, strategy)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.learning_rate(step) / peak)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

@@ -42,3 +42,26 @@ def from_scratch(labelled_shards, tmp_path_factory):
     run = tmp_path_factory.mktemp("from_scratch") / "run"
     assert main(finetuning_runs.arguments(labelled_shards, run)) == 0
     return run
+
+
+class Killed(Exception):
+    """What a kill is in these tests: nothing catches it, nothing is saved."""
+
+
+@pytest.fixture
+def kill(monkeypatch):
+    """Run a command until a hook of a callback is due at a step, and die there."""
+
+    def run_and_die(command, owner, hook, step):
+        real = getattr(owner, hook)
+
+        def dying(self, trainer, *rest):
+            if trainer.global_step == step:
+                raise Killed
+            real(self, trainer, *rest)
+
+        with monkeypatch.context() as patched, pytest.raises(Killed):
+            patched.setattr(owner, hook, dying)
+            main(command)
+
+    return run_and_die

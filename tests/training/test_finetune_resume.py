@@ -11,29 +11,6 @@ from maedfer.training.run_records import MetricsFile
 from maedfer.training.scoring import Scoring
 
 
-class Killed(Exception):
-    """What a kill is in these tests: nothing catches it, nothing is saved."""
-
-
-@pytest.fixture
-def kill(monkeypatch):
-    """Run a command until a hook of a callback is due at a step, and die there."""
-
-    def run_and_die(command, owner, hook, step):
-        real = getattr(owner, hook)
-
-        def dying(self, trainer, *rest):
-            if trainer.global_step == step:
-                raise Killed
-            real(self, trainer, *rest)
-
-        with monkeypatch.context() as patched, pytest.raises(Killed):
-            patched.setattr(owner, hook, dying)
-            main(command)
-
-    return run_and_die
-
-
 def assert_same_runs(run, whole):
     for name in ("metrics.csv", "validation.csv", "predictions.csv", "keys/rank0.txt", "summary.json"):
         assert (run / name).read_text() == (whole / name).read_text(), name

@@ -1,0 +1,87 @@
+"""The faces of a study: an unlabelled bulk to pre-train on, and labelled clips of other people.
+
+`clean` and `messy` are drawn (`maedfer synthesize`); `real` is whatever videos its user has, without labels,
+and is used on the labelled clips of `clean`. Labelled clips are drawn as videos and packed, like anyone's;
+none of their people are in the bulk, or in the demo.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from maedfer.__main__ import main
+from maedfer.data.synthetic import CLASSES
+
+DRAWN = ("clean", "messy")
+REAL = "real"
+SIZE = "48"
+MOST_LABELS = 100
+TEST_CLIPS = 80 * len(CLASSES)
+
+
+@dataclass(frozen=True)
+class Faces:
+    """One set of faces as two shard folders.
+
+    Attributes:
+        name: `clean`, `messy` or `real`.
+        unlabelled: splits train and val.
+        labelled: splits train and test.
+    """
+
+    name: str
+    unlabelled: Path
+    labelled: Path
+
+
+def make_faces(folder: Path, name: str, clips: int, videos: str | None = None) -> Faces:
+    """Make a set of faces, or find it made.
+
+    Args:
+        folder: where the sets lie.
+        name: which one.
+        clips: unlabelled clips that are drawn.
+        videos: folder of real videos.
+
+    Raises:
+        ValueError: no such set, `real` without videos, or a stage that failed.
+    """
+    if name not in (*DRAWN, REAL):
+        raise ValueError(f"--faces {name}: take {', '.join(DRAWN)} or {REAL}")
+    bulk = folder / f"{name}-{clips}"
+    if name == REAL:
+        if videos is None:
+            raise ValueError("--faces real needs --videos, a folder of face videos")
+        run("pack", videos, "--out", folder / REAL, "--size", SIZE, "--val-share", "0.2")
+        return Faces(REAL, folder / REAL, make_labelled(folder, DRAWN[0]))
+    if not (bulk / "index.json").is_file():
+        counts = ("--clips", clips, "--val-clips", 256, "--size", SIZE)
+        run("synthesize", "--shards", "--out", bulk, *counts, "--seed", 1, "--difficulty", name)
+    return Faces(name, bulk, make_labelled(folder, name))
+
+
+def make_labelled(folder: Path, difficulty: str) -> Path:
+    """Labelled videos of drawn people, packed."""
+    videos, shards = folder / f"{difficulty}-videos", folder / f"{difficulty}-labelled"
+    if not (videos / "list.csv").is_file():
+        counts = ("--clips", MOST_LABELS * len(CLASSES), "--test-clips", TEST_CLIPS)
+        shape = ("--size", 64, "--fps", 12.5, "--seconds", 2.64, "--difficulty", difficulty, "--seed", 11)
+        run("synthesize", "--out", videos, *counts, *shape)
+    if not (shards / "index.json").is_file():
+        run("pack", videos / "list.csv", "--out", shards, "--detector", "none", "--size", SIZE)
+    return shards
+
+
+def run(verb: str, *words: object) -> None:
+    """A verb of maedfer.
+
+    Raises:
+        ValueError: it failed; its own message stands above.
+        KeyboardInterrupt: it was stopped.
+    """
+    code = main([verb, *map(str, words)])
+    if code > 128:
+        raise KeyboardInterrupt
+    if code:
+        raise ValueError(f"`maedfer {verb}` ended with exit code {code}")

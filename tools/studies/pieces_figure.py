@@ -1,0 +1,50 @@
+"""The figure of pieces and levers: what each changes, every seed a dot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.result import new_figure
+
+from studies.answers import Answer, by_seed, gains
+from studies.trials import PROBED, TUNED
+
+COLOURS = {TUNED: "#2b6cb0", PROBED: "#38a169"}
+
+
+def draw_pieces(path: Path, answers: Sequence[Answer], reference: str, title: str) -> None:
+    """One axis for each set of faces, one line of dots for each variant and use.
+
+    Args:
+        path: PNG file.
+        answers: all seeds of everything.
+        reference: the variant that the others are measured from.
+        title: above the picture.
+    """
+    sets = list(dict.fromkeys(answer.faces for answer in answers))
+    variants = [v for v in dict.fromkeys(answer.variant for answer in answers) if v != reference]
+    figure = new_figure(3.6 * len(sets) + 2.2, 1.6 + 0.34 * len(variants))
+    axes = figure.subplots(1, len(sets), sharey=True, squeeze=False)[0]
+    for axis, faces in zip(axes, sets, strict=True):
+        for shift, (use, colour) in zip((-0.14, 0.14), COLOURS.items(), strict=True):
+            for place, variant in enumerate(variants):
+                values = gains(_of(answers, faces, use, variant), _of(answers, faces, use, reference))
+                heights = [place + shift] * len(values)
+                axis.plot(values, heights, "o", color=colour, alpha=0.45, markersize=4, linewidth=0)
+                label = use if not place else None
+                axis.plot(
+                    sum(values) / len(values), place + shift, "|", color=colour, markersize=11, label=label
+                )
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.set(title=f"{faces} faces", xlabel=f"points of UAR from the {reference}")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_yticks(range(len(variants)), variants)
+    axes[0].invert_yaxis()
+    axes[0].legend(fontsize=8)
+    figure.suptitle(title, fontsize=9, wrap=True)
+    figure.savefig(path)
+
+
+def _of(answers: Sequence[Answer], faces: str, use: str, variant: str) -> dict[int, float]:
+    return by_seed(answers, lambda a: (a.faces, a.row, a.variant) == (faces, use, variant))

@@ -1,0 +1,139 @@
+"""All runs that a question takes, each in a folder of its own that is done once.
+
+A `Pretraining` is `maedfer pretrain`, a `Use` is `maedfer finetune` with few labels, of a pre-trained encoder
+or a fresh one. Names and flags of uses are those of the table of `maedfer demo`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from maedfer.demo_table import PROBE, ROWS, slug
+from maedfer.resources import find_config
+from studies.faces import Faces
+from studies.variants import VARIANTS
+
+TUNED, PROBED = "fine-tuned, pretrained", "attentive probe, pretrained"
+SCRATCH, RANDOM = "fine-tuned from scratch", "attentive probe, random features"
+USES = (TUNED, PROBED)
+BASELINES = (SCRATCH, RANDOM)
+
+CLIPS_PER_STEP = 16
+"""Clips of a step of the demo recipe."""
+
+TRAINING_STEPS, PROBE_STEPS = 350, 150
+"""Steps on labels, as in the demo; with more labels as many more as there are clips, up to four times."""
+
+QUIET = ("--trainer.enable_progress_bar", "false", "--data.workers", "0")
+
+Words = list[str]
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """One pre-training.
+
+    Attributes:
+        faces: on which set.
+        variant: how, a name of `VARIANTS`.
+        steps: how long.
+        seed: of weights, order, views and masks.
+    """
+
+    faces: str
+    variant: str
+    steps: int
+    seed: int
+
+    @property
+    def clips(self) -> int:
+        """Clips seen."""
+        return self.steps * CLIPS_PER_STEP
+
+    def words(self, faces: Faces) -> Words:
+        """The words behind `maedfer`."""
+        at_end = str(self.steps)
+        return [
+            *("pretrain", "--config", "pretrain/demo", "--data.shards", str(faces.unlabelled)),
+            *(
+                "--trainer.max_steps",
+                at_end,
+                "--trainer.val_check_interval",
+                at_end,
+                "--picture_every",
+                at_end,
+            ),
+            *("--trainer.log_every_n_steps", "10", "--checkpoint_every", "200"),
+            *("--seed_everything", str(self.seed), *QUIET, *VARIANTS[self.variant]),
+        ]
+
+
+@dataclass(frozen=True)
+class Use:
+    """One training on labels.
+
+    Attributes:
+        row: a name of the demo's `ROWS`.
+        faces: on which set.
+        labels: labelled clips per class.
+        seed: which clips, their order and views, and fresh weights.
+        encoder: the pre-training whose encoder is used; None for a fresh one.
+    """
+
+    row: str
+    faces: str
+    labels: int
+    seed: int
+    encoder: Pretraining | None = None
+
+    def words(self, faces: Faces, encoder: Path | None) -> Words:
+        """The words behind `maedfer`."""
+        flags = [word.format(pretrained=encoder) for word in ROWS[self.row]]
+        steps = PROBE_STEPS if PROBE[0] in flags else TRAINING_STEPS
+        steps = round(steps * min(4, max(1, self.labels / 16)))
+        return [
+            *("finetune", "--config", "finetune/demo", "--data.shards", str(faces.labelled)),
+            *("--data.labels_per_class", str(self.labels), "--trainer.max_steps", str(steps)),
+            *("--seed_everything", str(self.seed), *QUIET, *flags),
+        ]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where the runs of a study lie.
+
+    Attributes:
+        folder: of the study.
+        faces: the sets by their names.
+    """
+
+    folder: Path
+    faces: Mapping[str, Faces]
+
+    def pretrainings(self, asked: Iterable[Pretraining]) -> dict[Path, Words]:
+        """Folders and words of pre-trainings."""
+        return {self.folder_of(one): one.words(self.faces[one.faces]) for one in asked}
+
+    def uses(self, asked: Iterable[Use]) -> dict[Path, Words]:
+        """Folders and words of uses."""
+        return {self.folder_of(one): self._words(one) for one in asked}
+
+    def folder_of(self, one: Pretraining | Use) -> Path:
+        """The folder of a run; other flags or another recipe make another one."""
+        if isinstance(one, Pretraining):
+            words, recipe, room = one.words(self.faces[one.faces]), "pretrain/demo", "encoders"
+            name = f"{one.faces}-{one.variant}-{one.steps}-{one.seed}"
+        else:
+            words, recipe, room = self._words(one), "finetune/demo", "classifiers"
+            source = "" if one.encoder is None else f"-{one.encoder.variant}-{one.encoder.steps}"
+            name = f"{one.faces}-{one.row}-{one.labels}{source}-{one.seed}"
+        text = json.dumps([words, find_config(recipe).read_text(encoding="utf-8")])
+        return self.folder / room / f"{slug(name)}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+    def _words(self, use: Use) -> Words:
+        encoder = None if use.encoder is None else self.folder_of(use.encoder)
+        return use.words(self.faces[use.faces], encoder)

@@ -1,0 +1,79 @@
+"""Ways to pre-train, as flags behind `maedfer pretrain --config pretrain/demo`.
+
+The demo recipe is what is shipped; the published recipe is the paper's optimizer, masks, targets and decoder
+at the same small shape. A *piece* is the former with one thing put back or left out, a *lever* the latter with
+one thing changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+Flags = Sequence[str]
+
+DEMO = "demo recipe"
+PUBLISHED = "published recipe"
+JOINT = "joint attention (VideoMAE)"
+
+_JOINT_ENCODER = (
+    *("--model.architecture", "joint_vit_tiny_patch8_64"),
+    *("--model.model_args", "{img_size: 48, num_frames: 8, positions: 3d}"),
+)
+_ONE_D = ("--model.model_args", "{img_size: 48, num_frames: 8, region_size: [2, 3, 6], positions: 1d}")
+
+_PUT_BACK: Mapping[str, Flags] = {
+    "AdamW": ("--model.optimizer", "adamw"),
+    "tube masks": ("--model.mask_mode", "tube"),
+    "no floor of targets": ("--model.target_std_floor", "0"),
+    "motion weight 0.5": ("--model.appearance_weight", "0.5"),
+    "joint decoder": ("--model.decoder_attention", "joint"),
+    "random heads at first": ("--model.zero_init_heads", "false"),
+    "1-D positions": _ONE_D,
+}
+"""What the shipped recipe changed, each put back as published."""
+
+PIECES: Mapping[str, Flags] = {
+    **_PUT_BACK,
+    "without motion": ("--model.appearance_weight", "1"),
+    "without appearance": ("--model.appearance_weight", "0"),
+    "mask ratio 0.6": ("--model.mask_ratio", "0.6"),
+    "mask ratio 0.9": ("--model.mask_ratio", "0.9"),
+    "4 clips of each sample": ("--data.clips_per_sample", "4"),
+    "upstream's decoder positions": (
+        *("--model.decoder_attention", "joint", "--model.decoder_positions", "official"),
+    ),
+    "half of the tokens predicted": ("--model.predicted_share", "0.5"),
+    "a sixth of the tokens predicted": ("--model.predicted_share", "0.1667"),
+}
+"""The shipped recipe with one piece changed; read `upstream's decoder positions` beside `joint decoder`."""
+
+_PUBLISHED: Flags = tuple(flag for flags in _PUT_BACK.values() for flag in flags)
+
+_LEVERS: Mapping[str, Flags] = {
+    "Muon": ("--model.optimizer", "muon"),
+    "random masks": ("--model.mask_mode", "random"),
+    "floor of targets 0.05": ("--model.target_std_floor", "0.05"),
+    "motion weight 0.8": ("--model.appearance_weight", "0.2"),
+    "cross decoder": ("--model.decoder_attention", "cross"),
+    "heads at zero": ("--model.zero_init_heads", "true"),
+    "3-D positions": (
+        "--model.model_args",
+        "{img_size: 48, num_frames: 8, region_size: [2, 3, 6], positions: 3d}",
+    ),
+    "mask ratio 0.6": ("--model.mask_ratio", "0.6"),
+    "motion from the first frame": ("--model.motion_group", "8"),
+    "half the learning rate": ("--model.base_lr", "3.2e-2", "--model.min_lr", "3.2e-4"),
+    "longer warm-up": ("--model.warmup_share", "0.2"),
+    "4 clips of each sample": ("--data.clips_per_sample", "4"),
+}
+
+LEVERS: Mapping[str, Flags] = {f"published, {name}": (*_PUBLISHED, *flags) for name, flags in _LEVERS.items()}
+"""The published recipe with one lever pulled."""
+
+VARIANTS: Mapping[str, Flags] = {
+    DEMO: (),
+    PUBLISHED: _PUBLISHED,
+    JOINT: _JOINT_ENCODER,
+    **PIECES,
+    **LEVERS,
+}
