@@ -9,7 +9,7 @@ from benchmarks.result import Result, Row
 
 from studies.answers import Answer, by_seed, gains, pixels, pretrain, spread, use, write_rows
 from studies.budget_figure import draw_budget
-from studies.faces import make_faces
+from studies.faces import MOST_LABELS, make_faces
 from studies.trials import BASELINES, SCRATCH, USES, Bench, Pretraining, Use
 from studies.variants import DEMO, VARIANTS
 
@@ -45,6 +45,7 @@ def budget(
         ValueError: an unknown name, or a run that failed.
     """
     check_variants(variants)
+    check_labels(labels)
     folder = Path(out)
     sets = {name: make_faces(folder / "faces", name, clips, videos) for name in faces}
     bench = Bench(folder, sets)
@@ -123,6 +124,16 @@ def _verdict(answers: Sequence[Answer], faces: str, row: str, variant: str, labe
         said.append(f"+{gain:g} from {reached[0]:,} clips" if reached else f"+{gain:g} at none")
     best = max(budgets, key=lambda clips: worst[clips])
     return f"{', '.join(said)} (at the worst seed {worst[best]:+.1f} after {best:,})"
+
+
+def check_labels(labels: Sequence[int]) -> None:
+    """Refuse more labels than are made.
+
+    Raises:
+        ValueError: says how many there are.
+    """
+    if not all(1 <= few <= MOST_LABELS for few in labels):
+        raise ValueError(f"--labels {list(labels)}: take 1 to {MOST_LABELS} labelled clips per class")
 
 
 def check_variants(names: Sequence[str]) -> None:

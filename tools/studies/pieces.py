@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.result import Result, Row
 
 from studies.answers import Answer, Reconstruction, by_seed, gains, pretrain, spread, use, write_rows
-from studies.budget import check_variants
+from studies.budget import check_labels, check_variants
 from studies.faces import make_faces
 from studies.pieces_figure import draw_pieces
 from studies.trials import CLIPS_PER_STEP, USES, Bench, Pretraining, Use
@@ -81,6 +81,7 @@ def _compare(
     """Pre-train and use a reference and its variants; table, rows and figure."""
     names = list(dict.fromkeys((reference, *variants)))
     check_variants(names)
+    check_labels([labels])
     folder = Path(out)
     bench = Bench(folder, {name: make_faces(folder / "faces", name, clips) for name in faces})
     # Seeds outermost: whoever stops halfway has whole rounds.
@@ -95,7 +96,7 @@ def _compare(
     write_rows(folder / f"{question}.csv", answers)
     write_rows(folder / f"{question}_reconstruction.csv", reconstructions)
     rows = table(answers, reconstructions, reference)
-    title = f"UAR in percent after {steps * CLIPS_PER_STEP:,} clips, {labels} labels per class, beside the {reference}"
+    title = f"UAR after {steps * CLIPS_PER_STEP:,} clips, {labels} labels per class, beside the {reference}"
     Result(question, title, {"seeds": seeds, "clips": clips}, rows).publish(
         folder, dict.fromkeys(rows[0], "")
     )

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from maedfer.demo_table import PROBE, ROWS, slug
+from maedfer.demo_table import LABELS_PER_CLASS, PROBE, ROWS, slug
 from maedfer.resources import find_config
 from studies.faces import Faces
 from studies.variants import VARIANTS
@@ -26,7 +26,7 @@ CLIPS_PER_STEP = 16
 """Clips of a step of the demo recipe."""
 
 TRAINING_STEPS, PROBE_STEPS = 350, 150
-"""Steps on labels, as in the demo; with more labels as many more as there are clips, up to four times."""
+"""Steps on labels, as in the demo; with more labels more of them, up to twice as many."""
 
 QUIET = ("--trainer.enable_progress_bar", "false", "--data.workers", "0")
 
@@ -94,7 +94,7 @@ class Use:
         """The words behind `maedfer`."""
         flags = [word.format(pretrained=encoder) for word in ROWS[self.row]]
         steps = PROBE_STEPS if PROBE[0] in flags else TRAINING_STEPS
-        steps = round(steps * min(4, max(1, self.labels / 16)))
+        steps = round(steps * min(2, max(1, self.labels / LABELS_PER_CLASS)))
         return [
             *("finetune", "--config", "finetune/demo", "--data.shards", str(faces.labelled)),
             *("--data.labels_per_class", str(self.labels), "--trainer.max_steps", str(steps)),

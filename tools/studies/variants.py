@@ -1,8 +1,8 @@
 """Ways to pre-train, as flags behind `maedfer pretrain --config pretrain/demo`.
 
 The demo recipe is what is shipped; the published recipe is the paper's optimizer, masks, targets and decoder
-at the same small shape. A *piece* is the former with one thing put back or left out, a *lever* the latter with
-one thing changed.
+at the same small shape. A *piece* is the former with one thing put back or left out, a *lever* the latter
+with one thing changed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PUBLISHED = "published recipe"
 JOINT = "joint attention (VideoMAE)"
 
 _JOINT_ENCODER = (
-    *("--model.architecture", "joint_vit_tiny_patch8_64"),
+    *("--model.architecture", "vit_joint_tiny_patch8_64"),
     *("--model.model_args", "{img_size: 48, num_frames: 8, positions: 3d}"),
 )
 _ONE_D = ("--model.model_args", "{img_size: 48, num_frames: 8, region_size: [2, 3, 6], positions: 1d}")
@@ -24,6 +24,7 @@ _ONE_D = ("--model.model_args", "{img_size: 48, num_frames: 8, region_size: [2, 
 _PUT_BACK: Mapping[str, Flags] = {
     "AdamW": ("--model.optimizer", "adamw"),
     "tube masks": ("--model.mask_mode", "tube"),
+    "motion within a tubelet": ("--model.motion_group", "null"),
     "no floor of targets": ("--model.target_std_floor", "0"),
     "motion weight 0.5": ("--model.appearance_weight", "0.5"),
     "joint decoder": ("--model.decoder_attention", "joint"),

@@ -1,0 +1,142 @@
+"""The study as a user runs it, at a fraction of its length, and what it concludes from given answers."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from maedfer.demo_table import PIXELS
+from maedfer.resources import find_config
+from maedfer.side_by_side import is_done
+from maedfer.training.masked_pretraining import MaskedPretraining
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import study  # noqa: E402
+from studies import answers, faces, trials  # noqa: E402
+from studies.answers import Answer, by_seed, gains  # noqa: E402
+from studies.budget import table, verdicts  # noqa: E402
+from studies.pieces import signed  # noqa: E402
+from studies.trials import PROBED, RANDOM, SCRATCH, TUNED  # noqa: E402
+from studies.variants import DEMO, VARIANTS  # noqa: E402
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Few clips and steps; pre-training of the shape that is shipped."""
+    for module, name, value in (
+        (faces, "MOST_LABELS", 2),
+        (faces, "TEST_CLIPS", 14),
+        (trials, "TRAINING_STEPS", 1),
+        (trials, "PROBE_STEPS", 1),
+    ):
+        monkeypatch.setattr(module, name, value)
+
+
+def rows(path):
+    with path.open() as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.slow
+def test_the_questions_share_their_runs_and_are_answered_again(tiny, tmp_path, capsys, monkeypatch):
+    out = ["--out", str(tmp_path), "--clips", "32", "--seeds", "1", "--faces", "[clean]"]
+    assert study.main(["budget", *out, "--steps", "[1,2]", "--labels", "[2]"]) == 0
+    shown = capsys.readouterr().out
+    assert f"clean, {TUNED}, {DEMO}, 2 labels: " in shown and PIXELS in shown
+    assert (tmp_path / "budget.png").stat().st_size > 10_000
+    assert json.loads((tmp_path / "budget.json").read_text())["machine"]["cores"]
+    found = {
+        (row["row"], row["variant"], row["clips"]): float(row["uar"]) for row in rows(tmp_path / "budget.csv")
+    }
+    assert set(found) == {
+        *((row, DEMO, clips) for row in (TUNED, PROBED) for clips in ("16", "32")),
+        *((row, "", "0") for row in (SCRATCH, RANDOM, PIXELS)),
+    }
+    assert all(0 <= uar <= 100 for uar in found.values())
+
+    def none_is_missing(runs, title):
+        assert all(map(is_done, runs))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(answers, "run_side_by_side", none_is_missing)
+        assert study.main(["budget", *out, "--steps", "[1,2]", "--labels", "[2]"]) == 0
+    capsys.readouterr()
+
+    words = ["--steps", "2", "--labels", "2", "--variants", "[tube masks]"]
+    assert study.main(["pieces", *out, *words]) == 0
+    shown = capsys.readouterr().out
+    assert "tube masks" in shown and (tmp_path / "pieces.png").stat().st_size > 5_000
+    known = {
+        row["variant"]: float(row["uar"]) for row in rows(tmp_path / "pieces.csv") if row["row"] == TUNED
+    }
+    assert known[DEMO] == found[(TUNED, DEMO, "32")] and set(known) == {DEMO, "tube masks"}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_changes_the_shipped_recipe(name):
+    """Its flags, laid over the recipe, build a model; what the name says is in it."""
+    recipe = yaml.safe_load(find_config("pretrain/demo").read_text())["model"]
+    words = VARIANTS[name]
+    flags = {flag: yaml.safe_load(value) for flag, value in zip(words[::2], words[1::2], strict=True)}
+    model = {flag.removeprefix("--model."): value for flag, value in flags.items() if "--model." in flag}
+    other = "--data.clips_per_sample" in flags or not model.items() <= recipe.items()
+    assert other == (name != DEMO)
+    module = MaskedPretraining(**recipe | model)
+    assert (module.num_predicted < module.num_masked) == ("tokens predicted" in name)
+    published = (name.startswith("published") and "Muon" not in name) or name == "AdamW"
+    assert module._optimizer == ("adamw" if published else "muon")
+
+
+def made_up(uars, row=TUNED, variant=DEMO, clips=0, labels=16):
+    return [Answer("clean", variant, clips, row, labels, seed, uar) for seed, uar in enumerate(uars)]
+
+
+def test_a_budget_counts_from_where_every_seed_gains_and_keeps_its_gain():
+    known = [
+        *made_up([50.0, 60.0], SCRATCH, ""),
+        *made_up([65.0, 69.0], clips=16),  # the second seed gains 9
+        *made_up([61.0, 71.0], clips=32),
+        *made_up([59.0, 90.0], clips=64),  # lost again
+        *made_up([60.0, 70.0], clips=128),
+        *made_up([75.0, 81.0], clips=256),
+    ]
+    (said,) = verdicts(known)
+    assert said == (
+        f"clean, {TUNED}, {DEMO}, 16 labels: +10 from 128 clips, +20 from 256 clips "
+        "(at the worst seed +21.0 after 256)"
+    )
+    (never,) = verdicts(known[:4])
+    assert never.endswith("+10 at none, +20 at none (at the worst seed +9.0 after 16)")
+    assert [row["16 labels"] for row in table(known)][:2] == ["55.0 ± 7.1", "67.0 ± 2.8"]
+
+
+def test_answers_of_one_seed_are_not_mixed():
+    with pytest.raises(ValueError, match="two answers of seed 0"):
+        by_seed(made_up([1.0]) + made_up([2.0]), lambda answer: True)
+    assert gains({0: 3.0, 1: 5.0}, {0: 1.0, 1: 6.0, 2: 9.0}) == [2.0, -1.0]
+    assert signed([2.0, -1.0]) == "+0.5 (+2.0 -1.0)"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "say which: budget, pieces, levers"),
+        (("budget", "--variants", "[fast]"), "no recipe is called fast: take demo recipe"),
+        (("budget", "--labels", "[101]"), "take 1 to 100"),
+        (("pieces", "--variants", "[x]"), "no recipe is called x"),
+        (("budget", "--faces", "[real]"), "--faces real needs --videos"),
+        (("budget", "--faces", "[ugly]"), "--faces ugly: take clean, messy or real"),
+        (("levers", "--stepz", "3"), "stepz"),
+    ],
+)
+def test_wrong_words_are_one_line(words, said, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert study.main(list(words)) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and said in lines[0]
+    assert not list(tmp_path.iterdir())
