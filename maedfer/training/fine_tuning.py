@@ -92,6 +92,10 @@ class FineTuning(ScheduledModule, FiniteSteps):
     ) -> None:
         super().__init__(base_lr, min_lr, warmup_share, optimizer, betas)
         _check(layer_decay, label_smoothing)
+        if freeze_encoder and optimizer == "muon":
+            raise ValueError(
+                "--model.optimizer muon trains the blocks, which --freeze-encoder keeps: take adamw"
+            )
         self.architecture, self.model_args = architecture, dict(model_args or {})
         self.freeze_encoder, self._pool = freeze_encoder, pool
         self._shape = {"drop_path_rate": drop_path_rate, "drop_rate": drop_rate, "init_scale": init_scale}

@@ -70,6 +70,12 @@ def starting_encoder(architecture: str | None, model_args: Mapping[str, Any], so
             f"--init-from {source} holds {name}, --model.architecture asks for {architecture}: leave it out"
         )
     kept = {key: value for key, value in saved.config["model_args"].items() if key not in HEAD_ARGS}
+    if model_args.get("positions", saved.positions) != saved.positions:
+        # Nothing in the weights tells them apart, and with the others they are worth little.
+        raise ValueError(
+            f"--init-from {source} was trained with {saved.positions} positions, --model.model_args asks for "
+            f"{model_args['positions']}: leave them out, or give --model.model_args null"
+        )
     args = {**kept, **model_args}
     return Start(_filled(name, args, saved, source), name, args, saved.config["frame_interval_s"])
 

@@ -13,7 +13,9 @@ from maedfer.models.cross_decoder import attention_of_decoder
 from maedfer.models.official import from_official
 from maedfer.models.strict_loading import load_strictly, refuse_misfit
 from maedfer.models.weights import load_encoder
+from maedfer.training.optimizer import refuse_other_optimizer
 from maedfer.training.run_folder import RunFolder
+from maedfer.training.scheduled import ScheduledModule
 from maedfer.training.zero_checkpoint import ZeroCheckpoint, read_weights, whole_checkpoint
 
 
@@ -98,7 +100,7 @@ def refuse_to_resume(module: nn.Module, checkpoint: Path) -> None:
         checkpoint: a file, or a folder of DeepSpeed, of which only the shapes are read.
 
     Raises:
-        ValueError: damaged, or of another shape.
+        ValueError: damaged, of another shape or of another optimizer.
     """
     flag = f"--resume {checkpoint}"
     is_zero = checkpoint.is_dir()
@@ -109,11 +111,13 @@ def refuse_to_resume(module: nn.Module, checkpoint: Path) -> None:
     if is_zero:
         refuse_misfit(module, state, flag)
     else:
+        if isinstance(module, ScheduledModule):
+            refuse_other_optimizer(module.optimizer_name, read["optimizer_states"], flag)
         load_strictly(module, state, flag)
 
 
 def read_checkpoint(path: Path, flag: str) -> dict[str, Any]:
-    """Step, number of ranks and weights of a checkpoint of ours: a file, or a folder of DeepSpeed.
+    """Step, ranks, weights and optimizer of a checkpoint of ours: a file, or a folder of DeepSpeed.
 
     Raises:
         FileNotFoundError: no such file.
@@ -127,7 +131,8 @@ def read_checkpoint(path: Path, flag: str) -> dict[str, Any]:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         position = saved.get("ClipDataModule") or saved["LabelledDataModule"]
         ranks = position["cursor"]["legs"][-1][0]
-        return {"global_step": saved["global_step"], "ranks": ranks, "state_dict": saved["state_dict"]}
+        kept = {name: saved[name] for name in ("global_step", "state_dict", "optimizer_states")}
+        return {**kept, "ranks": ranks}
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, TypeError) as error:
         raise ValueError(f"{flag}: {path} is damaged, or not a checkpoint of a run") from error
 

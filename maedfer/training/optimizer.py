@@ -29,7 +29,6 @@ def build_optimizer(
     groups: Sequence[Mapping[str, Any]],
     rate: float,
     betas: tuple[float, float],
-    strategy: Strategy,
 ) -> torch.optim.Optimizer:
     """An optimizer of parameter groups.
 
@@ -38,26 +37,13 @@ def build_optimizer(
         model: whose parameters the groups hold.
         groups: with weight decay, and rates of their own where these differ.
         rate: learning rate of the other groups.
-        betas: AdamW's.
-        strategy: how the run is spread over its ranks.
-
-    Raises:
-        ValueError: Muon with nothing to do, or under ZeRO.
+        betas: AdamW's; the momentum of Muon is timm's, 0.95.
     """
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=rate, betas=betas, fused=True)
-    if isinstance(strategy, ZeroStrategy):
-        # Laid end to end and cut in pieces, none of them would be taken for a matrix.
-        raise ValueError(
-            "--model.optimizer muon needs whole matrices, which ZeRO cuts: take --trainer.strategy ddp, or "
-            "--model.optimizer adamw"
-        )
     matrices = {id(parameter) for parameter in block_matrices(model)}
-    if not matrices:
-        raise ValueError(
-            "--model.optimizer muon trains the blocks of an encoder, and here they are frozen: take adamw"
-        )
-    return Muon([part for group in groups for part in _split(group, matrices)], lr=rate, betas=betas)
+    parts = [part for group in groups for part in _split(group, matrices)]
+    return Muon(parts, lr=rate, betas=betas, adjust_lr_fn="match_rms_adamw")
 
 
 def block_matrices(model: nn.Module) -> list[nn.Parameter]:
@@ -71,8 +57,41 @@ def block_matrices(model: nn.Module) -> list[nn.Parameter]:
 
 def _split(group: Mapping[str, Any], matrices: set[int]) -> Iterator[dict[str, Any]]:
     """A parameter group as one of Muon and one of AdamW; empty ones are left out."""
-    of_muon = [parameter for parameter in group["params"] if id(parameter) in matrices]
-    of_adamw = [parameter for parameter in group["params"] if id(parameter) not in matrices]
-    for parameters, fallback in ((of_muon, False), (of_adamw, True)):
+    for use_muon in (True, False):
+        parameters = [p for p in group["params"] if (id(p) in matrices) == use_muon]
         if parameters:
-            yield {**group, "params": parameters, "use_fallback": fallback}
+            # Said outright, as timm would else go by the shape.
+            yield {**group, "params": parameters, "use_muon": use_muon}
+
+
+def refuse_optimizer(name: OptimizerName, strategy: Strategy) -> None:
+    """Refuse Muon where its matrices are laid end to end and cut in pieces.
+
+    Raises:
+        ValueError: names the remedies.
+    """
+    if name == "muon" and isinstance(strategy, ZeroStrategy):
+        raise ValueError(
+            "--model.optimizer muon needs whole matrices, which ZeRO cuts: take --trainer.strategy ddp, or "
+            "--model.optimizer adamw"
+        )
+
+
+def refuse_other_optimizer(name: OptimizerName, states: Sequence[Mapping[str, Any]], flag: str) -> None:
+    """Refuse to go on with the state of another optimizer.
+
+    Args:
+        name: the one that is asked for.
+        states: of the optimizers in a checkpoint.
+        flag: what the checkpoint was named with.
+
+    Raises:
+        ValueError: names the optimizer that goes on.
+    """
+    saved = (
+        "muon" if any("use_muon" in group for state in states for group in state["param_groups"]) else "adamw"
+    )
+    if saved != name:
+        raise ValueError(
+            f"{flag} was trained with --model.optimizer {saved}, not {name}: say so, or leave it out"
+        )

@@ -23,6 +23,7 @@ from maedfer.parsing import Parser, parse
 from maedfer.resources import find_config, find_shards
 from maedfer.training.compilation import prepare_to_compile
 from maedfer.training.interruption import RunInterrupted
+from maedfer.training.optimizer import refuse_optimizer
 from maedfer.training.plain_checkpoint import RenamedFile
 from maedfer.training.ranks import lost_rank, stop_ranks, watch_no_longer
 from maedfer.training.run_folder import RunFolder
@@ -120,6 +121,7 @@ class RunCLI(LightningCLI, ABC):
         )
         if not self.under_zero:
             trainer.strategy.checkpoint_io = RenamedFile()
+        refuse_optimizer(self.model.optimizer_name, trainer.strategy)
         if self.model.compiles:
             prepare_to_compile(trainer)
         return trainer

@@ -39,7 +39,7 @@ class ScheduledModule(pl.LightningModule):
                 f"--model.base_lr {base_lr} must be above 0, --model.warmup_share {warmup_share} in 0..1"
             )
         self._rates = (base_lr, min_lr, warmup_share)
-        self._optimizer, self._betas = optimizer, tuple(betas)
+        self.optimizer_name, self._betas = optimizer, tuple(betas)
         self._schedule: WarmupCosine | None = None
 
     def start_schedule(self) -> float:
@@ -51,8 +51,7 @@ class ScheduledModule(pl.LightningModule):
 
     def scheduled(self, model: nn.Module, groups: Sequence[Mapping[str, Any]], peak: float) -> dict[str, Any]:
         """What Lightning takes from `configure_optimizers`: every group follows the schedule in its ratio."""
-        strategy = self.trainer.strategy
-        optimizer = build_optimizer(self._optimizer, model, groups, peak, self._betas, strategy)
+        optimizer = build_optimizer(self.optimizer_name, model, groups, peak, self._betas)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.learning_rate(step) / peak)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

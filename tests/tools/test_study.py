@@ -3,14 +3,18 @@
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from maedfer.demo_table import PIXELS
+from maedfer.models import build_encoder
+from maedfer.models.weights import save_encoder
 from maedfer.resources import find_config
 from maedfer.side_by_side import is_done
+from maedfer.training.initial_classifier import starting_encoder
 from maedfer.training.masked_pretraining import MaskedPretraining
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,9 +24,10 @@ import study  # noqa: E402
 from studies import answers, faces, trials  # noqa: E402
 from studies.answers import Answer, by_seed, gains  # noqa: E402
 from studies.budget import table, verdicts  # noqa: E402
+from studies.faces import Faces  # noqa: E402
 from studies.pieces import signed  # noqa: E402
-from studies.trials import PROBED, RANDOM, SCRATCH, TUNED  # noqa: E402
-from studies.variants import DEMO, VARIANTS  # noqa: E402
+from studies.trials import PROBED, RANDOM, SCRATCH, TUNED, Bench, Pretraining, Use  # noqa: E402
+from studies.variants import DEMO, JOINT, LEVERS, PUBLISHED, VARIANTS  # noqa: E402
 
 
 @pytest.fixture
@@ -45,7 +50,8 @@ def rows(path):
 @pytest.mark.slow
 def test_the_questions_share_their_runs_and_are_answered_again(tiny, tmp_path, capsys, monkeypatch):
     out = ["--out", str(tmp_path), "--clips", "32", "--seeds", "1", "--faces", "[clean]"]
-    assert study.main(["budget", *out, "--steps", "[1,2]", "--labels", "[2]"]) == 0
+    few = ["--steps", "[2]", "--labels", "[2]", "--variants", f"[{DEMO}]"]
+    assert study.main(["budget", *out, *few]) == 0
     shown = capsys.readouterr().out
     assert f"clean, {TUNED}, {DEMO}, 2 labels: " in shown and PIXELS in shown
     assert (tmp_path / "budget.png").stat().st_size > 10_000
@@ -54,7 +60,7 @@ def test_the_questions_share_their_runs_and_are_answered_again(tiny, tmp_path, c
         (row["row"], row["variant"], row["clips"]): float(row["uar"]) for row in rows(tmp_path / "budget.csv")
     }
     assert set(found) == {
-        *((row, DEMO, clips) for row in (TUNED, PROBED) for clips in ("16", "32")),
+        *((row, DEMO, clips) for row in (TUNED, PROBED) for clips in ("32",)),
         *((row, "", "0") for row in (SCRATCH, RANDOM, PIXELS)),
     }
     assert all(0 <= uar <= 100 for uar in found.values())
@@ -64,7 +70,7 @@ def test_the_questions_share_their_runs_and_are_answered_again(tiny, tmp_path, c
 
     with monkeypatch.context() as patched:
         patched.setattr(answers, "run_side_by_side", none_is_missing)
-        assert study.main(["budget", *out, "--steps", "[1,2]", "--labels", "[2]"]) == 0
+        assert study.main(["budget", *out, *few]) == 0
     capsys.readouterr()
 
     words = ["--steps", "2", "--labels", "2", "--variants", "[tube masks]"]
@@ -89,7 +95,57 @@ def test_every_variant_changes_the_shipped_recipe(name):
     module = MaskedPretraining(**recipe | model)
     assert (module.num_predicted < module.num_masked) == ("tokens predicted" in name)
     published = (name.startswith("published") and "Muon" not in name) or name == "AdamW"
-    assert module._optimizer == ("adamw" if published else "muon")
+    assert module.optimizer_name == ("adamw" if published else "muon")
+    reference = VARIANTS[PUBLISHED if name in LEVERS else DEMO]
+    assert name in (DEMO, PUBLISHED) or (words[: len(reference)] == reference and len(words) > len(reference))
+
+
+@pytest.mark.parametrize("name", [DEMO, PUBLISHED, JOINT])
+def test_an_encoder_is_used_in_the_shape_it_was_trained_in(name, tmp_path):
+    recipe, words = yaml.safe_load(find_config("pretrain/demo").read_text())["model"], VARIANTS[name]
+    flags = dict(zip(words[::2], map(yaml.safe_load, words[1::2]), strict=True))
+    shape = {"architecture": recipe["architecture"], "model_args": recipe["model_args"]}
+    shape |= {key: flags[f"--model.{key}"] for key in shape if f"--model.{key}" in flags}
+    geometry = {"detector": "none", "margin": 0.0, "rotated": False, "size": 48}
+    encoder = build_encoder(shape["architecture"], shape["model_args"])
+    save_encoder(encoder, tmp_path, **shape, geometry=geometry, provenance={"synthetic": True})
+
+    use = Use(TUNED, "clean", 16, 0, Pretraining("clean", name, 1, 0))
+    words = use.words(Faces("clean", tmp_path, tmp_path), tmp_path)
+    told = {
+        flag: yaml.safe_load(words[words.index(flag) + 1])
+        for flag in ("--model.architecture", "--model.model_args")
+    }
+    start = starting_encoder(told["--model.architecture"], told["--model.model_args"] or {}, str(tmp_path))
+    assert (start.architecture, start.model_args) == (shape["architecture"], shape["model_args"])
+    assert start.encoder.pos_embed.equal(encoder.pos_embed)
+
+
+def test_folders_tell_runs_apart_and_may_be_moved(tmp_path, monkeypatch):
+    def bench(folder, text):
+        for part in ("unlabelled", "labelled"):
+            (folder / part).mkdir(parents=True)
+            (folder / part / "index.json").write_text(text)
+        return Bench(folder, {"clean": Faces("clean", folder / "unlabelled", folder / "labelled")})
+
+    one, moved, other = (bench(tmp_path / name, text) for name, text in (("a", "x"), ("b", "x"), ("c", "y")))
+    pretraining = Pretraining("clean", DEMO, 2, 0)
+    uses = [Use(TUNED, "clean", 16, 0), Use(TUNED, "clean", 16, 0, pretraining)]
+    asked = [
+        pretraining,
+        *uses,
+        replace(uses[1], encoder=replace(pretraining, seed=1)),
+        replace(uses[0], seed=1),
+    ]
+    names = [one.folder_of(run).name for run in asked]
+    assert len(set(names)) == len(asked)
+    assert [moved.folder_of(run).name for run in asked] == names
+    assert not {other.folder_of(run).name for run in asked} & set(names)
+    monkeypatch.setitem(trials.ROWS, TUNED, ("--model.base_lr", "1"))
+    assert [one.folder_of(run).name == name for run, name in zip(asked, names, strict=True)] == [
+        True,
+        *[False] * 4,
+    ]
 
 
 def made_up(uars, row=TUNED, variant=DEMO, clips=0, labels=16):
@@ -99,6 +155,7 @@ def made_up(uars, row=TUNED, variant=DEMO, clips=0, labels=16):
 def test_a_budget_counts_from_where_every_seed_gains_and_keeps_its_gain():
     known = [
         *made_up([50.0, 60.0], SCRATCH, ""),
+        *made_up([70.0, 80.0], PIXELS, ""),
         *made_up([65.0, 69.0], clips=16),  # the second seed gains 9
         *made_up([61.0, 71.0], clips=32),
         *made_up([59.0, 90.0], clips=64),  # lost again
@@ -108,11 +165,11 @@ def test_a_budget_counts_from_where_every_seed_gains_and_keeps_its_gain():
     (said,) = verdicts(known)
     assert said == (
         f"clean, {TUNED}, {DEMO}, 16 labels: +10 from 128 clips, +20 from 256 clips "
-        "(at the worst seed +21.0 after 256)"
+        "(worst seed after 256: +21.0, over pixels +1.0)"
     )
-    (never,) = verdicts(known[:4])
-    assert never.endswith("+10 at none, +20 at none (at the worst seed +9.0 after 16)")
-    assert [row["16 labels"] for row in table(known)][:2] == ["55.0 ± 7.1", "67.0 ± 2.8"]
+    (never,) = verdicts(known[:6])
+    assert never.endswith("+10 at none, +20 at none (worst seed after 16: +9.0, over pixels -11.0)")
+    assert [row["16 labels"] for row in table(known)][:3] == ["55.0 ± 7.1", "75.0 ± 7.1", "67.0 ± 2.8"]
 
 
 def test_answers_of_one_seed_are_not_mixed():
@@ -129,8 +186,17 @@ def test_answers_of_one_seed_are_not_mixed():
         (("budget", "--variants", "[fast]"), "no recipe is called fast: take demo recipe"),
         (("budget", "--labels", "[101]"), "take 1 to 100"),
         (("pieces", "--variants", "[x]"), "no recipe is called x"),
-        (("budget", "--faces", "[real]"), "--faces real needs --videos"),
-        (("budget", "--faces", "[ugly]"), "--faces ugly: take clean, messy or real"),
+        (("budget", "--variants", "[published + Moon]"), "no recipe is called published + Moon: take"),
+        (
+            ("budget", "--faces", "[real]"),
+            "--faces real and --videos, a folder of face videos, need each other",
+        ),
+        (("levers", "--videos", "x"), "--faces real and --videos, a folder of face videos, need each other"),
+        (("budget", "--faces", "[clean,ugly]"), "--faces ugly: take clean, diverse, messy or real"),
+        (("budget", "--steps", "[]"), "--steps []: name one or more"),
+        (("budget", "--steps", "[7,7]"), "--steps [7, 7]: name one or more, each once"),
+        (("budget", "--seeds", "0"), "--seeds 0"),
+        (("pieces", "--steps", "0"), "--steps [0]"),
         (("levers", "--stepz", "3"), "stepz"),
     ],
 )

@@ -24,6 +24,7 @@ def arguments(shards, run, *more, steps=STEPS):
         *("--model.decoder_num_heads", "2", "--data.batch_size", "4", "--data.workers", "1"),
         # As published; what the demo recipe has instead is for those who test it to add.
         *("--model.optimizer", "adamw", "--model.mask_mode", "tube", "--model.decoder_attention", "joint"),
+        *("--model.motion_group", "null"),
         *(
             "--data.record_keys",
             "true",

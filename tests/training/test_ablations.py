@@ -51,14 +51,17 @@ RUNS = {
 }
 
 
+PUBLISHED = {"decoder_dim": 16, "decoder_depth": 1, "decoder_num_heads": 2, "decoder_attention": "joint"}
+PUBLISHED |= {"optimizer": "adamw", "mask_mode": "tube", "motion_group": "null"}
+
+
 def run(verb, folder, args, flags, *more):
-    """A tiny run of two steps on the sample shards, with the recipe of the demo."""
-    decoder = ("decoder_dim", "decoder_depth", "decoder_num_heads")
+    """A tiny run of two steps on the sample shards, as published but for what `args` and `flags` change."""
     words = [verb, "--config", f"{verb}/demo", "--run", str(folder), "--trainer.max_steps", "2"]
     words += ["--data.workers", "0", "--data.batch_size", "4", "--trainer.enable_progress_bar", "false"]
     words += ["--model.model_args", json.dumps(SHAPE | args), *more]
     if verb == "pretrain":
-        flags = dict(zip(decoder, (16, 1, 2), strict=True)) | flags
+        flags = PUBLISHED | flags
     for name, value in flags.items():
         words += [f"--model.{name}", str(value)]
     return main(words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import mean, stdev
@@ -52,7 +52,7 @@ class Reconstruction:
         variant: how.
         clips: clips seen.
         seed: of the pre-training.
-        appearance: below 1 is better than the mean target of each position.
+        appearance: below 1 is better than the mean target of each position; None without held-out clips.
         motion: the same.
     """
 
@@ -60,8 +60,8 @@ class Reconstruction:
     variant: str
     clips: int
     seed: int
-    appearance: float
-    motion: float
+    appearance: float | None
+    motion: float | None
 
 
 def pretrain(bench: Bench, asked: Sequence[Pretraining]) -> list[Reconstruction]:
@@ -87,7 +87,7 @@ def pixels(faces: Faces, labels: int, seed: int) -> Answer:
 
 def _reconstruction(bench: Bench, one: Pretraining) -> Reconstruction:
     held_out = json.loads((bench.folder_of(one) / "summary.json").read_text())["held_out"]
-    errors = (held_out[f"{part}_vs_position_mean"] for part in ("appearance", "motion"))
+    errors = (held_out.get(f"{part}_vs_position_mean") for part in ("appearance", "motion"))
     return Reconstruction(one.faces, one.variant, one.clips, one.seed, *errors)
 
 
@@ -120,7 +120,7 @@ def by_seed(answers: Iterable[Answer], chosen: Callable[[Answer], bool]) -> dict
     return found
 
 
-def gains(after: dict[int, float], before: dict[int, float]) -> list[float]:
+def gains(after: Mapping[int, float], before: Mapping[int, float]) -> list[float]:
     """Differences of the same seed."""
     return [after[seed] - before[seed] for seed in sorted(after)]
 

@@ -13,7 +13,12 @@ from studies.answers import Answer
 from studies.trials import PROBED, RANDOM, SCRATCH, TUNED
 
 COLOURS = {TUNED: "#2b6cb0", PROBED: "#38a169", SCRATCH: "#c53030", RANDOM: "#dd6b20", PIXELS: "#718096"}
-STYLES = ("-", "--", ":", "-.")
+STYLES = ("-", ":", "-.", (0, (1, 4)))
+"""Of recipes; dashes are for the baselines."""
+
+CHANCE = 100 / 7
+
+Style = str | tuple[int, tuple[int, int]]
 
 
 def draw_budget(path: Path, answers: Sequence[Answer]) -> None:
@@ -21,12 +26,17 @@ def draw_budget(path: Path, answers: Sequence[Answer]) -> None:
 
     Args:
         path: PNG file.
-        answers: all seeds of everything.
+        answers: all seeds of everything, of up to four recipes.
+
+    Raises:
+        ValueError: more recipes than can be told apart.
     """
     sets = list(dict.fromkeys(answer.faces for answer in answers))
     labels = sorted({answer.labels for answer in answers})
-    figure = new_figure(3.4 * len(labels) + 0.6, 2.7 * len(sets) + 1.1)
-    grid = figure.subplots(len(sets), len(labels), sharex="row", sharey="row", squeeze=False)
+    if len({answer.variant for answer in answers if answer.variant}) > len(STYLES):
+        raise ValueError(f"--variants: one figure tells {len(STYLES)} recipes apart, ask for the others next")
+    figure = new_figure(3.4 * len(labels) + 0.8, 2.6 * len(sets) + 1.5)
+    grid = figure.subplots(len(sets), len(labels), sharex=True, sharey=True, squeeze=False)
     for axes, faces in zip(grid, sets, strict=True):
         for axis, few in zip(axes, labels, strict=True):
             _draw(axis, [a for a in answers if (a.faces, a.labels) == (faces, few)])
@@ -35,8 +45,10 @@ def draw_budget(path: Path, answers: Sequence[Answer]) -> None:
     for axis in grid[-1]:
         axis.set_xlabel("unlabelled clips seen")
     handles, names = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
-    figure.suptitle("Drawn faces, people not seen in training; mean, and every seed", fontsize=10)
+    figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    figure.suptitle(
+        "People not seen in training: means, every seed a dot, baselines from worst to best", fontsize=9
+    )
     figure.savefig(path)
 
 
@@ -46,24 +58,25 @@ def _draw(axis: Axes, answers: Sequence[Answer]) -> None:
         values = [a.uar for a in answers if a.row == row and not a.variant]
         axis.axhline(sum(values) / len(values), color=COLOURS[row], linewidth=1, linestyle="--", label=row)
         axis.axhspan(min(values), max(values), color=COLOURS[row], alpha=0.1, linewidth=0)
+    axis.axhline(CHANCE, color="black", linewidth=0.6, linestyle="--", label="chance")
     variants = list(dict.fromkeys(a.variant for a in answers if a.variant))
     for row in dict.fromkeys(a.row for a in answers if a.variant):
-        for variant, style in zip(variants, STYLES * len(variants), strict=False):
+        for variant, style in zip(variants, STYLES, strict=False):
             chosen = [a for a in answers if (a.row, a.variant) == (row, variant)]
             name = row if len(variants) == 1 else f"{row}: {variant}"
             _curve(axis, chosen, COLOURS[row], style, name)
+    budgets = sorted({a.clips for a in answers if a.variant})
     axis.set_xscale("log")
-    axis.axhline(100 / 7, color="black", linewidth=0.6, linestyle=":")
+    axis.set_xticks(budgets, [f"{clips / 1000:.3g}k" for clips in budgets], fontsize=8)
+    axis.minorticks_off()
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _curve(axis: Axes, answers: Sequence[Answer], colour: str, style: str, name: str) -> None:
+def _curve(axis: Axes, answers: Sequence[Answer], colour: str, style: Style, name: str) -> None:
     """Mean over seeds as a line, seeds as dots."""
     budgets = sorted({a.clips for a in answers})
     values = [[a.uar for a in answers if a.clips == clips] for clips in budgets]
-    axis.plot(
-        budgets, [sum(v) / len(v) for v in values], style, color=colour, marker="o", markersize=3, label=name
-    )
-    axis.plot(
-        [a.clips for a in answers], [a.uar for a in answers], ".", color=colour, alpha=0.35, markersize=4
-    )
+    means = [sum(some) / len(some) for some in values]
+    axis.plot(budgets, means, linestyle=style, color=colour, marker="o", markersize=3, label=name)
+    dots = {"color": colour, "alpha": 0.35, "markersize": 4}
+    axis.plot([a.clips for a in answers], [a.uar for a in answers], ".", **dots)

@@ -1,21 +1,25 @@
 """The faces of a study: an unlabelled bulk to pre-train on, and labelled clips of other people.
 
-`clean` and `messy` are drawn (`maedfer synthesize`); `real` is whatever videos its user has, without labels,
-and is used on the labelled clips of `clean`. Labelled clips are drawn as videos and packed, like anyone's;
-none of their people are in the bulk, or in the demo.
+`clean`, `diverse` and `messy` are drawn (`maedfer synthesize`); `real` is whatever videos its user has. They
+have no labels, and are used on the labelled clips of `clean`. Labelled clips are drawn as videos and packed,
+like anyone's; none of their people are in the bulk, or in the demo.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from maedfer.__main__ import main
+from maedfer.data.shards import INDEX_NAME
 from maedfer.data.synthetic import CLASSES
 
-DRAWN = ("clean", "messy")
+DRAWN = ("clean", "diverse", "messy")
 REAL = "real"
 SIZE = "48"
+VAL_SHARE = "0.2"
 MOST_LABELS = 100
 TEST_CLIPS = 80 * len(CLASSES)
 
@@ -25,7 +29,7 @@ class Faces:
     """One set of faces as two shard folders.
 
     Attributes:
-        name: `clean`, `messy` or `real`.
+        name: `clean`, `diverse`, `messy` or `real`.
         unlabelled: splits train and val.
         labelled: splits train and test.
     """
@@ -33,6 +37,24 @@ class Faces:
     name: str
     unlabelled: Path
     labelled: Path
+
+    def fingerprint(self) -> str:
+        """What tells these faces from others, wherever they lie."""
+        indices = (shards / INDEX_NAME for shards in (self.unlabelled, self.labelled))
+        return hashlib.sha256(b"".join(path.read_bytes() for path in indices)).hexdigest()
+
+
+def check_faces(names: Sequence[str], videos: str | None) -> None:
+    """Refuse sets that there are not.
+
+    Raises:
+        ValueError: says which, or what is missing.
+    """
+    for name in names:
+        if name not in (*DRAWN, REAL):
+            raise ValueError(f"--faces {name}: take {', '.join(DRAWN)} or {REAL}")
+    if (REAL in names) != (videos is not None):
+        raise ValueError("--faces real and --videos, a folder of face videos, need each other")
 
 
 def make_faces(folder: Path, name: str, clips: int, videos: str | None = None) -> Faces:
@@ -45,15 +67,11 @@ def make_faces(folder: Path, name: str, clips: int, videos: str | None = None) -
         videos: folder of real videos.
 
     Raises:
-        ValueError: no such set, `real` without videos, or a stage that failed.
+        ValueError: a stage failed.
     """
-    if name not in (*DRAWN, REAL):
-        raise ValueError(f"--faces {name}: take {', '.join(DRAWN)} or {REAL}")
     bulk = folder / f"{name}-{clips}"
     if name == REAL:
-        if videos is None:
-            raise ValueError("--faces real needs --videos, a folder of face videos")
-        run("pack", videos, "--out", folder / REAL, "--size", SIZE, "--val-share", "0.2")
+        run("pack", videos, "--out", folder / REAL, "--size", SIZE, "--val-share", VAL_SHARE)
         return Faces(REAL, folder / REAL, make_labelled(folder, DRAWN[0]))
     if not (bulk / "index.json").is_file():
         counts = ("--clips", clips, "--val-clips", 256, "--size", SIZE)

@@ -24,7 +24,7 @@ def draw_pieces(path: Path, answers: Sequence[Answer], reference: str, title: st
     """
     sets = list(dict.fromkeys(answer.faces for answer in answers))
     variants = [v for v in dict.fromkeys(answer.variant for answer in answers) if v != reference]
-    figure = new_figure(3.6 * len(sets) + 2.2, 1.6 + 0.34 * len(variants))
+    figure = new_figure(3.6 * len(sets) + 2.2, 1.8 + 0.34 * len(variants))
     axes = figure.subplots(1, len(sets), sharey=True, squeeze=False)[0]
     for axis, faces in zip(axes, sets, strict=True):
         for shift, (use, colour) in zip((-0.14, 0.14), COLOURS.items(), strict=True):
@@ -41,7 +41,7 @@ def draw_pieces(path: Path, answers: Sequence[Answer], reference: str, title: st
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_yticks(range(len(variants)), variants)
     axes[0].invert_yaxis()
-    axes[0].legend(fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(title, fontsize=9, wrap=True)
     figure.savefig(path)
 

@@ -30,6 +30,12 @@ TRAINING_STEPS, PROBE_STEPS = 350, 150
 
 QUIET = ("--trainer.enable_progress_bar", "false", "--data.workers", "0")
 
+PRETRAIN, FINETUNE = "pretrain/demo", "finetune/demo"
+"""The recipes."""
+
+REVISION = 1
+"""Raise it when code changes what runs come to: those from before are then done again, in other folders."""
+
 Words = list[str]
 
 
@@ -57,19 +63,22 @@ class Pretraining:
     def words(self, faces: Faces) -> Words:
         """The words behind `maedfer`."""
         at_end = str(self.steps)
+        looks = ("--trainer.val_check_interval", at_end, "--picture_every", at_end)
         return [
-            *("pretrain", "--config", "pretrain/demo", "--data.shards", str(faces.unlabelled)),
-            *(
-                "--trainer.max_steps",
-                at_end,
-                "--trainer.val_check_interval",
-                at_end,
-                "--picture_every",
-                at_end,
-            ),
+            *("pretrain", "--config", PRETRAIN, "--data.shards", str(faces.unlabelled)),
+            *("--trainer.max_steps", at_end, *looks),
             *("--trainer.log_every_n_steps", "10", "--checkpoint_every", "200"),
             *("--seed_everything", str(self.seed), *QUIET, *VARIANTS[self.variant]),
         ]
+
+    @property
+    def name(self) -> str:
+        """What it is, in words."""
+        return f"{self.faces}-{self.variant}-{self.steps}-{self.seed}"
+
+    def decides(self) -> list[object]:
+        """What its outcome hangs on, besides the faces and the code."""
+        return [VARIANTS[self.variant], self.steps, self.seed, find_config(PRETRAIN).read_text("utf-8")]
 
 
 @dataclass(frozen=True)
@@ -92,14 +101,31 @@ class Use:
 
     def words(self, faces: Faces, encoder: Path | None) -> Words:
         """The words behind `maedfer`."""
+        return [
+            *("finetune", "--config", FINETUNE, "--data.shards", str(faces.labelled), *self._flags(encoder)),
+            *("--seed_everything", str(self.seed), *QUIET),
+        ]
+
+    def _flags(self, encoder: Path | None) -> Words:
+        """Those that decide what comes out."""
         flags = [word.format(pretrained=encoder) for word in ROWS[self.row]]
         steps = PROBE_STEPS if PROBE[0] in flags else TRAINING_STEPS
         steps = round(steps * min(2, max(1, self.labels / LABELS_PER_CLASS)))
-        return [
-            *("finetune", "--config", "finetune/demo", "--data.shards", str(faces.labelled)),
-            *("--data.labels_per_class", str(self.labels), "--trainer.max_steps", str(steps)),
-            *("--seed_everything", str(self.seed), *QUIET, *flags),
-        ]
+        # An encoder keeps the shape it was trained in, positions above all; the recipe's is for fresh ones.
+        shape = () if encoder is None else ("--model.architecture", "null", "--model.model_args", "null")
+        few = ("--data.labels_per_class", str(self.labels), "--trainer.max_steps", str(steps))
+        return [*few, *shape, *flags]
+
+    @property
+    def name(self) -> str:
+        """What it is, in words."""
+        source = "" if self.encoder is None else f"-{self.encoder.variant}-{self.encoder.steps}"
+        return f"{self.faces}-{self.row}-{self.labels}{source}-{self.seed}"
+
+    def decides(self) -> list[object]:
+        """What its outcome hangs on, besides the faces and the code."""
+        source = None if self.encoder is None else self.encoder.decides()
+        return [self._flags(Path("encoder")), source, self.seed, find_config(FINETUNE).read_text("utf-8")]
 
 
 @dataclass(frozen=True)
@@ -123,16 +149,10 @@ class Bench:
         return {self.folder_of(one): self._words(one) for one in asked}
 
     def folder_of(self, one: Pretraining | Use) -> Path:
-        """The folder of a run; other flags or another recipe make another one."""
-        if isinstance(one, Pretraining):
-            words, recipe, room = one.words(self.faces[one.faces]), "pretrain/demo", "encoders"
-            name = f"{one.faces}-{one.variant}-{one.steps}-{one.seed}"
-        else:
-            words, recipe, room = self._words(one), "finetune/demo", "classifiers"
-            source = "" if one.encoder is None else f"-{one.encoder.variant}-{one.encoder.steps}"
-            name = f"{one.faces}-{one.row}-{one.labels}{source}-{one.seed}"
-        text = json.dumps([words, find_config(recipe).read_text(encoding="utf-8")])
-        return self.folder / room / f"{slug(name)}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+        """The folder of a run. Other flags, faces or recipes make another one; the study may be moved."""
+        room = "encoders" if isinstance(one, Pretraining) else "classifiers"
+        text = json.dumps([REVISION, self.faces[one.faces].fingerprint(), one.decides()])
+        return self.folder / room / f"{slug(one.name)}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
     def _words(self, use: Use) -> Words:
         encoder = None if use.encoder is None else self.folder_of(use.encoder)

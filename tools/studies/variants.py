@@ -1,8 +1,8 @@
 """Ways to pre-train, as flags behind `maedfer pretrain --config pretrain/demo`.
 
 The demo recipe is what is shipped; the published recipe is the paper's optimizer, masks, targets and decoder
-at the same small shape. A *piece* is the former with one thing put back or left out, a *lever* the latter
-with one thing changed.
+at the same small shape, with the demo's mask ratio, learning rate and warm-up. A *piece* is the former with
+one thing put back or left out, a *lever* the latter with one thing changed.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ PIECES: Mapping[str, Flags] = {
     "mask ratio 0.6": ("--model.mask_ratio", "0.6"),
     "mask ratio 0.9": ("--model.mask_ratio", "0.9"),
     "4 clips of each sample": ("--data.clips_per_sample", "4"),
-    "upstream's decoder positions": (
+    "joint decoder, upstream's positions": (
         *("--model.decoder_attention", "joint", "--model.decoder_positions", "official"),
     ),
     "half of the tokens predicted": ("--model.predicted_share", "0.5"),
     "a sixth of the tokens predicted": ("--model.predicted_share", "0.1667"),
 }
-"""The shipped recipe with one piece changed; read `upstream's decoder positions` beside `joint decoder`."""
+"""The shipped recipe with one piece changed; upstream's positions are to be read beside the joint decoder."""
 
 _PUBLISHED: Flags = tuple(flag for flags in _PUT_BACK.values() for flag in flags)
 
@@ -63,13 +63,23 @@ _LEVERS: Mapping[str, Flags] = {
     ),
     "mask ratio 0.6": ("--model.mask_ratio", "0.6"),
     "motion from the first frame": ("--model.motion_group", "8"),
+    "mask ratio 0.9": ("--model.mask_ratio", "0.9"),
+    "twice the learning rate": ("--model.base_lr", "1.28e-1", "--model.min_lr", "1.28e-3"),
     "half the learning rate": ("--model.base_lr", "3.2e-2", "--model.min_lr", "3.2e-4"),
     "longer warm-up": ("--model.warmup_share", "0.2"),
     "4 clips of each sample": ("--data.clips_per_sample", "4"),
 }
 
-LEVERS: Mapping[str, Flags] = {f"published, {name}": (*_PUBLISHED, *flags) for name, flags in _LEVERS.items()}
+LEVERS: Mapping[str, Flags] = {
+    f"published + {name}": (*_PUBLISHED, *flags) for name, flags in _LEVERS.items()
+}
 """The published recipe with one lever pulled."""
+
+OTHER_TARGETS = (
+    *("no floor of targets", "motion within a tubelet", "published + floor of targets 0.05"),
+    "published + motion from the first frame",
+)
+"""Variants with other targets than those of their question: their errors say nothing beside its."""
 
 VARIANTS: Mapping[str, Flags] = {
     DEMO: (),

@@ -1,0 +1,92 @@
+"""What a question is asked about, checked before any work, and where its runs lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from studies.faces import MOST_LABELS, check_faces, make_faces
+from studies.trials import Bench, Pretraining
+from studies.variants import VARIANTS
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The flags of a question.
+
+    Attributes:
+        out: folder of all runs, tables and figures.
+        faces: sets of faces.
+        steps: lengths of pre-training.
+        variants: recipes of pre-training.
+        labels: labelled clips per class.
+        seeds: repetitions.
+        clips: unlabelled clips of a drawn set.
+        videos: folder of real videos.
+
+    Raises:
+        ValueError: nothing asked for, something twice, or something that there is not.
+    """
+
+    out: Path
+    faces: tuple[str, ...]
+    steps: tuple[int, ...]
+    variants: tuple[str, ...]
+    labels: tuple[int, ...]
+    seeds: int
+    clips: int
+    videos: str | None
+
+    def __post_init__(self) -> None:
+        for flag in ("faces", "steps", "variants", "labels"):
+            values = getattr(self, flag)
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"--{flag} {list(values)}: name one or more, each once")
+        if min(*self.steps, self.seeds, self.clips) < 1:
+            raise ValueError(
+                f"--steps {list(self.steps)}, --seeds {self.seeds} and --clips {self.clips} must be 1 or more"
+            )
+        if min(self.labels) < 1 or max(self.labels) > MOST_LABELS:
+            raise ValueError(
+                f"--labels {list(self.labels)}: take 1 to {MOST_LABELS} labelled clips per class"
+            )
+        unknown = [name for name in self.variants if name not in VARIANTS]
+        if unknown:
+            raise ValueError(f"no recipe is called {', '.join(unknown)}: take {', '.join(VARIANTS)}")
+        check_faces(self.faces, self.videos)
+
+    @cached_property
+    def bench(self) -> Bench:
+        """The sets, made if need be, and the folders of the runs on them."""
+        rooms = self.out / "faces"
+        return Bench(
+            self.out, {name: make_faces(rooms, name, self.clips, self.videos) for name in self.faces}
+        )
+
+    @property
+    def pretrainings(self) -> list[Pretraining]:
+        """All pre-trainings, seeds outermost: whoever stops halfway has whole rounds."""
+        return [
+            Pretraining(faces, variant, steps, seed)
+            for seed in range(self.seeds)
+            for faces in self.faces
+            for variant in self.variants
+            for steps in self.steps
+        ]
+
+
+def asked(
+    out: str,
+    faces: Sequence[str],
+    steps: Sequence[int],
+    variants: Sequence[str],
+    labels: Sequence[int],
+    seeds: int,
+    clips: int,
+    videos: str | None,
+) -> Asked:
+    """The flags as they come from a command line."""
+    lists = (tuple(faces), tuple(steps), tuple(variants), tuple(labels))
+    return Asked(Path(out), *lists, seeds, clips, videos)
