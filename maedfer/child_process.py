@@ -1,17 +1,18 @@
 """A command of `maedfer` in a process of its own, which may start further ranks, and stops with this one.
 
-The one side is `run_child`, the other `end_with_parent`.
+The one side is `run_child`, the other `end_with_parent`; workers of a pool have `end_with_pool`.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
 PARENT_PIPE = "MAEDFER_PARENT_PIPE"
@@ -66,12 +67,24 @@ def end_with_parent() -> None:
     """
     number = os.environ.pop(PARENT_PIPE, None)  # further processes do not have the pipe
     if number is not None:
-        threading.Thread(target=_wait_for_end, args=(int(number),), daemon=True).start()
+        # Nothing is ever sent: reading ends when the last process with the other end does.
+        _stop_after(lambda: os.read(int(number), 1))
 
 
-def _wait_for_end(pipe: int) -> None:
-    """Nothing is ever sent: reading ends when the last process with the other end does."""
-    os.read(pipe, 1)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE_S)
-    os._exit(128 + signal.SIGTERM)
+def end_with_pool() -> None:
+    """The same for a worker of a pool, which multiprocessing started."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        _stop_after(parent.join)
+
+
+def _stop_after(end: Callable[[], object]) -> None:
+    """Stop this process as soon as `end` returns, in order if that can be."""
+
+    def wait() -> None:
+        end()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_S)
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()

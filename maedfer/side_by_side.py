@@ -10,11 +10,13 @@ import multiprocessing
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from tqdm import tqdm
 
+from maedfer.child_process import end_with_pool
 from maedfer.data.cores import usable_cores
 
 STOPPED = "stopped; run the same command again to continue"
@@ -39,7 +41,7 @@ def run_side_by_side(runs: Runs, title: str) -> None:
         return
     workers = min(usable_cores(), len(missing))
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=one_thread) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=start_worker) as pool:
         pending = {pool.submit(run_one, run, words): run for run, words in missing.items()}
         try:
             for done in tqdm(as_completed(pending), title, len(pending), unit="run"):
@@ -47,6 +49,10 @@ def run_side_by_side(runs: Runs, title: str) -> None:
         except KeyboardInterrupt as stop:
             pool.shutdown(wait=True, cancel_futures=True)
             raise KeyboardInterrupt(STOPPED) from stop
+        except BrokenProcessPool as error:
+            raise ValueError(
+                "a run was killed, for want of memory perhaps; the same command goes on"
+            ) from error
         except ValueError:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -57,9 +63,11 @@ def is_done(run: Path) -> bool:
     return (run / "summary.json").is_file()
 
 
-def one_thread() -> None:
-    """As many processes as cores: more threads would only wait for each other."""
+def start_worker() -> None:
+    """One thread, as there are as many processes as cores, and no longer life than who started it."""
     import torch
+
+    end_with_pool()
 
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)

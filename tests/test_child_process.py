@@ -106,3 +106,31 @@ def test_the_command_line_knows_of_its_parent(tmp_path):
     done = subprocess.run(command, env=environment, pass_fds=(listening,), timeout=30, capture_output=True)
     os.close(listening)
     assert done.returncode == -signal.SIGTERM
+
+
+POOL = """
+import multiprocessing, os, time
+from maedfer import child_process
+
+def work():
+    child_process.end_with_pool()
+    with open("process.part", "w") as stream:
+        stream.write(str(os.getpid()))
+    os.rename("process.part", "process")
+    time.sleep(60)
+
+if __name__ == "__main__":
+    worker = multiprocessing.get_context("spawn").Process(target=work)
+    worker.start()
+    worker.join()
+"""
+
+
+def test_a_worker_of_a_pool_does_not_outlive_its_parent(tmp_path):
+    (tmp_path / "pool.py").write_text(POOL)
+    parent = subprocess.Popen([sys.executable, "pool.py"], cwd=tmp_path)
+    wait_until((tmp_path / "process").exists)
+    worker = int((tmp_path / "process").read_text())
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not is_running(worker))

@@ -2,10 +2,10 @@
 scripts).
 
 A batch comes as uint8 clips with the views and masks that the stream drew for them; cropping, flipping and
-normalising happen on the device in one operation. Optimizer and schedule are upstream's: AdamW, linear
-scaling of the learning rate by the global batch, warm-up and cosine per step. Departures: representative
-tokens are not decayed (upstream means to, but its skip list misses them) unless `region_tokens` is official,
-and warm-up is a share of the run, not epochs.
+normalising happen on the device in one operation. Optimizer and schedule are upstream's: AdamW (or Muon, see
+`optimizer`), linear scaling of the learning rate by the global batch, warm-up and cosine per step.
+Departures: representative tokens are not decayed (upstream means to, but its skip list misses them) unless
+`region_tokens` is official, and warm-up is a share of the run, not epochs.
 """
 
 from collections.abc import Sequence
