@@ -11,6 +11,9 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from maedfer.demo_table import LABELS_PER_CLASS, PROBE, ROWS, slug
 from maedfer.resources import find_config
@@ -37,6 +40,11 @@ REVISION = 1
 """Raise it when code changes what runs come to: those from before are then done again, in other folders."""
 
 Words = list[str]
+
+
+def recipe(name: str) -> dict[str, Any]:
+    """The settings of a recipe; its comments decide nothing."""
+    return yaml.safe_load(find_config(name).read_text("utf-8"))
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ class Pretraining:
 
     def decides(self) -> list[object]:
         """What its outcome hangs on, besides the faces and the code."""
-        return [VARIANTS[self.variant], self.steps, self.seed, find_config(PRETRAIN).read_text("utf-8")]
+        return [VARIANTS[self.variant], self.steps, self.seed, recipe(PRETRAIN)]
 
 
 @dataclass(frozen=True)
@@ -125,7 +133,7 @@ class Use:
     def decides(self) -> list[object]:
         """What its outcome hangs on, besides the faces and the code."""
         source = None if self.encoder is None else self.encoder.decides()
-        return [self._flags(Path("encoder")), source, self.seed, find_config(FINETUNE).read_text("utf-8")]
+        return [self._flags(Path("encoder")), source, self.seed, recipe(FINETUNE)]
 
 
 @dataclass(frozen=True)
