@@ -44,7 +44,7 @@ class Scale:
     clips: int
     steps: int
     minutes: str
-    look_every: int = 600
+    look_every: int = 700
     log_every: int = 1
     val_clips: int = 256
     labelled: int = 7 * LABELS_PER_CLASS
@@ -55,7 +55,7 @@ class Scale:
     crop: str = "none"
 
 
-SHORT = Scale(3_000, 1_200, "about 6 minutes", probe_steps=150)
+SHORT = Scale(3_000, 1_400, "about 6 minutes", probe_steps=150)
 FULL = Scale(
     12_000, 6_000, "about 20 minutes", look_every=1_000, log_every=10, fine_tuning_steps=600, crop="resized"
 )
