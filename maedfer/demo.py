@@ -8,7 +8,6 @@ scratch. `--full` sees five times as many clips, of four times as many people.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import time
 from collections.abc import Sequence
@@ -16,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maedfer.__main__ import main
-from maedfer.child_process import run_child
-from maedfer.data.cores import usable_cores
 from maedfer.demo_table import LABELS_PER_CLASS, label_table
 from maedfer.side_by_side import STOPPED
 
@@ -44,7 +41,7 @@ class Scale:
     clips: int
     steps: int
     minutes: str
-    look_every: int = 700
+    look_every: int = 600
     log_every: int = 1
     val_clips: int = 256
     labelled: int = 7 * LABELS_PER_CLASS
@@ -55,20 +52,13 @@ class Scale:
     crop: str = "none"
 
 
-SHORT = Scale(3_000, 1_400, "about 6 minutes", probe_steps=150)
+SHORT = Scale(3_000, 1_200, "6 to 8 minutes", probe_steps=150)
 FULL = Scale(
     12_000, 6_000, "about 20 minutes", look_every=1_000, log_every=10, fine_tuning_steps=600, crop="resized"
 )
 
 SIZE = "48"
 """Pixels of the demo recipe's clips."""
-
-BATCH = 16
-"""Clips of a pre-training step, the demo recipe's."""
-
-RANKS = 2
-"""Processes that pre-train together, where there are as many cores: threads of one gain a tenth, as the
-operations of so small a model are short."""
 
 
 def demo(out: str | None = None, full: bool = False) -> str:
@@ -84,8 +74,6 @@ def demo(out: str | None = None, full: bool = False) -> str:
         ValueError: a stage failed (its own message stands above), or the folder holds the other form.
         KeyboardInterrupt: stopped while it trained.
     """
-    # A core for the loader: two threads that wait for each other at every operation need both cores at once.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() - 1)))
     scale = FULL if full else SHORT
     folder = Path(out or ("runs/demo-full" if full else "runs/demo"))
     note_scale(folder, scale)
@@ -122,17 +110,10 @@ def pretrain(shards: Path, run: Path, scale: Scale) -> None:
     look = str(scale.look_every)
     length = ("--trainer.max_steps", str(scale.steps), "--trainer.val_check_interval", look)
     log = ("--trainer.log_every_n_steps", str(scale.log_every))
-    rest = (*log, "--picture_every", look, "--checkpoint_every", "50", *ranks(), *resume)
+    # Decoding such small clips takes so little that a worker's core is better spent on the model.
+    rest = (*log, "--picture_every", look, "--checkpoint_every", "50", "--data.workers", "0", *resume)
     words = ("pretrain", "--config", "pretrain/demo", "--run", run, "--data.shards", shards, *length, *rest)
-    separate_stage(*words)
-
-
-def ranks() -> Sequence[str]:
-    """The flags that spread pre-training over two cores; none on one core."""
-    if usable_cores() < RANKS:
-        return ()
-    several = ("--trainer.accelerator", "cpu", "--trainer.devices", str(RANKS), "--trainer.strategy", "ddp")
-    return (*several, "--data.batch_size", str(BATCH // RANKS), "--data.workers", "0")
+    stage(*words)
 
 
 def note_scale(folder: Path, scale: Scale) -> None:
@@ -150,20 +131,9 @@ def note_scale(folder: Path, scale: Scale) -> None:
 
 def stage(verb: str, *args: str | Path) -> None:
     """Show a command and run it as the command line would."""
-    check(verb, main(shown(verb, args)))
-
-
-def separate_stage(verb: str, *args: str | Path) -> None:
-    """The same in a process of its own, which may start further ranks."""
-    threads = {"OMP_NUM_THREADS": str(max(1, usable_cores() // RANKS))}
-    check(verb, run_child(shown(verb, args), os.environ | threads))
-
-
-def shown(verb: str, args: Sequence[str | Path]) -> list[str]:
-    """The words of a command, shown on the screen."""
     words = [verb, *map(str, args)]
     print(f"\n$ maedfer {shlex.join(words)}", flush=True)
-    return words
+    check(verb, main(words))
 
 
 def check(verb: str, code: int) -> None:

@@ -20,7 +20,7 @@ def test_it_joins_a_recipe(name, cli_class, tmp_path):
     # There may be no GPU here.
     here = ["--run", str(tmp_path / "run"), "--trainer.accelerator", "cpu", "--trainer.devices", "2"]
     cli = cli_class(with_recipes([*recipes, *here], cli_class.default_run))
-    assert cli.trainer.max_steps == {"pretrain": 1400, "finetune": 350}[cli_class.verb]
+    assert cli.trainer.max_steps == {"pretrain": 1200, "finetune": 350}[cli_class.verb]
     assert cli.trainer.world_size == 2
     if name in STAGES:
         zero = cli.trainer.strategy.config["zero_optimization"]
