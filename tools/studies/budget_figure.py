@@ -35,7 +35,7 @@ def draw_budget(path: Path, answers: Sequence[Answer]) -> None:
     labels = sorted({answer.labels for answer in answers})
     if len({answer.variant for answer in answers if answer.variant}) > len(STYLES):
         raise ValueError(f"--variants: one figure tells {len(STYLES)} recipes apart, ask for the others next")
-    figure = new_figure(3.4 * len(labels) + 0.8, 2.6 * len(sets) + 1.5)
+    figure = new_figure(max(6.5, 3.4 * len(labels) + 0.8), 2.6 * len(sets) + 1.5)
     grid = figure.subplots(len(sets), len(labels), sharex=True, sharey=True, squeeze=False)
     for axes, faces in zip(grid, sets, strict=True):
         for axis, few in zip(axes, labels, strict=True):
@@ -47,7 +47,7 @@ def draw_budget(path: Path, answers: Sequence[Answer]) -> None:
     handles, names = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     figure.suptitle(
-        "People not seen in training: means, every seed a dot, baselines from worst to best", fontsize=9
+        "People not seen in training: means, every seed a dot, baselines with their range", fontsize=9
     )
     figure.savefig(path)
 
