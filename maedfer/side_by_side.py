@@ -68,7 +68,6 @@ def start_worker() -> None:
     import torch
 
     end_with_pool()
-
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
 

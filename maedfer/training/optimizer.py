@@ -3,8 +3,8 @@ as fast (README, "Should I pretrain?").
 
 Muon (K. Jordan, 2024; its steps scaled as in arXiv 2502.16982, so that rates and decays found for AdamW stay
 right) turns the momentum of a matrix into the nearest orthogonal one: directions with small gradients are
-learnt as fast as those with large ones. Motion has a tenth of the gradient of appearance, and waits on a
-plateau for thousands of steps of AdamW. It is timm's Muon, and takes the matrices of the blocks; AdamW takes
+learnt as fast as those with large ones. Motion is a fraction of appearance in size, and waits on a plateau
+for thousands of steps of AdamW. It is timm's Muon, and takes the matrices of the blocks; AdamW takes
 everything else: tubelet embedding, heads, tokens, biases and norms.
 """
 

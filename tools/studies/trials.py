@@ -43,8 +43,11 @@ Words = list[str]
 
 
 def recipe(name: str) -> dict[str, Any]:
-    """The settings of a recipe; its comments decide nothing."""
-    return yaml.safe_load(find_config(name).read_text("utf-8"))
+    """The settings of a recipe that a study leaves as they are; its comments decide nothing."""
+    settings = yaml.safe_load(find_config(name).read_text("utf-8"))
+    for overridden in ("max_steps", "val_check_interval", "log_every_n_steps"):
+        settings["trainer"].pop(overridden, None)
+    return {key: value for key, value in settings.items() if not key.endswith("_every")}
 
 
 @dataclass(frozen=True)
