@@ -1,6 +1,6 @@
 """Does it learn? When pre-training pays, what each piece of it is worth, and what gets it off its plateau.
 
-    python tools/study.py budget|pieces|levers [flags]
+    python tools/study.py budget|pieces [flags]
 
 Each question prints a table and writes it, its rows and a figure into `--out` (runs/study). Runs that are
 there are not done again: a question can be stopped, and asked again with more seeds.
@@ -12,8 +12,7 @@ import sys
 from maedfer.cli import one_line
 from maedfer.parsing import Parser, parse, with_values
 
-QUESTIONS = {"budget": "budget", "pieces": "pieces", "levers": "pieces"}
-"""The questions, and the modules of `studies` that answer them."""
+QUESTIONS = ("budget", "pieces")
 
 
 def ask(name: str, words: list[str]) -> None:
@@ -22,7 +21,7 @@ def ask(name: str, words: list[str]) -> None:
     Raises:
         ValueError: wrong flags, or a run that failed.
     """
-    question = getattr(importlib.import_module(f"studies.{QUESTIONS[name]}"), name)
+    question = getattr(importlib.import_module(f"studies.{name}"), name)
     parser = Parser(prog=f"tools/study.py {name}")
     parser.add_function_arguments(question)
     question(**parse(parser, with_values(words, ())).as_dict())

@@ -76,9 +76,9 @@ def test_the_questions_share_their_runs_and_are_answered_again(tiny, tmp_path, c
     words = ["--steps", "2", "--labels", "2", "--variants", "[tube masks]"]
     assert study.main(["pieces", *out, *words]) == 0
     shown = capsys.readouterr().out
-    assert "tube masks" in shown and (tmp_path / "pieces.png").stat().st_size > 5_000
+    assert "tube masks" in shown and (tmp_path / "pieces-demo.png").stat().st_size > 5_000
     known = {
-        row["variant"]: float(row["uar"]) for row in rows(tmp_path / "pieces.csv") if row["row"] == TUNED
+        row["variant"]: float(row["uar"]) for row in rows(tmp_path / "pieces-demo.csv") if row["row"] == TUNED
     }
     assert known[DEMO] == found[(TUNED, DEMO, "32")] and set(known) == {DEMO, "tube masks"}
 
@@ -182,7 +182,7 @@ def test_answers_of_one_seed_are_not_mixed():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "say which: budget, pieces, levers"),
+        ((), "say which: budget, pieces"),
         (("budget", "--variants", "[fast]"), "no recipe is called fast: take demo recipe"),
         (("budget", "--labels", "[101]"), "take 1 to 100"),
         (("pieces", "--variants", "[x]"), "no recipe is called x"),
@@ -191,13 +191,14 @@ def test_answers_of_one_seed_are_not_mixed():
             ("budget", "--faces", "[real]"),
             "--faces real and --videos, a folder of face videos, need each other",
         ),
-        (("levers", "--videos", "x"), "--faces real and --videos, a folder of face videos, need each other"),
+        (("pieces", "--videos", "x"), "--faces real and --videos, a folder of face videos, need each other"),
         (("budget", "--faces", "[clean,ugly]"), "--faces ugly: take clean, diverse, messy or real"),
         (("budget", "--steps", "[]"), "--steps []: name one or more"),
         (("budget", "--steps", "[7,7]"), "--steps [7, 7]: name one or more, each once"),
         (("budget", "--seeds", "0"), "--seeds 0"),
         (("pieces", "--steps", "0"), "--steps [0]"),
-        (("levers", "--stepz", "3"), "stepz"),
+        (("pieces", "--stepz", "3"), "stepz"),
+        (("pieces", "--recipe", "other"), "recipe"),
     ],
 )
 def test_wrong_words_are_one_line(words, said, tmp_path, capsys, monkeypatch):

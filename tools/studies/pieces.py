@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from benchmarks.result import Result, Row
 
 from studies.answers import Answer, Reconstruction, by_seed, gains, pretrain, spread, use, write_rows
-from studies.asked import asked
+from studies.asked import Asked, asked
 from studies.pieces_figure import draw_pieces
 from studies.trials import CLIPS_PER_STEP, USES, Use
 from studies.variants import DEMO, LEVERS, OTHER_TARGETS, PIECES, PUBLISHED
 
-REFERENCES = {"pieces": DEMO, "levers": PUBLISHED}
-"""What the variants of a question are measured from."""
+Recipe = Literal["demo", "published"]
+
+REFERENCES = {"demo": (DEMO, PIECES), "published": (PUBLISHED, LEVERS)}
+"""What variants are measured from, and those that there are."""
 
 
 def pieces(
+    recipe: Recipe = "demo",
+    variants: Sequence[str] | None = None,
     out: str = "runs/study",
     faces: Sequence[str] = ("clean", "messy"),
     steps: int = 700,
-    variants: Sequence[str] = tuple(PIECES),
     labels: int = 16,
     seeds: int = 3,
     clips: int = 12_000,
     videos: str | None = None,
 ) -> None:
-    """The shipped recipe with one piece put back as published, or left out, at one budget.
+    """Variants of a recipe at one budget, each with one thing changed.
 
     Args:
+        recipe: `demo`, with a piece put back as published or left out; `published`, with a lever pulled that
+            may get it off its plateau.
+        variants: which of them; all by default.
         out: folder of all runs, the table and the figure.
         faces: sets: `clean`, `diverse`, `messy`, `real`.
         steps: length of pre-training, of 16 clips a step.
-        variants: which pieces.
         labels: labelled clips per class.
         seeds: repetitions, of pre-training and of what follows.
         clips: unlabelled clips of a drawn set.
@@ -41,62 +47,28 @@ def pieces(
     Raises:
         ValueError: nothing asked for, an unknown name, or a run that failed.
     """
-    _compare("pieces", out, faces, steps, variants, labels, seeds, clips, videos)
-
-
-def levers(
-    out: str = "runs/study",
-    faces: Sequence[str] = ("clean", "messy"),
-    steps: int = 700,
-    variants: Sequence[str] = tuple(LEVERS),
-    labels: int = 16,
-    seeds: int = 3,
-    clips: int = 12_000,
-    videos: str | None = None,
-) -> None:
-    """The published recipe with one lever pulled, at one budget: what gets it off the plateau.
-
-    Args:
-        out: folder of all runs, the table and the figure.
-        faces: sets: `clean`, `diverse`, `messy`, `real`.
-        steps: length of pre-training, of 16 clips a step.
-        variants: which levers.
-        labels: labelled clips per class.
-        seeds: repetitions, of pre-training and of what follows.
-        clips: unlabelled clips of a drawn set.
-        videos: folder of face videos, for `real`.
-
-    Raises:
-        ValueError: nothing asked for, an unknown name, or a run that failed.
-    """
-    _compare("levers", out, faces, steps, variants, labels, seeds, clips, videos)
-
-
-def _compare(
-    name: str,
-    out: str,
-    faces: Sequence[str],
-    steps: int,
-    variants: Sequence[str],
-    labels: int,
-    seeds: int,
-    clips: int,
-    videos: str | None,
-) -> None:
-    """Pre-train and use a reference and its variants; table, rows and figure."""
-    reference = REFERENCES[name]
-    names = (reference, *(variant for variant in variants if variant != reference))
+    reference, known = REFERENCES[recipe]
+    names = (reference, *(name for name in (known if variants is None else variants) if name != reference))
     question = asked(out, faces, (steps,), names, (labels,), seeds, clips, videos)
-    trained = question.pretrainings
-    reconstructions = pretrain(question.bench, trained)
-    answers = use(
-        question.bench, [Use(row, one.faces, labels, one.seed, one) for one in trained for row in USES]
-    )
+    reconstructions = pretrain(question.bench, question.pretrainings)
+    uses = [Use(row, one.faces, labels, one.seed, one) for one in question.pretrainings for row in USES]
+    publish(f"pieces-{recipe}", question, reference, use(question.bench, uses), reconstructions)
+
+
+def publish(
+    name: str,
+    question: Asked,
+    reference: str,
+    answers: Sequence[Answer],
+    reconstructions: Sequence[Reconstruction],
+) -> None:
+    """Rows, table and figure."""
     write_rows(question.out / f"{name}.csv", answers)
     write_rows(question.out / f"{name}_reconstruction.csv", reconstructions)
+    clips, labels = question.steps[0] * CLIPS_PER_STEP, question.labels[0]
+    title = f"UAR after {clips:,} clips, {labels} labels per class, beside the {reference}"
     rows = table(answers, reconstructions, reference)
-    title = f"UAR after {steps * CLIPS_PER_STEP:,} clips, {labels} labels per class, beside the {reference}"
-    settings = {"seeds": seeds, "clips": clips, "steps": steps}
+    settings = {"seeds": question.seeds, "clips": question.clips, "steps": question.steps[0]}
     Result(name, title, settings, rows).publish(question.out, dict.fromkeys(rows[0], ""))
     draw_pieces(question.out / f"{name}.png", answers, reference, title)
 

@@ -1,4 +1,4 @@
-"""The figure of pieces and levers: what each changes, every seed a dot."""
+"""The figure of pieces: what each changes, every seed a dot."""
 
 from __future__ import annotations
 
