@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from maedfer.__main__ import main
 from maedfer.data.shards import INDEX_NAME
 from maedfer.data.synthetic import CLASSES
+from maedfer.demo import stage
 
 DRAWN = ("clean", "diverse", "messy")
 REAL = "real"
@@ -71,11 +71,11 @@ def make_faces(folder: Path, name: str, clips: int, videos: str | None = None) -
     """
     bulk = folder / f"{name}-{clips}"
     if name == REAL:
-        run("pack", videos, "--out", folder / REAL, "--size", SIZE, "--val-share", VAL_SHARE)
+        stage("pack", videos, "--out", folder / REAL, "--size", SIZE, "--val-share", VAL_SHARE)
         return Faces(REAL, folder / REAL, make_labelled(folder, DRAWN[0]))
     if not (bulk / "index.json").is_file():
-        counts = ("--clips", clips, "--val-clips", 256, "--size", SIZE)
-        run("synthesize", "--shards", "--out", bulk, *counts, "--seed", 1, "--difficulty", name)
+        counts = ("--clips", str(clips), "--val-clips", "256", "--size", SIZE)
+        stage("synthesize", "--shards", "--out", bulk, *counts, "--seed", "1", "--difficulty", name)
     return Faces(name, bulk, make_labelled(folder, name))
 
 
@@ -83,23 +83,9 @@ def make_labelled(folder: Path, difficulty: str) -> Path:
     """Labelled videos of drawn people, packed."""
     videos, shards = folder / f"{difficulty}-videos", folder / f"{difficulty}-labelled"
     if not (videos / "list.csv").is_file():
-        counts = ("--clips", MOST_LABELS * len(CLASSES), "--test-clips", TEST_CLIPS)
-        shape = ("--size", 64, "--fps", 12.5, "--seconds", 2.64, "--difficulty", difficulty, "--seed", 11)
-        run("synthesize", "--out", videos, *counts, *shape)
+        counts = ("--clips", str(MOST_LABELS * len(CLASSES)), "--test-clips", str(TEST_CLIPS))
+        shape = ("--size", "64", "--fps", "12.5", "--seconds", "2.64", "--difficulty", difficulty)
+        stage("synthesize", "--out", videos, *counts, *shape, "--seed", "11")
     if not (shards / "index.json").is_file():
-        run("pack", videos / "list.csv", "--out", shards, "--detector", "none", "--size", SIZE)
+        stage("pack", videos / "list.csv", "--out", shards, "--detector", "none", "--size", SIZE)
     return shards
-
-
-def run(verb: str, *words: object) -> None:
-    """A verb of maedfer.
-
-    Raises:
-        ValueError: it failed; its own message stands above.
-        KeyboardInterrupt: it was stopped.
-    """
-    code = main([verb, *map(str, words)])
-    if code > 128:
-        raise KeyboardInterrupt
-    if code:
-        raise ValueError(f"`maedfer {verb}` ended with exit code {code}")
