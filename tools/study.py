@@ -1,6 +1,6 @@
 """Does it learn? When pre-training pays, what each piece of it is worth, and what gets it off its plateau.
 
-    python tools/study.py budget|pieces [flags]
+    python tools/study.py budget|pieces|pooling [flags]
 
 Each question prints a table and writes it, its rows and a figure into `--out` (runs/study). Runs that are
 there are not done again: a question can be stopped, and asked again with more seeds.
@@ -12,7 +12,7 @@ import sys
 from maedfer.cli import one_line
 from maedfer.parsing import Parser, parse, with_values
 
-QUESTIONS = ("budget", "pieces")
+QUESTIONS = ("budget", "pieces", "pooling")
 
 
 def ask(name: str, words: list[str]) -> None:

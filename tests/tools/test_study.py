@@ -24,9 +24,10 @@ import study  # noqa: E402
 from studies import answers, faces, trials  # noqa: E402
 from studies.answers import Answer, by_seed, gains  # noqa: E402
 from studies.budget import table, verdicts  # noqa: E402
+from studies.cost import gflop, model_settings  # noqa: E402
 from studies.faces import Faces  # noqa: E402
 from studies.pieces import signed  # noqa: E402
-from studies.trials import PROBED, RANDOM, SCRATCH, TUNED, Bench, Pretraining, Use  # noqa: E402
+from studies.trials import LINEAR, PROBED, RANDOM, SCRATCH, TUNED, Bench, Pretraining, Use  # noqa: E402
 from studies.variants import DEMO, JOINT, LEVERS, PUBLISHED, VARIANTS  # noqa: E402
 
 
@@ -82,22 +83,52 @@ def test_the_questions_share_their_runs_and_are_answered_again(tiny, tmp_path, c
     }
     assert known[DEMO] == found[(TUNED, DEMO, "32")] and set(known) == {DEMO, "tube masks"}
 
+    assert study.main(["pooling", *out, "--steps", "2", "--labels", "2", "--pools", "[attentive,token]"]) == 0
+    assert "token pooling" in capsys.readouterr().out and (tmp_path / "pooling.png").stat().st_size > 5_000
+    pooled = {(row["row"], row["variant"]): float(row["uar"]) for row in rows(tmp_path / "pooling.csv")}
+    assert set(pooled) == {
+        (row, f"{pool} pooling") for row in (TUNED, LINEAR) for pool in ("attentive", "token")
+    }
+    # what the row has anyway
+    assert pooled[TUNED, "attentive pooling"] == known[DEMO]
+
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_variant_changes_the_shipped_recipe(name):
     """Its flags, laid over the recipe, build a model; what the name says is in it."""
     recipe = yaml.safe_load(find_config("pretrain/demo").read_text())["model"]
     words = VARIANTS[name]
-    flags = {flag: yaml.safe_load(value) for flag, value in zip(words[::2], words[1::2], strict=True)}
-    model = {flag.removeprefix("--model."): value for flag, value in flags.items() if "--model." in flag}
-    other = "--data.clips_per_sample" in flags or not model.items() <= recipe.items()
-    assert other == (name != DEMO)
-    module = MaskedPretraining(**recipe | model)
+    of_data = [flag for flag in words[::2] if flag.startswith("--data.")]
+    assert (model_settings(name) != recipe or bool(of_data)) == (name != DEMO)
+    module = MaskedPretraining(**model_settings(name))
     assert (module.num_predicted < module.num_masked) == ("tokens predicted" in name)
     published = (name.startswith("published") and "Muon" not in name) or name == "AdamW"
     assert module.optimizer_name == ("adamw" if published else "muon")
     reference = VARIANTS[PUBLISHED if name in LEVERS else DEMO]
     assert name in (DEMO, PUBLISHED) or (words[: len(reference)] == reference and len(words) > len(reference))
+
+
+def test_budgets_are_clips_whatever_the_batch(tmp_path):
+    shown = {}
+    for name in (DEMO, "batches of 8", "batches of 32"):
+        words = Pretraining("clean", name, 70, 0).words(Faces("clean", tmp_path, tmp_path))
+        given = dict(zip(words[1::2], words[2::2], strict=True))
+        shown[name] = int(given["--trainer.max_steps"]), given["--trainer.val_check_interval"]
+    assert shown == {DEMO: (70, "70"), "batches of 8": (140, "140"), "batches of 32": (35, "35")}
+
+
+def test_a_variant_costs_what_its_matrices_do():
+    """Two operations for each multiplication: the blocks of the decoder, counted by hand."""
+    recipe = model_settings(DEMO)
+    width, hidden, visible = recipe["decoder_dim"], 108, 36  # 4 x 6 x 6 tokens, three quarters masked
+    # Queries and an output for masked tokens, keys and values for all it looks at, an MLP four times as wide.
+    matrices = 2 * hidden * width * width * 2 + 2 * (visible * width * 2 * width) + 2 * hidden * 8 * width**2
+    attention = 2 * 2 * hidden * visible * width
+    assert gflop(DEMO) - gflop("decoder of one block") == pytest.approx(
+        (matrices + attention) / 1e9, rel=1e-6
+    )
+    assert gflop("4 clips of each sample") == gflop(DEMO) < gflop("joint decoder")
+    assert gflop("a sixth of the tokens predicted") < gflop("half of the tokens predicted") < gflop(DEMO)
 
 
 @pytest.mark.parametrize("name", [DEMO, PUBLISHED, JOINT])
@@ -182,7 +213,10 @@ def test_answers_of_one_seed_are_not_mixed():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "say which: budget, pieces"),
+        ((), "say which: budget, pieces, pooling"),
+        (("pooling", "--pools", "[mean]"), "--pools ['mean']: name some of region, token, all, attentive"),
+        (("pooling", "--pools", "[all,all]"), "each once"),
+        (("pooling", "--pools", "[]"), "--pools []: name some"),
         (("budget", "--variants", "[fast]"), "no recipe is called fast: take demo recipe"),
         (("budget", "--labels", "[101]"), "take 1 to 100"),
         (("pieces", "--variants", "[x]"), "no recipe is called x"),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 from benchmarks.result import Result, Row
 
 from studies.answers import Answer, Reconstruction, by_seed, gains, pretrain, spread, use, write_rows
 from studies.asked import Asked, asked
+from studies.cost import gflop
 from studies.pieces_figure import draw_pieces
-from studies.trials import CLIPS_PER_STEP, USES, Use
-from studies.variants import DEMO, LEVERS, OTHER_TARGETS, PIECES, PUBLISHED
+from studies.trials import USES, Use
+from studies.variants import CLIPS_PER_STEP, DEMO, LEVERS, OTHER_TARGETS, PIECES, PUBLISHED
 
 Recipe = Literal["demo", "published"]
 
@@ -52,7 +54,10 @@ def pieces(
     question = asked(out, faces, (steps,), names, (labels,), seeds, clips, videos)
     reconstructions = pretrain(question.bench, question.pretrainings)
     uses = [Use(row, one.faces, labels, one.seed, one) for one in question.pretrainings for row in USES]
-    publish(f"pieces-{recipe}", question, reference, use(question.bench, uses), reconstructions)
+    name = f"pieces-{recipe}"
+    write_rows(question.out / f"{name}_reconstruction.csv", reconstructions)
+    columns = partial(cost_and_errors, reconstructions)
+    publish(name, question, reference, use(question.bench, uses), columns)
 
 
 def publish(
@@ -60,39 +65,52 @@ def publish(
     question: Asked,
     reference: str,
     answers: Sequence[Answer],
-    reconstructions: Sequence[Reconstruction],
+    columns: Callable[[str, str], Row],
 ) -> None:
-    """Rows, table and figure."""
+    """Rows, table and figure.
+
+    Args:
+        name: of the files.
+        question: what was asked.
+        reference: the variant that the others are measured from.
+        answers: all seeds of everything.
+        columns: what else is known of a variant on a set of faces.
+    """
     write_rows(question.out / f"{name}.csv", answers)
-    write_rows(question.out / f"{name}_reconstruction.csv", reconstructions)
     clips, labels = question.steps[0] * CLIPS_PER_STEP, question.labels[0]
-    title = f"UAR after {clips:,} clips, {labels} labels per class, beside the {reference}"
-    rows = table(answers, reconstructions, reference)
+    title = f"UAR after {clips:,} clips, {labels} labels per class, beside {reference}"
+    rows = [row | columns(row["faces"], row["what"]) for row in table(answers, reference)]
     settings = {"seeds": question.seeds, "clips": question.clips, "steps": question.steps[0]}
     Result(name, title, settings, rows).publish(question.out, dict.fromkeys(rows[0], ""))
     draw_pieces(question.out / f"{name}.png", answers, reference, title)
 
 
-def table(answers: Sequence[Answer], reconstructions: Sequence[Reconstruction], reference: str) -> list[Row]:
-    """One row for each set and variant: UAR of both uses, what it gains on the reference, held-out errors.
-
-    Errors stand in shares of the position mean's, and only where they are those of the reference's targets.
-    """
+def table(answers: Sequence[Answer], reference: str) -> list[Row]:
+    """One row for each set and variant: UAR of every use, and what it gains on the reference."""
     rows = []
     for faces, variant in dict.fromkeys((a.faces, a.variant) for a in answers):
-        row: Row = {"faces": faces, "recipe": variant}
-        for name in USES:
+        row: Row = {"faces": faces, "what": variant}
+        for name in dict.fromkeys(a.row for a in answers):
             found, plain = (
                 by_seed(answers, lambda a, v=which: (a.faces, a.variant, a.row) == (faces, v, name))  # noqa: B023
                 for which in (variant, reference)
             )
             row[name] = spread(list(found.values()))
             row[f"{name}: gain"] = "" if variant == reference else signed(gains(found, plain))
-        errors = [one for one in reconstructions if (one.faces, one.variant) == (faces, variant)]
-        for part in ("appearance", "motion"):
-            row[f"{part} error"] = None if variant in OTHER_TARGETS else _mean_error(errors, part)
         rows.append(row)
     return rows
+
+
+def cost_and_errors(reconstructions: Sequence[Reconstruction], faces: str, variant: str) -> Row:
+    """Operations of a clip, and held-out errors in shares of the position mean's.
+
+    Errors stand only where they are those of the reference's targets.
+    """
+    errors = [one for one in reconstructions if (one.faces, one.variant) == (faces, variant)]
+    row: Row = {"GFLOP": f"{gflop(variant):.3f}"}
+    for part in ("appearance", "motion"):
+        row[f"{part} error"] = None if variant in OTHER_TARGETS else _mean_error(errors, part)
+    return row
 
 
 def _mean_error(errors: Sequence[Reconstruction], part: str) -> str | None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from benchmarks.result import new_figure
 
 from studies.answers import Answer, by_seed, gains
-from studies.trials import PROBED, TUNED
+from studies.trials import LINEAR, PROBED, TUNED
 
-COLOURS = {TUNED: "#2b6cb0", PROBED: "#38a169"}
+COLOURS = {TUNED: "#2b6cb0", PROBED: "#38a169", LINEAR: "#38a169"}
 
 
 def draw_pieces(path: Path, answers: Sequence[Answer], reference: str, title: str) -> None:
@@ -24,10 +24,12 @@ def draw_pieces(path: Path, answers: Sequence[Answer], reference: str, title: st
     """
     sets = list(dict.fromkeys(answer.faces for answer in answers))
     variants = [v for v in dict.fromkeys(answer.variant for answer in answers) if v != reference]
+    uses = list(dict.fromkeys(answer.row for answer in answers))
     figure = new_figure(3.6 * len(sets) + 2.2, 1.8 + 0.34 * len(variants))
     axes = figure.subplots(1, len(sets), sharey=True, squeeze=False)[0]
     for axis, faces in zip(axes, sets, strict=True):
-        for shift, (use, colour) in zip((-0.14, 0.14), COLOURS.items(), strict=True):
+        for shift, use in zip((-0.14, 0.14), uses, strict=True):
+            colour = COLOURS[use]
             for place, variant in enumerate(variants):
                 values = gains(_of(answers, faces, use, variant), _of(answers, faces, use, reference))
                 heights = [place + shift] * len(values)

@@ -18,15 +18,13 @@ import yaml
 from maedfer.demo_table import LABELS_PER_CLASS, PROBE, ROWS, slug
 from maedfer.resources import find_config
 from studies.faces import Faces
-from studies.variants import VARIANTS
+from studies.variants import CLIPS_PER_STEP, VARIANTS, batch_of
 
 TUNED, PROBED = "fine-tuned, pretrained", "attentive probe, pretrained"
+LINEAR = "linear probe, pretrained"
 SCRATCH, RANDOM = "fine-tuned from scratch", "attentive probe, random features"
 USES = (TUNED, PROBED)
 BASELINES = (SCRATCH, RANDOM)
-
-CLIPS_PER_STEP = 16
-"""Clips of a step of the demo recipe."""
 
 TRAINING_STEPS, PROBE_STEPS = 350, 150
 """Steps on labels, as in the demo; with more labels more of them, up to twice as many."""
@@ -57,7 +55,7 @@ class Pretraining:
     Attributes:
         faces: on which set.
         variant: how, a name of `VARIANTS`.
-        steps: how long.
+        steps: how long, in steps of 16 clips; with other batches it takes more steps or fewer.
         seed: of weights, order, views and masks.
     """
 
@@ -73,7 +71,7 @@ class Pretraining:
 
     def words(self, faces: Faces) -> Words:
         """The words behind `maedfer`."""
-        at_end = str(self.steps)
+        at_end = str(max(1, self.clips // batch_of(self.variant)))
         looks = ("--trainer.val_check_interval", at_end, "--picture_every", at_end)
         return [
             *("pretrain", "--config", PRETRAIN, "--data.shards", str(faces.unlabelled)),
@@ -102,6 +100,7 @@ class Use:
         labels: labelled clips per class.
         seed: which clips, their order and views, and fresh weights.
         encoder: the pre-training whose encoder is used; None for a fresh one.
+        pool: which tokens are pooled; None for what the row has.
     """
 
     row: str
@@ -109,6 +108,7 @@ class Use:
     labels: int
     seed: int
     encoder: Pretraining | None = None
+    pool: str | None = None
 
     def words(self, faces: Faces, encoder: Path | None) -> Words:
         """The words behind `maedfer`."""
@@ -125,13 +125,15 @@ class Use:
         # An encoder keeps the shape it was trained in, positions above all; the recipe's is for fresh ones.
         shape = () if encoder is None else ("--model.architecture", "null", "--model.model_args", "null")
         few = ("--data.labels_per_class", str(self.labels), "--trainer.max_steps", str(steps))
-        return [*few, *shape, *flags]
+        pool = () if self.pool is None else ("--model.pool", self.pool)
+        return [*few, *shape, *flags, *pool]
 
     @property
     def name(self) -> str:
         """What it is, in words."""
         source = "" if self.encoder is None else f"-{self.encoder.variant}-{self.encoder.steps}"
-        return f"{self.faces}-{self.row}-{self.labels}{source}-{self.seed}"
+        pool = "" if self.pool is None else f"-{self.pool}"
+        return f"{self.faces}-{self.row}-{self.labels}{source}{pool}-{self.seed}"
 
     def decides(self) -> list[object]:
         """What its outcome hangs on, besides the faces and the code."""

@@ -15,6 +15,10 @@ DEMO = "demo recipe"
 PUBLISHED = "published recipe"
 JOINT = "joint attention (VideoMAE)"
 
+BATCH = "--data.batch_size"
+CLIPS_PER_STEP = 16
+"""Clips of a step of the demo recipe."""
+
 _JOINT_ENCODER = (
     *("--model.architecture", "vit_joint_tiny_patch8_64"),
     *("--model.model_args", "{img_size: 48, num_frames: 8, positions: 3d}"),
@@ -33,6 +37,15 @@ _PUT_BACK: Mapping[str, Flags] = {
 }
 """What the shipped recipe changed, each put back as published."""
 
+_RATES: Mapping[str, Flags] = {
+    "twice the learning rate": ("--model.base_lr", "1.28e-1", "--model.min_lr", "1.28e-3"),
+    "half the learning rate": ("--model.base_lr", "3.2e-2", "--model.min_lr", "3.2e-4"),
+    "longer warm-up": ("--model.warmup_share", "0.2"),
+    "batches of 8": (BATCH, "8"),
+    "batches of 32": (BATCH, "32"),
+}
+"""How fast to learn; the learning rate follows the batch, as in the paper, and the clips seen do not."""
+
 PIECES: Mapping[str, Flags] = {
     **_PUT_BACK,
     "without motion": ("--model.appearance_weight", "1"),
@@ -45,6 +58,9 @@ PIECES: Mapping[str, Flags] = {
     ),
     "half of the tokens predicted": ("--model.predicted_share", "0.5"),
     "a sixth of the tokens predicted": ("--model.predicted_share", "0.1667"),
+    "decoder of one block": ("--model.decoder_depth", "1"),
+    "decoder of four blocks": ("--model.decoder_depth", "4"),
+    **_RATES,
 }
 """The shipped recipe with one piece changed; upstream's positions are to be read beside the joint decoder."""
 
@@ -64,10 +80,8 @@ _LEVERS: Mapping[str, Flags] = {
     "mask ratio 0.6": ("--model.mask_ratio", "0.6"),
     "motion from the first frame": ("--model.motion_group", "8"),
     "mask ratio 0.9": ("--model.mask_ratio", "0.9"),
-    "twice the learning rate": ("--model.base_lr", "1.28e-1", "--model.min_lr", "1.28e-3"),
-    "half the learning rate": ("--model.base_lr", "3.2e-2", "--model.min_lr", "3.2e-4"),
-    "longer warm-up": ("--model.warmup_share", "0.2"),
     "4 clips of each sample": ("--data.clips_per_sample", "4"),
+    **_RATES,
 }
 
 LEVERS: Mapping[str, Flags] = {
@@ -88,3 +102,9 @@ VARIANTS: Mapping[str, Flags] = {
     **PIECES,
     **LEVERS,
 }
+
+
+def batch_of(variant: str) -> int:
+    """Clips of a step."""
+    flags = VARIANTS[variant]
+    return int(flags[flags.index(BATCH) + 1]) if BATCH in flags else CLIPS_PER_STEP
