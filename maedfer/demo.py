@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maedfer.__main__ import main
-from maedfer.demo_table import LABELS_PER_CLASS, label_table
-from maedfer.side_by_side import STOPPED
+from maedfer.demo_table import FRESH, LABELS_PER_CLASS, LabelTable
+from maedfer.side_by_side import STOPPED, beside
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,17 @@ def demo(out: str | None = None, full: bool = False) -> str:
     print(f"maedfer demo: {scale.minutes} on two CPU cores, results in {folder}, synthetic faces", flush=True)
     began = time.monotonic()
     labelled, run = folder / "labelled", folder / "pretrain"
+    training = ("--trainer.max_steps", str(scale.fine_tuning_steps), "--data.crop", scale.crop)
+    probing = ("--trainer.max_steps", str(scale.probe_steps))
+    table = LabelTable(folder, labelled, run, scale.seeds, training, probing)
     make_labelled(folder / "videos", labelled, folder / "labelled.png", scale)
-    pretrain(folder / "unlabelled", run, scale)
+    # So small a model gains little by a second core; what needs no encoder takes all of it.
+    with beside(table.runs(FRESH)):
+        pretrain(folder / "unlabelled", run, scale)
     stage(
         "reconstruct", "--model", run, "--shards", folder / "unlabelled", "--out", folder / "reconstruction"
     )
-    training = ("--trainer.max_steps", str(scale.fine_tuning_steps), "--data.crop", scale.crop)
-    probing = ("--trainer.max_steps", str(scale.probe_steps))
-    table = label_table(folder, labelled, run, scale.seeds, training, probing)
-    return f"\n{table}\n{summary(folder, run, time.monotonic() - began)}"
+    return f"\n{table.publish()}\n{summary(folder, run, time.monotonic() - began)}"
 
 
 def make_labelled(videos: Path, shards: Path, sheet: Path, scale: Scale) -> None:

@@ -7,7 +7,8 @@ and the fresh weights.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -32,62 +33,72 @@ ROWS: Mapping[str, Sequence[str]] = {
 }
 """Rows of the table, and what each adds to `maedfer finetune --config finetune/demo`."""
 
+FRESH = tuple(name for name, flags in ROWS.items() if PRETRAINED[0] not in flags)
+"""Rows that need no pre-training, and can be done beside it."""
+
 PIXELS = "logistic regression on pixels"
 
 
-def label_table(
-    folder: Path,
-    shards: Path,
-    pretrained: Path,
-    seeds: int,
-    training: Sequence[str],
-    probing: Sequence[str],
-) -> str:
-    """Fine-tune all rows and seeds, and set their UAR side by side, on the screen and in `report.html`.
+@dataclass(frozen=True)
+class LabelTable:
+    """What the table compares.
 
-    Args:
+    Attributes:
         folder: of the demo; runs go into `finetune/`.
         shards: labelled shards with the splits train and test.
         pretrained: the pre-training run.
         seeds: repetitions.
         training: flags of the runs that train everything.
         probing: those of the runs that train the head.
-
-    Raises:
-        ValueError: a run failed; its log is named.
-        KeyboardInterrupt: one was stopped.
     """
-    runs = {
-        folder / "finetune" / f"{slug(name)}-{seed}": command(
-            name, seed, shards, pretrained, probing if PROBE[0] in more else training
+
+    folder: Path
+    shards: Path
+    pretrained: Path
+    seeds: int
+    training: Sequence[str]
+    probing: Sequence[str]
+
+    def runs(self, names: Iterable[str] = ROWS) -> dict[Path, Sequence[str]]:
+        """Folders and words of some rows, all seeds of each."""
+        return {self.run(name, seed): self._words(name, seed) for seed in range(self.seeds) for name in names}
+
+    def run(self, name: str, seed: int) -> Path:
+        """The folder of a run."""
+        return self.folder / "finetune" / f"{slug(name)}-{seed}"
+
+    def _words(self, name: str, seed: int) -> list[str]:
+        """The words behind `maedfer` of a run, its folder left out."""
+        return [
+            *("finetune", "--config", "finetune/demo", "--data.shards", str(self.shards)),
+            *("--seed_everything", str(seed), *(self.probing if PROBE[0] in ROWS[name] else self.training)),
+            *("--trainer.enable_progress_bar", "false"),
+            *(word.format(pretrained=self.pretrained) for word in ROWS[name]),
+        ]
+
+    def publish(self) -> str:
+        """Fine-tune what is not there yet, and set UAR side by side, for the screen and in `report.html`.
+
+        Raises:
+            ValueError: a run failed; its log is named.
+            KeyboardInterrupt: one was stopped.
+        """
+        command = (
+            f"maedfer finetune --config finetune/demo --data.shards {self.shards} --seed_everything SEED"
         )
-        for seed in range(seeds)
-        for name, more in ROWS.items()
-    }
-    print(f"\n$ maedfer finetune --config finetune/demo --data.shards {shards} --seed_everything SEED ...")
-    for name, more in ROWS.items():
-        print(f"    {name:<34}{shlex.join(more).format(pretrained=pretrained)}", flush=True)
-    run_side_by_side(runs, "fine-tuning")
-    rows = {
-        name: [uar_of(folder / "finetune" / f"{slug(name)}-{seed}") for seed in range(seeds)] for name in ROWS
-    }
-    rows[PIXELS] = [pixel_uar(shards)]
-    write_table(folder, rows, pretrained)
-    return describe(rows)
+        print(f"\n$ {command} ...")
+        for name, more in ROWS.items():
+            print(f"    {name:<34}{shlex.join(more).format(pretrained=self.pretrained)}", flush=True)
+        run_side_by_side(self.runs(), "fine-tuning")
+        rows = {name: [uar_of(self.run(name, seed)) for seed in range(self.seeds)] for name in ROWS}
+        rows[PIXELS] = [pixel_uar(self.shards)]
+        write_table(self.folder, rows, self.pretrained)
+        return describe(rows)
 
 
 def slug(name: str) -> str:
     """A row's name as a folder."""
     return name.replace(",", "").replace(" ", "-")
-
-
-def command(name: str, seed: int, shards: Path, pretrained: Path, flags: Sequence[str]) -> list[str]:
-    """The words behind `maedfer` of a run, its folder left out."""
-    return [
-        *("finetune", "--config", "finetune/demo", "--data.shards", str(shards)),
-        *("--seed_everything", str(seed), *flags, "--trainer.enable_progress_bar", "false"),
-        *(word.format(pretrained=pretrained) for word in ROWS[name]),
-    ]
 
 
 def uar_of(run: Path) -> float:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Mapping, Sequence
+import signal
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from tqdm import tqdm
@@ -20,6 +22,9 @@ from maedfer.child_process import end_with_pool
 from maedfer.data.cores import usable_cores
 
 STOPPED = "stopped; run the same command again to continue"
+
+NOT_BEGUN = 128 + signal.SIGTERM
+"""Exit code of a run whose pool was stopped before it."""
 
 Runs = Mapping[Path, Sequence[str]]
 """Folders of runs, and the words behind `maedfer` that make them, `--run` left out."""
@@ -36,26 +41,74 @@ def run_side_by_side(runs: Runs, title: str) -> None:
         ValueError: a run failed; its log is named.
         KeyboardInterrupt: one was stopped.
     """
-    missing = {run: words for run, words in runs.items() if not is_done(run)}
+    missing = _missing(runs)
     if not missing:
         return
-    workers = min(usable_cores(), len(missing))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=start_worker) as pool:
+    with _pool(min(usable_cores(), len(missing))) as pool:
         pending = {pool.submit(run_one, run, words): run for run, words in missing.items()}
         try:
             for done in tqdm(as_completed(pending), title, len(pending), unit="run"):
                 check(done.result(), pending[done])
-        except KeyboardInterrupt as stop:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise KeyboardInterrupt(STOPPED) from stop
+        except KeyboardInterrupt as interrupt:
+            raise KeyboardInterrupt(STOPPED) from interrupt
         except BrokenProcessPool as error:
             raise ValueError(
                 "a run was killed, for want of memory perhaps; the same command goes on"
             ) from error
-        except ValueError:
+
+
+@contextmanager
+def beside(runs: Runs) -> Iterator[None]:
+    """Do runs on all cores but one, which is for what is done meanwhile.
+
+    Runs that have begun when that ends are waited for. The others, and those that failed, are left for
+    `run_side_by_side`, which says what went wrong. With a single core, all are.
+    """
+    missing = _missing(runs)
+    workers = min(usable_cores() - 1, len(missing))
+    if workers < 1:
+        yield
+        return
+    with _pool(workers) as pool, _threads(usable_cores() - workers):
+        for run, words in missing.items():
+            pool.submit(run_one, run, words)
+        yield
+
+
+def _missing(runs: Runs) -> dict[Path, Sequence[str]]:
+    return {run: words for run, words in runs.items() if not is_done(run)}
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool that is waited for, but begins nothing any more once the block has ended."""
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    with ProcessPoolExecutor(workers, context, initializer=start_worker, initargs=(stop,)) as pool:
+        try:
+            yield pool
+        finally:
+            # A worker has the next run or two on its list already, where they cannot be cancelled.
+            stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
-            raise
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """So many threads of torch in this process, unless OMP_NUM_THREADS says otherwise."""
+    if "OMP_NUM_THREADS" in os.environ:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    os.environ["OMP_NUM_THREADS"] = str(number)  # the last word, also when training starts
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        del os.environ["OMP_NUM_THREADS"]
+        torch.set_num_threads(before)
 
 
 def is_done(run: Path) -> bool:
@@ -63,10 +116,16 @@ def is_done(run: Path) -> bool:
     return (run / "summary.json").is_file()
 
 
-def start_worker() -> None:
+_stop: Event | None = None
+"""In a worker: set when its pool begins nothing any more."""
+
+
+def start_worker(stop: Event) -> None:
     """One thread, as there are as many processes as cores, and no longer life than who started it."""
+    global _stop
     import torch
 
+    _stop = stop
     end_with_pool()
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
@@ -76,6 +135,8 @@ def run_one(run: Path, words: Sequence[str]) -> int:
     """One run, what it prints in its log; returns the exit code. Stopped before, it goes on from there."""
     from maedfer.__main__ import main
 
+    if _stop is not None and _stop.is_set():
+        return NOT_BEGUN
     run.parent.mkdir(parents=True, exist_ok=True)
     # Which settings it has stands in its folder.
     words = [words[0], "--resume"] if (run / "config.yaml").is_file() else words
