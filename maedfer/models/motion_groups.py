@@ -10,9 +10,16 @@ import torch
 from torch import Tensor
 
 
-def differences(clip: Tensor, group: int) -> Tensor:
-    """Every frame of clips (B, C, T, H, W) minus the first of its group, which stays as it is."""
-    return clip - _firsts(clip, group)
+def differences(clip: Tensor, group: int, dim: int = 2) -> Tensor:
+    """Every frame of clips (B, C, T, H, W) minus the first of its group, which stays as it is.
+
+    Args:
+        clip: or frames along another dimension.
+        group: frames of a group.
+        dim: which dimension the frames are.
+    """
+    parts = [part.tensor_split([1], dim) for part in clip.split(group, dim)]
+    return torch.cat([piece for first, later in parts for piece in (first, later - first)], dim)
 
 
 def sums(clip: Tensor, group: int) -> Tensor:

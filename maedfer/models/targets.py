@@ -85,8 +85,7 @@ def reconstruction_targets(
         (B, M, P), appearance first.
     """
     if motion_group not in (None, tubelet_size):
-        normalised = _normalised(clip_01, patch_size, tubelet_size, target_std_floor)
-        everything = patchify(differences(normalised, motion_group), patch_size, tubelet_size)
+        everything = _grouped(clip_01, patch_size, tubelet_size, target_std_floor, motion_group)
         return everything.gather(1, masked[..., None].expand(-1, -1, everything.shape[-1]))
     centred, _, std = _centre(_read(clip_01, masked, patch_size, tubelet_size), target_std_floor)
     appearance, later = (centred / std).tensor_split([patch_size**2], dim=-1)
@@ -130,6 +129,20 @@ def targets_to_pixels(
         appearance, motion = normalised.tensor_split([patch_size**2], dim=-1)
         normalised = torch.cat((appearance, motion + appearance.repeat(1, 1, 1, tubelet_size - 1)), dim=-1)
     return rearrange(normalised * std + mean, "b m c p -> b m (p c)")
+
+
+def _grouped(clip_01: Tensor, patch_size: int, tubelet_size: int, floor: float, group: int) -> Tensor:
+    """Targets (B, N, P) of all tubelets, which motion from frames of others needs anyway.
+
+    The frames of a place lie side by side from the first copy to the last: half of the time of going through
+    normalised clips.
+    """
+    pattern = "b c (t f) (h y) (w x) -> b (h w) c t (f y x)"
+    places = rearrange(clip_01, pattern, f=tubelet_size, y=patch_size, x=patch_size)
+    centred, _, std = _centre(places, floor)
+    frames = rearrange(centred / std, "b s c t (f p) -> b s c (t f) p", f=tubelet_size)
+    frames = differences(frames, group, dim=3)
+    return rearrange(frames, "b s c (t f) p -> b (t s) (f p c)", f=tubelet_size)
 
 
 def _normalised(clip_01: Tensor, patch_size: int, tubelet_size: int, floor: float) -> Tensor:

@@ -57,7 +57,8 @@ def pieces(
     name = f"pieces-{recipe}"
     write_rows(question.out / f"{name}_reconstruction.csv", reconstructions)
     columns = partial(cost_and_errors, reconstructions)
-    publish(name, question, reference, use(question.bench, uses), columns)
+    label = partial(with_cost, reference)
+    publish(name, question, reference, use(question.bench, uses), columns, label)
 
 
 def publish(
@@ -65,7 +66,8 @@ def publish(
     question: Asked,
     reference: str,
     answers: Sequence[Answer],
-    columns: Callable[[str, str], Row],
+    columns: Callable[[str, str], Row] = lambda faces, variant: {},
+    label: Callable[[str], str] = str,
 ) -> None:
     """Rows, table and figure.
 
@@ -75,6 +77,7 @@ def publish(
         reference: the variant that the others are measured from.
         answers: all seeds of everything.
         columns: what else is known of a variant on a set of faces.
+        label: of a variant in the figure.
     """
     write_rows(question.out / f"{name}.csv", answers)
     clips, labels = question.steps[0] * CLIPS_PER_STEP, question.labels[0]
@@ -82,7 +85,7 @@ def publish(
     rows = [row | columns(row["faces"], row["what"]) for row in table(answers, reference)]
     settings = {"seeds": question.seeds, "clips": question.clips, "steps": question.steps[0]}
     Result(name, title, settings, rows).publish(question.out, dict.fromkeys(rows[0], ""))
-    draw_pieces(question.out / f"{name}.png", answers, reference, title)
+    draw_pieces(question.out / f"{name}.png", answers, reference, title, label)
 
 
 def table(answers: Sequence[Answer], reference: str) -> list[Row]:
@@ -111,6 +114,12 @@ def cost_and_errors(reconstructions: Sequence[Reconstruction], faces: str, varia
     for part in ("appearance", "motion"):
         row[f"{part} error"] = None if variant in OTHER_TARGETS else _mean_error(errors, part)
     return row
+
+
+def with_cost(reference: str, variant: str) -> str:
+    """A variant's name, and its operations in those of the reference where they are others."""
+    share = gflop(variant) / gflop(reference)
+    return variant if abs(share - 1) < 0.005 else f"{variant} ({share:.2f} of the FLOPs)"
 
 
 def _mean_error(errors: Sequence[Reconstruction], part: str) -> str | None:

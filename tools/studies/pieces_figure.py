@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.result import new_figure
@@ -13,7 +13,9 @@ from studies.trials import LINEAR, PROBED, TUNED
 COLOURS = {TUNED: "#2b6cb0", PROBED: "#38a169", LINEAR: "#38a169"}
 
 
-def draw_pieces(path: Path, answers: Sequence[Answer], reference: str, title: str) -> None:
+def draw_pieces(
+    path: Path, answers: Sequence[Answer], reference: str, title: str, label: Callable[[str], str]
+) -> None:
     """One axis for each set of faces, one line of dots for each variant and use.
 
     Args:
@@ -21,6 +23,7 @@ def draw_pieces(path: Path, answers: Sequence[Answer], reference: str, title: st
         answers: all seeds of everything.
         reference: the variant that the others are measured from.
         title: above the picture.
+        label: of a variant's line.
     """
     sets = list(dict.fromkeys(answer.faces for answer in answers))
     variants = [v for v in dict.fromkeys(answer.variant for answer in answers) if v != reference]
@@ -41,7 +44,7 @@ def draw_pieces(path: Path, answers: Sequence[Answer], reference: str, title: st
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set(title=f"{faces} faces", xlabel=f"points of UAR from the {reference}")
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].set_yticks(range(len(variants)), variants)
+    axes[0].set_yticks(range(len(variants)), map(label, variants))
     axes[0].invert_yaxis()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(title, fontsize=9, wrap=True)

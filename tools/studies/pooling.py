@@ -49,7 +49,7 @@ def pooling(
         raise ValueError(f"--pools {list(pools)}: name some of {', '.join((*MEANS, ATTENTIVE))}, each once")
     question = asked(out, faces, (steps,), (DEMO,), (labels,), seeds, clips, videos)
     pretrain(question.bench, question.pretrainings)
-    publish("pooling", question, name_of(pools[0]), answers_of(question, pools), lambda faces, pool: {})
+    publish("pooling", question, name_of(pools[0]), answers_of(question, pools))
 
 
 def answers_of(question: Asked, pools: Sequence[str]) -> list[Answer]:
