@@ -42,6 +42,7 @@ def draw_budget(path: Path, answers: Sequence[Answer]) -> None:
             _draw(axis, [a for a in answers if (a.faces, a.labels) == (faces, few)])
             axis.set_title(f"{faces} faces, {few} labels per class", fontsize=9)
         axes[0].set_ylabel("UAR in percent")
+    grid[0][0].set_ylim(0, 100)  # chance must look like chance
     for axis in grid[-1]:
         axis.set_xlabel("unlabelled clips seen")
     handles, names = grid[0][0].get_legend_handles_labels()

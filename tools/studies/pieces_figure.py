@@ -42,7 +42,7 @@ def draw_pieces(
                     sum(values) / len(values), place + shift, "|", color=colour, markersize=11, label=label
                 )
         axis.axvline(0, color="black", linewidth=0.8)
-        axis.set(title=f"{faces} faces", xlabel=f"points of UAR from the {reference}")
+        axis.set(title=f"{faces} faces", xlabel=f"points of UAR beside {reference}")
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_yticks(range(len(variants)), map(label, variants))
     axes[0].invert_yaxis()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import yaml
 
 from maedfer.demo_table import LABELS_PER_CLASS, PROBE, ROWS, slug
 from maedfer.resources import find_config
-from studies.faces import Faces
+from studies.faces import REAL, Faces
 from studies.variants import CLIPS_PER_STEP, VARIANTS, batch_of
 
 TUNED, PROBED = "fine-tuned, pretrained", "attentive probe, pretrained"
@@ -33,6 +33,9 @@ QUIET = ("--trainer.enable_progress_bar", "false", "--data.workers", "0")
 
 PRETRAIN, FINETUNE = "pretrain/demo", "finetune/demo"
 """The recipes."""
+
+TRACKS: Mapping[str, Sequence[str]] = {REAL: ("--data.clips_per_sample", "4")}
+"""What a set of faces wants besides; real tracks are longer than a clip, and may be fewer than a batch."""
 
 REVISION = 1
 """Raise it when code changes what runs come to: those from before are then done again, in other folders."""
@@ -77,8 +80,12 @@ class Pretraining:
             *("pretrain", "--config", PRETRAIN, "--data.shards", str(faces.unlabelled)),
             *("--trainer.max_steps", at_end, *looks),
             *("--trainer.log_every_n_steps", "10", "--checkpoint_every", "200"),
-            *("--seed_everything", str(self.seed), *QUIET, *VARIANTS[self.variant]),
+            *("--seed_everything", str(self.seed), *QUIET, *self._flags()),
         ]
+
+    def _flags(self) -> Sequence[str]:
+        """Those that decide what comes out."""
+        return (*TRACKS.get(self.faces, ()), *VARIANTS[self.variant])
 
     @property
     def name(self) -> str:
@@ -87,7 +94,7 @@ class Pretraining:
 
     def decides(self) -> list[object]:
         """What its outcome hangs on, besides the faces and the code."""
-        return [VARIANTS[self.variant], self.steps, self.seed, recipe(PRETRAIN)]
+        return [self._flags(), self.steps, self.seed, recipe(PRETRAIN)]
 
 
 @dataclass(frozen=True)
