@@ -174,7 +174,8 @@ class EpochPlan:
         if self.samples < needed:
             raise ValueError(
                 f"{self.samples} training samples are fewer than one batch on every rank "
-                f"({leg.world} ranks x {leg.batch} samples = {needed}): lower --data.batch_size"
+                f"({leg.world} ranks x {leg.batch} samples = {needed}): lower --data.batch_size, "
+                "or draw several clips of each with --data.clips_per_sample"
             )
         trained = tuple(old for old in cursor.legs if old.done)
         if trained and trained[-1].deals_like(leg):
