@@ -1,7 +1,7 @@
 """`maedfer demo`: the whole way on synthetic faces, every stage a shipped verb on files.
 
 Videos -> shards -> masked pre-training -> held-out reconstruction -> fine-tuning with few labels, with the
-commands shown as they run, and a table at the end that sets every use of the encoder beside training from
+commands shown, and a table at the end that sets every use of the encoder beside training from
 scratch. `--full` sees five times as many clips, of four times as many people.
 """
 

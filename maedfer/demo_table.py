@@ -7,7 +7,7 @@ and the fresh weights.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -59,7 +59,7 @@ class LabelTable:
     training: Sequence[str]
     probing: Sequence[str]
 
-    def runs(self, names: Iterable[str] = ROWS) -> dict[Path, Sequence[str]]:
+    def runs(self, names: Collection[str] = ROWS) -> dict[Path, Sequence[str]]:
         """Folders and words of some rows, all seeds of each."""
         return {self.run(name, seed): self._words(name, seed) for seed in range(self.seeds) for name in names}
 

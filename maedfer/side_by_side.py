@@ -59,20 +59,26 @@ def run_side_by_side(runs: Runs, title: str) -> None:
 
 @contextmanager
 def beside(runs: Runs) -> Iterator[None]:
-    """Do runs on all cores but one, which is for what is done meanwhile.
+    """Do runs on all cores but one, which is for what is done meanwhile; OMP_NUM_THREADS leaves it more.
 
     Runs that have begun when that ends are waited for. The others, and those that failed, are left for
-    `run_side_by_side`, which says what went wrong. With a single core, all are.
+    `run_side_by_side`, which says what went wrong. Where no core is to spare, all are.
     """
     missing = _missing(runs)
-    workers = min(usable_cores() - 1, len(missing))
+    workers = min(usable_cores() - _own_threads(), len(missing))
     if workers < 1:
         yield
         return
+    print(f"\nMeanwhile, {len(missing)} runs; their logs: {next(iter(missing)).parent}/*.log", flush=True)
     with _pool(workers) as pool, _threads(usable_cores() - workers):
         for run, words in missing.items():
             pool.submit(run_one, run, words)
         yield
+
+
+def _own_threads() -> int:
+    """Threads that OMP_NUM_THREADS asks for in this process, of which it may name several levels."""
+    return int(os.environ.get("OMP_NUM_THREADS", "1").split(",")[0])
 
 
 def _missing(runs: Runs) -> dict[Path, Sequence[str]]:
@@ -123,6 +129,7 @@ _stop: Event | None = None
 def start_worker(stop: Event) -> None:
     """One thread, as there are as many processes as cores, and no longer life than who started it."""
     global _stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # between two runs, Ctrl-C is its pool's to handle
     import torch
 
     _stop = stop
@@ -141,7 +148,11 @@ def run_one(run: Path, words: Sequence[str]) -> int:
     # Which settings it has stands in its folder.
     words = [words[0], "--resume"] if (run / "config.yaml").is_file() else words
     with log_of(run).open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
-        return main([*words, "--run", str(run)])
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return main([*words, "--run", str(run)])
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 def log_of(run: Path) -> Path:

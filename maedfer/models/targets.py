@@ -71,7 +71,7 @@ def reconstruction_targets(
     target_std_floor: float = 0.0,
     motion_group: int | None = None,
 ) -> Tensor:
-    """Targets of the masked tubelets; the others are never read.
+    """Targets of the masked tubelets; the others are read for motion from their frames only.
 
     Args:
         clip_01: pixels in 0..1, (B, C, T, H, W).

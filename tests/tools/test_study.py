@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from matplotlib.figure import Figure
 
 from maedfer.demo_table import PIXELS
 from maedfer.models import build_encoder
@@ -27,6 +28,7 @@ from studies.budget import table, verdicts  # noqa: E402
 from studies.cost import gflop, model_settings  # noqa: E402
 from studies.faces import Faces  # noqa: E402
 from studies.pieces import signed  # noqa: E402
+from studies.pieces_figure import draw_pieces  # noqa: E402
 from studies.trials import LINEAR, PROBED, RANDOM, SCRATCH, TUNED, Bench, Pretraining, Use  # noqa: E402
 from studies.variants import DEMO, JOINT, LEVERS, PUBLISHED, VARIANTS  # noqa: E402
 
@@ -118,17 +120,31 @@ def test_budgets_are_clips_whatever_the_batch(tmp_path):
 
 
 def test_a_variant_costs_what_its_matrices_do():
-    """Two operations for each multiplication: the blocks of the decoder, counted by hand."""
+    """Two operations for each multiplication: a block of the decoder, counted by hand, and its update."""
     recipe = model_settings(DEMO)
     width, hidden, visible = recipe["decoder_dim"], 108, 36  # 4 x 6 x 6 tokens, three quarters masked
     # Queries and an output for masked tokens, keys and values for all it looks at, an MLP four times as wide.
-    matrices = 2 * hidden * width * width * 2 + 2 * (visible * width * 2 * width) + 2 * hidden * 8 * width**2
+    matrices = 4 * hidden * width**2 + 4 * visible * width**2 + 16 * hidden * width**2
     attention = 2 * 2 * hidden * visible * width
-    assert gflop(DEMO) - gflop("decoder of one block") == pytest.approx(
-        (matrices + attention) / 1e9, rel=1e-6
-    )
+    # Five times A = X X', A A and B X, of each matrix with its shorter side first.
+    shapes = [(1, 1), (1, 1), (1, 2), (1, 4), (1, 4)]  # queries, output, keys with values, MLP
+    muon = sum(5 * 2 * width**3 * (2 * longer + 1) for _, longer in shapes)
+    one_block = gflop(DEMO) - gflop("decoder of one block")
+    assert one_block == pytest.approx((3 * (matrices + attention) + muon / 16) / 1e9, rel=1e-6)
     assert gflop("4 clips of each sample") == gflop(DEMO) < gflop("joint decoder")
     assert gflop("a sixth of the tokens predicted") < gflop("half of the tokens predicted") < gflop(DEMO)
+    assert gflop("AdamW") < gflop("batches of 32") < gflop(DEMO) < gflop("batches of 8")
+
+
+def test_the_figure_of_pieces_names_its_lines_as_it_is_told(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path: told.append(figure))
+    uars = {DEMO: [70.0, 72.0], "a": [60.0, 64.0], "b": [75.0, 71.0]}
+    known = [one for row in (TUNED, PROBED) for name in uars for one in made_up(uars[name], row, name)]
+    draw_pieces(tmp_path / "x.png", known, DEMO, "title", str.upper)
+    (axis,) = told[0].axes
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["A", "B"]
+    assert [list(line.get_xdata()) for line in axis.lines][:4] == [[-10.0, -8.0], [-9.0], [5.0, -1.0], [2.0]]
 
 
 @pytest.mark.parametrize("name", [DEMO, PUBLISHED, JOINT])
@@ -231,6 +247,7 @@ def test_answers_of_one_seed_are_not_mixed():
         (("budget", "--steps", "[7,7]"), "--steps [7, 7]: name one or more, each once"),
         (("budget", "--seeds", "0"), "--seeds 0"),
         (("pieces", "--steps", "0"), "--steps [0]"),
+        (("pieces", "--steps", "175"), "--steps 175: 2800 clips are no whole steps of 'batches of 32'"),
         (("pieces", "--stepz", "3"), "stepz"),
         (("pieces", "--recipe", "other"), "recipe"),
     ],

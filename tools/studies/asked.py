@@ -9,7 +9,7 @@ from pathlib import Path
 
 from studies.faces import MOST_LABELS, check_faces, make_faces
 from studies.trials import Bench, Pretraining
-from studies.variants import VARIANTS
+from studies.variants import VARIANTS, batch_of
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,12 @@ class Asked:
         if unknown:
             raise ValueError(f"no recipe is called {', '.join(unknown)}: take {', '.join(VARIANTS)}")
         check_faces(self.faces, self.videos)
+        for pretraining in self.pretrainings:
+            if pretraining.clips % batch_of(pretraining.variant):
+                raise ValueError(
+                    f"--steps {pretraining.steps}: {pretraining.clips} clips are no whole steps of "
+                    f"'{pretraining.variant}'"
+                )
 
     @cached_property
     def bench(self) -> Bench:

@@ -11,8 +11,9 @@ import yaml
 from benchmarks.cost import flops_of
 
 from maedfer.training.masked_pretraining import MaskedPretraining
+from maedfer.training.optimizer import build_optimizer
 from studies.trials import PRETRAIN, recipe
-from studies.variants import VARIANTS
+from studies.variants import VARIANTS, batch_of
 
 
 def model_settings(variant: str) -> dict[str, Any]:
@@ -28,13 +29,23 @@ def model_settings(variant: str) -> dict[str, Any]:
 
 @cache
 def gflop(variant: str) -> float:
-    """Billions of operations of a forward pass of pre-training, for each clip.
+    """Billions of operations of a step of pre-training, for each of its clips: model and optimizer.
 
-    A step takes three times as many, and its optimizer's.
+    A backward pass counts as two forward passes. Of an optimizer only products of matrices count, which Muon
+    has and AdamW has not.
     """
     module = MaskedPretraining(**model_settings(variant))
     encoder, masks = module.mae.encoder, module.masks
     clip = torch.zeros(1, 3, encoder.num_frames, encoder.img_size, encoder.img_size)
     mask = torch.from_numpy(masks.draw(np.random.default_rng(0)))[None]
     with torch.no_grad():
-        return flops_of(lambda: module.mae(clip, mask, module.num_masked, module.predicted([0]))) / 1e9
+        forward = flops_of(lambda: module.mae(clip, mask, module.num_masked, module.predicted([0])))
+    return (3 * forward + _of_optimizer(module) / batch_of(variant)) / 1e9
+
+
+def _of_optimizer(module: MaskedPretraining) -> int:
+    """Operations of one update, whatever the gradients are."""
+    rates = module.optimizer_name, module.mae, module.parameter_groups(), 1e-3, (0.9, 0.95)
+    for parameter in module.mae.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    return flops_of(build_optimizer(*rates).step)

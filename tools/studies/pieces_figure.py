@@ -37,14 +37,13 @@ def draw_pieces(
                 values = gains(_of(answers, faces, use, variant), _of(answers, faces, use, reference))
                 heights = [place + shift] * len(values)
                 axis.plot(values, heights, "o", color=colour, alpha=0.45, markersize=4, linewidth=0)
-                label = use if not place else None
-                axis.plot(
-                    sum(values) / len(values), place + shift, "|", color=colour, markersize=11, label=label
-                )
+                mean = sum(values) / len(values)
+                named = {} if place else {"label": use}
+                axis.plot(mean, place + shift, "|", color=colour, markersize=11, **named)
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set(title=f"{faces} faces", xlabel=f"points of UAR beside {reference}")
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].set_yticks(range(len(variants)), map(label, variants))
+    axes[0].set_yticks(range(len(variants)), [label(variant) for variant in variants])
     axes[0].invert_yaxis()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(title, fontsize=9, wrap=True)

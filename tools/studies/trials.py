@@ -74,7 +74,7 @@ class Pretraining:
 
     def words(self, faces: Faces) -> Words:
         """The words behind `maedfer`."""
-        at_end = str(max(1, self.clips // batch_of(self.variant)))
+        at_end = str(self.clips // batch_of(self.variant))
         looks = ("--trainer.val_check_interval", at_end, "--picture_every", at_end)
         return [
             *("pretrain", "--config", PRETRAIN, "--data.shards", str(faces.unlabelled)),

@@ -50,6 +50,7 @@ PIECES: Mapping[str, Flags] = {
     **_PUT_BACK,
     "without motion": ("--model.appearance_weight", "1"),
     "without appearance": ("--model.appearance_weight", "0"),
+    "mask ratio 0.5": ("--model.mask_ratio", "0.5"),
     "mask ratio 0.6": ("--model.mask_ratio", "0.6"),
     "mask ratio 0.9": ("--model.mask_ratio", "0.9"),
     "4 clips of each sample": ("--data.clips_per_sample", "4"),
