@@ -52,7 +52,7 @@ class Scale:
     crop: str = "none"
 
 
-SHORT = Scale(3_000, 1_200, "about 7 minutes", probe_steps=150)
+SHORT = Scale(3_000, 1_200, "about 6 minutes", probe_steps=150)
 FULL = Scale(
     12_000, 6_000, "about 20 minutes", look_every=1_000, log_every=10, fine_tuning_steps=600, crop="resized"
 )

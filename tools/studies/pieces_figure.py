@@ -28,7 +28,7 @@ def draw_pieces(
     sets = list(dict.fromkeys(answer.faces for answer in answers))
     variants = [v for v in dict.fromkeys(answer.variant for answer in answers) if v != reference]
     uses = list(dict.fromkeys(answer.row for answer in answers))
-    figure = new_figure(3.6 * len(sets) + 2.2, 1.8 + 0.34 * len(variants))
+    figure = new_figure(3.8 * len(sets) + 3.2, 1.8 + 0.3 * len(variants))
     axes = figure.subplots(1, len(sets), sharey=True, squeeze=False)[0]
     for axis, faces in zip(axes, sets, strict=True):
         for shift, use in zip((-0.14, 0.14), uses, strict=True):
@@ -41,10 +41,10 @@ def draw_pieces(
                 named = {} if place else {"label": use}
                 axis.plot(mean, place + shift, "|", color=colour, markersize=11, **named)
         axis.axvline(0, color="black", linewidth=0.8)
-        axis.set(title=f"{faces} faces", xlabel=f"points of UAR beside {reference}")
+        axis.set(title=f"{faces} faces", xlabel="points of UAR gained")
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_yticks(range(len(variants)), [label(variant) for variant in variants])
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(variants) - 0.5, -0.5)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(title, fontsize=9, wrap=True)
     figure.savefig(path)
