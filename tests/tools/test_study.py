@@ -30,7 +30,7 @@ from studies.faces import Faces  # noqa: E402
 from studies.pieces import signed  # noqa: E402
 from studies.pieces_figure import draw_pieces  # noqa: E402
 from studies.trials import LINEAR, PROBED, RANDOM, SCRATCH, TUNED, Bench, Pretraining, Use  # noqa: E402
-from studies.variants import DEMO, JOINT, LEVERS, PUBLISHED, VARIANTS  # noqa: E402
+from studies.variants import CLIPS_PER_STEP, DEMO, JOINT, LEVERS, PUBLISHED, VARIANTS  # noqa: E402
 
 
 @pytest.fixture
@@ -111,6 +111,7 @@ def test_every_variant_changes_the_shipped_recipe(name):
 
 
 def test_budgets_are_clips_whatever_the_batch(tmp_path):
+    assert yaml.safe_load(find_config("pretrain/demo").read_text())["data"]["batch_size"] == CLIPS_PER_STEP
     shown = {}
     for name in (DEMO, "batches of 8", "batches of 32"):
         words = Pretraining("clean", name, 70, 0).words(Faces("clean", tmp_path, tmp_path))
@@ -247,6 +248,10 @@ def test_answers_of_one_seed_are_not_mixed():
         (("budget", "--steps", "[7,7]"), "--steps [7, 7]: name one or more, each once"),
         (("budget", "--seeds", "0"), "--seeds 0"),
         (("pieces", "--steps", "0"), "--steps [0]"),
+        (
+            ("pieces", "--faces", "[real]", "--videos", "x", "--variants", "[4 clips of each sample]"),
+            "--faces real has --data.clips_per_sample 4 anyway: leave out 4 clips of each sample",
+        ),
         (("pieces", "--steps", "175"), "--steps 175: 2800 clips are no whole steps of 'batches of 32'"),
         (("pieces", "--stepz", "3"), "stepz"),
         (("pieces", "--recipe", "other"), "recipe"),

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from studies.faces import MOST_LABELS, check_faces, make_faces
-from studies.trials import Bench, Pretraining
+from studies.trials import TRACKS, Bench, Pretraining
 from studies.variants import VARIANTS, batch_of
 
 
@@ -56,11 +56,23 @@ class Asked:
         if unknown:
             raise ValueError(f"no recipe is called {', '.join(unknown)}: take {', '.join(VARIANTS)}")
         check_faces(self.faces, self.videos)
-        for pretraining in self.pretrainings:
-            if pretraining.clips % batch_of(pretraining.variant):
+        self._check_variants()
+
+    def _check_variants(self) -> None:
+        """Refuse what would be another thing than its name says.
+
+        Raises:
+            ValueError: a recipe that changes nothing on a set, or a budget that is no whole steps of one.
+        """
+        for name in set(self.faces) & set(TRACKS):
+            flag, value = TRACKS[name]
+            same = [variant for variant in self.variants if flag in VARIANTS[variant]]
+            if same:
+                raise ValueError(f"--faces {name} has {flag} {value} anyway: leave out {', '.join(same)}")
+        for one in self.pretrainings:
+            if one.clips % batch_of(one.variant):
                 raise ValueError(
-                    f"--steps {pretraining.steps}: {pretraining.clips} clips are no whole steps of "
-                    f"'{pretraining.variant}'"
+                    f"--steps {one.steps}: {one.clips} clips are no whole steps of '{one.variant}'"
                 )
 
     @cached_property

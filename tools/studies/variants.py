@@ -44,7 +44,7 @@ _RATES: Mapping[str, Flags] = {
     "batches of 8": (BATCH, "8"),
     "batches of 32": (BATCH, "32"),
 }
-"""How fast to learn; the learning rate follows the batch, as in the paper, and the clips seen do not."""
+"""How fast to learn. The learning rate follows the batch, as in the paper; a budget stays one of clips."""
 
 PIECES: Mapping[str, Flags] = {
     **_PUT_BACK,
