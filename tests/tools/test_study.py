@@ -25,7 +25,7 @@ import study  # noqa: E402
 from studies import answers, faces, trials  # noqa: E402
 from studies.answers import Answer, by_seed, gains  # noqa: E402
 from studies.budget import table, verdicts  # noqa: E402
-from studies.cost import gflop, model_settings  # noqa: E402
+from studies.cost import at_equal_operations, gflop, model_settings  # noqa: E402
 from studies.faces import Faces  # noqa: E402
 from studies.pieces import signed  # noqa: E402
 from studies.pieces_figure import draw_pieces  # noqa: E402
@@ -85,6 +85,11 @@ def test_the_questions_share_their_runs_and_are_answered_again(tiny, tmp_path, c
     }
     assert known[DEMO] == found[(TUNED, DEMO, "32")] and set(known) == {DEMO, "tube masks"}
 
+    assert study.main(["pieces", *out, "--equal", "operations", *words[:-1], "[batches of 8]"]) == 0
+    assert "the operations of 32 clips of demo recipe" in capsys.readouterr().out
+    clips = {row["variant"]: row["clips"] for row in rows(tmp_path / "pieces-demo-operations.csv")}
+    assert clips == {DEMO: "32", "batches of 8": "16"}
+
     assert study.main(["pooling", *out, "--steps", "2", "--labels", "2", "--pools", "[attentive,token]"]) == 0
     assert "token pooling" in capsys.readouterr().out and (tmp_path / "pooling.png").stat().st_size > 5_000
     pooled = {(row["row"], row["variant"]): float(row["uar"]) for row in rows(tmp_path / "pooling.csv")}
@@ -135,6 +140,16 @@ def test_a_variant_costs_what_its_matrices_do():
     assert gflop("4 clips of each sample") == gflop(DEMO) < gflop("joint decoder")
     assert gflop("a sixth of the tokens predicted") < gflop("half of the tokens predicted") < gflop(DEMO)
     assert gflop("AdamW") < gflop("batches of 32") < gflop(DEMO) < gflop("batches of 8")
+
+
+@pytest.mark.parametrize("name", ["mask ratio 0.6", "batches of 8", "batches of 32", "AdamW", JOINT, DEMO])
+def test_at_equal_operations_what_costs_less_sees_more(name):
+    one = Pretraining("clean", name, 700, 1)
+    fair = at_equal_operations(one, DEMO)
+    assert replace(fair, steps=700) == one
+    assert fair.clips * gflop(name) == pytest.approx(one.clips * gflop(DEMO), rel=2e-3)
+    assert fair.clips % trials.batch_of(name) == 0
+    assert at_equal_operations(Pretraining("clean", name, 1, 0), DEMO).steps >= 1
 
 
 def test_the_figure_of_pieces_names_its_lines_as_it_is_told(tmp_path, monkeypatch):

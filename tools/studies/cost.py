@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
+from math import lcm
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,8 @@ from benchmarks.cost import flops_of
 
 from maedfer.training.masked_pretraining import MaskedPretraining
 from maedfer.training.optimizer import build_optimizer
-from studies.trials import PRETRAIN, recipe
-from studies.variants import VARIANTS, batch_of
+from studies.trials import PRETRAIN, Pretraining, recipe
+from studies.variants import CLIPS_PER_STEP, VARIANTS, batch_of
 
 
 def model_settings(variant: str) -> dict[str, Any]:
@@ -41,6 +43,21 @@ def gflop(variant: str) -> float:
     with torch.no_grad():
         forward = flops_of(lambda: module.mae(clip, mask, module.num_masked, module.predicted([0])))
     return (3 * forward + _of_optimizer(module) / batch_of(variant)) / 1e9
+
+
+def at_equal_operations(one: Pretraining, reference: str) -> Pretraining:
+    """The same pre-training, for as many operations as a reference has in that many clips.
+
+    Args:
+        one: a pre-training.
+        reference: a variant.
+
+    Returns:
+        What costs less sees more clips; in whole steps, one at least.
+    """
+    whole = lcm(batch_of(one.variant), CLIPS_PER_STEP)
+    clips = one.clips * gflop(reference) / gflop(one.variant)
+    return replace(one, steps=max(1, round(clips / whole)) * whole // CLIPS_PER_STEP)
 
 
 def _of_optimizer(module: MaskedPretraining) -> int:

@@ -10,12 +10,13 @@ from benchmarks.result import Result, Row
 
 from studies.answers import Answer, Reconstruction, by_seed, gains, pretrain, spread, use, write_rows
 from studies.asked import Asked, asked
-from studies.cost import gflop
+from studies.cost import at_equal_operations, gflop
 from studies.pieces_figure import draw_pieces
 from studies.trials import USES, Use
 from studies.variants import CLIPS_PER_STEP, DEMO, LEVERS, OTHER_TARGETS, PIECES, PUBLISHED
 
 Recipe = Literal["demo", "published"]
+Equal = Literal["clips", "operations"]
 
 REFERENCES = {"demo": (DEMO, PIECES), "published": (PUBLISHED, LEVERS)}
 """What variants are measured from, and those that there are."""
@@ -24,6 +25,7 @@ REFERENCES = {"demo": (DEMO, PIECES), "published": (PUBLISHED, LEVERS)}
 def pieces(
     recipe: Recipe = "demo",
     variants: Sequence[str] | None = None,
+    equal: Equal = "clips",
     out: str = "runs/study",
     faces: Sequence[str] = ("clean", "messy"),
     steps: int = 700,
@@ -38,6 +40,7 @@ def pieces(
         recipe: `demo`, with a piece put back as published or left out; `published`, with a lever pulled that
             may get it off its plateau.
         variants: which of them; all by default.
+        equal: what all have the same number of. With `operations`, a variant whose clips cost less sees more.
         out: folder of all runs, the table and the figure.
         faces: sets: `clean`, `diverse`, `messy`, `real`.
         steps: length of pre-training, of 16 clips a step.
@@ -52,19 +55,23 @@ def pieces(
     reference, known = REFERENCES[recipe]
     names = (reference, *(name for name in (known if variants is None else variants) if name != reference))
     question = asked(out, faces, (steps,), names, (labels,), seeds, clips, videos)
-    reconstructions = pretrain(question.bench, question.pretrainings)
-    uses = [Use(row, one.faces, labels, one.seed, one) for one in question.pretrainings for row in USES]
-    name = f"pieces-{recipe}"
+    runs, budget, name = question.pretrainings, f"{steps * CLIPS_PER_STEP:,} clips", f"pieces-{recipe}"
+    if equal == "operations":
+        runs = [at_equal_operations(one, reference) for one in runs]
+        budget, name = f"the operations of {budget} of {reference}", f"{name}-operations"
+    reconstructions = pretrain(question.bench, runs)
+    uses = [Use(row, one.faces, labels, one.seed, one) for one in runs for row in USES]
     write_rows(question.out / f"{name}_reconstruction.csv", reconstructions)
     columns = partial(cost_and_errors, reconstructions)
     label = partial(with_cost, reference)
-    publish(name, question, reference, use(question.bench, uses), columns, label)
+    publish(name, question, reference, budget, use(question.bench, uses), columns, label)
 
 
 def publish(
     name: str,
     question: Asked,
     reference: str,
+    budget: str,
     answers: Sequence[Answer],
     columns: Callable[[str, str], Row] = lambda faces, variant: {},
     label: Callable[[str], str] = str,
@@ -75,13 +82,13 @@ def publish(
         name: of the files.
         question: what was asked.
         reference: the variant that the others are measured from.
+        budget: after how much pre-training, in words.
         answers: all seeds of everything.
         columns: what else is known of a variant on a set of faces.
         label: of a variant in the figure.
     """
     write_rows(question.out / f"{name}.csv", answers)
-    clips, labels = question.steps[0] * CLIPS_PER_STEP, question.labels[0]
-    title = f"UAR after {clips:,} clips, {labels} labels per class, beside {reference}"
+    title = f"UAR after {budget}, {question.labels[0]} labels per class, beside {reference}"
     rows = [row | columns(row["faces"], row["what"]) for row in table(answers, reference)]
     settings = {"seeds": question.seeds, "clips": question.clips, "steps": question.steps[0]}
     Result(name, title, settings, rows).publish(question.out, dict.fromkeys(rows[0], ""))
@@ -105,12 +112,12 @@ def table(answers: Sequence[Answer], reference: str) -> list[Row]:
 
 
 def cost_and_errors(reconstructions: Sequence[Reconstruction], faces: str, variant: str) -> Row:
-    """Operations of a clip, and held-out errors in shares of the position mean's.
+    """Clips seen, operations of a clip, and held-out errors in shares of the position mean's.
 
     Errors stand only where they are those of the reference's targets.
     """
     errors = [one for one in reconstructions if (one.faces, one.variant) == (faces, variant)]
-    row: Row = {"GFLOP": f"{gflop(variant):.3f}"}
+    row: Row = {"clips seen": f"{errors[0].clips:,}", "GFLOP a clip": f"{gflop(variant):.3f}"}
     for part in ("appearance", "motion"):
         row[f"{part} error"] = None if variant in OTHER_TARGETS else _mean_error(errors, part)
     return row
@@ -119,7 +126,7 @@ def cost_and_errors(reconstructions: Sequence[Reconstruction], faces: str, varia
 def with_cost(reference: str, variant: str) -> str:
     """A variant's name, and its operations in those of the reference where they are others."""
     share = gflop(variant) / gflop(reference)
-    return variant if abs(share - 1) < 0.005 else f"{variant} ({share:.2f} of the FLOPs)"
+    return variant if abs(share - 1) < 0.005 else f"{variant} ({share:.2f} of the FLOPs a clip)"
 
 
 def _mean_error(errors: Sequence[Reconstruction], part: str) -> str | None:
