@@ -24,13 +24,14 @@ sys.path.insert(0, str(ROOT / "tools"))
 import study  # noqa: E402
 from studies import answers, faces, trials  # noqa: E402
 from studies.answers import Answer, by_seed, gains  # noqa: E402
+from studies.asked import Asked  # noqa: E402
 from studies.budget import table, verdicts  # noqa: E402
 from studies.cost import at_equal_operations, gflop, model_settings  # noqa: E402
 from studies.faces import Faces  # noqa: E402
 from studies.pieces import signed  # noqa: E402
 from studies.pieces_figure import draw_pieces  # noqa: E402
 from studies.trials import LINEAR, PROBED, RANDOM, SCRATCH, TUNED, Bench, Pretraining, Use  # noqa: E402
-from studies.variants import CLIPS_PER_STEP, DEMO, JOINT, LEVERS, PUBLISHED, VARIANTS  # noqa: E402
+from studies.variants import CLIPS_PER_STEP, DEMO, JOINT, LEVERS, PUBLISHED, VARIANTS, batch_of  # noqa: E402
 
 
 @pytest.fixture
@@ -148,8 +149,14 @@ def test_at_equal_operations_what_costs_less_sees_more(name):
     fair = at_equal_operations(one, DEMO)
     assert replace(fair, steps=700) == one
     assert fair.clips * gflop(name) == pytest.approx(one.clips * gflop(DEMO), rel=2e-3)
-    assert fair.clips % trials.batch_of(name) == 0
-    assert at_equal_operations(Pretraining("clean", name, 1, 0), DEMO).steps >= 1
+    assert fair.clips % batch_of(name) == 0
+
+
+def test_equal_operations_are_whole_steps_and_one_at_least(tmp_path):
+    assert at_equal_operations(Pretraining("clean", "batches of 8", 1, 0), "AdamW").steps == 1
+    lists = ("clean",), (7,), (DEMO, "batches of 32"), (16,)
+    runs = Asked(tmp_path, *lists, seeds=1, clips=1, videos=None, equal_to=DEMO).pretrainings
+    assert [one.steps for one in runs] == [7, 8]
 
 
 def test_the_figure_of_pieces_names_its_lines_as_it_is_told(tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """What `tools/study.py` asks, and how: made faces, pre-trainings, uses of them, tables and figures.
 
-The modules, from the outside in: `budget` and `pieces` (the questions, each with its figure), `asked` (their
-flags), `answers` (what came out), `trials` (all runs that a question takes), `variants` (how to pre-train),
-`faces` (on what). `results` holds what the README publishes.
+The modules, from the outside in: `budget`, `pieces` and `pooling` (the questions, with their figures),
+`asked` (their flags), `answers` (what came out), `cost` (what a clip takes), `trials` (all runs that a
+question takes), `variants` (how to pre-train), `faces` (on what). `results` holds what the README publishes.
 """

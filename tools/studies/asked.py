@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from studies.cost import at_equal_operations
 from studies.faces import MOST_LABELS, check_faces, make_faces
 from studies.trials import TRACKS, Bench, Pretraining
 from studies.variants import VARIANTS, batch_of
@@ -25,6 +26,7 @@ class Asked:
         seeds: repetitions.
         clips: unlabelled clips of a drawn set.
         videos: folder of real videos.
+        equal_to: the variant whose operations all get, whatever their clips cost; None where all see as many.
 
     Raises:
         ValueError: nothing asked for, something twice, or something that there is not.
@@ -38,6 +40,7 @@ class Asked:
     seeds: int
     clips: int
     videos: str | None
+    equal_to: str | None = None
 
     def __post_init__(self) -> None:
         for flag in ("faces", "steps", "variants", "labels"):
@@ -86,13 +89,14 @@ class Asked:
     @property
     def pretrainings(self) -> list[Pretraining]:
         """All pre-trainings, seeds outermost: whoever stops halfway has whole rounds."""
-        return [
+        runs = [
             Pretraining(faces, variant, steps, seed)
             for seed in range(self.seeds)
             for faces in self.faces
             for variant in self.variants
             for steps in self.steps
         ]
+        return [at_equal_operations(one, self.equal_to) for one in runs] if self.equal_to else runs
 
 
 def asked(
@@ -104,7 +108,8 @@ def asked(
     seeds: int,
     clips: int,
     videos: str | None,
+    equal_to: str | None = None,
 ) -> Asked:
     """The flags as they come from a command line."""
     lists = (tuple(faces), tuple(steps), tuple(variants), tuple(labels))
-    return Asked(Path(out), *lists, seeds, clips, videos)
+    return Asked(Path(out), *lists, seeds, clips, videos, equal_to)

@@ -10,7 +10,7 @@ from benchmarks.result import Result, Row
 
 from studies.answers import Answer, Reconstruction, by_seed, gains, pretrain, spread, use, write_rows
 from studies.asked import Asked, asked
-from studies.cost import at_equal_operations, gflop
+from studies.cost import gflop
 from studies.pieces_figure import draw_pieces
 from studies.trials import USES, Use
 from studies.variants import CLIPS_PER_STEP, DEMO, LEVERS, OTHER_TARGETS, PIECES, PUBLISHED
@@ -43,7 +43,7 @@ def pieces(
         equal: what all have the same number of. With `operations`, a variant whose clips cost less sees more.
         out: folder of all runs, the table and the figure.
         faces: sets: `clean`, `diverse`, `messy`, `real`.
-        steps: length of pre-training, of 16 clips a step.
+        steps: length of pre-training, of 16 clips a step; with equal operations, that of the recipe.
         labels: labelled clips per class.
         seeds: repetitions, of pre-training and of what follows.
         clips: unlabelled clips of a drawn set.
@@ -54,13 +54,13 @@ def pieces(
     """
     reference, known = REFERENCES[recipe]
     names = (reference, *(name for name in (known if variants is None else variants) if name != reference))
-    question = asked(out, faces, (steps,), names, (labels,), seeds, clips, videos)
-    runs, budget, name = question.pretrainings, f"{steps * CLIPS_PER_STEP:,} clips", f"pieces-{recipe}"
-    if equal == "operations":
-        runs = [at_equal_operations(one, reference) for one in runs]
+    equal_to = reference if equal == "operations" else None
+    question = asked(out, faces, (steps,), names, (labels,), seeds, clips, videos, equal_to)
+    budget, name = f"{steps * CLIPS_PER_STEP:,} clips", f"pieces-{recipe}"
+    if equal_to:
         budget, name = f"the operations of {budget} of {reference}", f"{name}-operations"
-    reconstructions = pretrain(question.bench, runs)
-    uses = [Use(row, one.faces, labels, one.seed, one) for one in runs for row in USES]
+    reconstructions = pretrain(question.bench, question.pretrainings)
+    uses = [Use(row, one.faces, labels, one.seed, one) for one in question.pretrainings for row in USES]
     write_rows(question.out / f"{name}_reconstruction.csv", reconstructions)
     columns = partial(cost_and_errors, reconstructions)
     label = partial(with_cost, reference)
