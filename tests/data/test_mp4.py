@@ -78,7 +78,7 @@ def test_frames_are_those_of_decoding_from_the_start(name, wanted):
     assert np.array_equal(mp4_frames(data, 40, SIZE, wanted), every[wanted])
 
 
-@pytest.mark.skipif(importlib.util.find_spec("decord") is None, reason="needs decord")
+@pytest.mark.skipif(importlib.util.find_spec("decord") is None, reason="decord has no wheel here")
 def test_decord_gives_the_same_pixels():
     import decord
 

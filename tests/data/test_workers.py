@@ -48,7 +48,7 @@ with open("/proc/self/status") as status:
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, which only Linux has")
 def test_the_fork_server_is_deaf_to_the_signal_that_stops_a_run():
     done = subprocess.run([sys.executable, "-c", SERVER], capture_output=True, text=True, timeout=60)
     server, own = (int(line.split()[1], 16) >> 14 & 1 for line in done.stdout.split("\n") if line.strip())

@@ -134,8 +134,8 @@ def test_a_variant_costs_what_its_matrices_do():
     matrices = 4 * hidden * width**2 + 4 * visible * width**2 + 16 * hidden * width**2
     attention = 2 * 2 * hidden * visible * width
     # Five times A = X X', A A and B X, of each matrix with its shorter side first.
-    shapes = [(1, 1), (1, 1), (1, 2), (1, 4), (1, 4)]  # queries, output, keys with values, MLP
-    muon = sum(5 * 2 * width**3 * (2 * longer + 1) for _, longer in shapes)
+    longer_sides = (1, 1, 2, 4, 4)  # in widths: queries, output, keys with values, MLP
+    muon = sum(5 * 2 * width**3 * (2 * side + 1) for side in longer_sides)
     one_block = gflop(DEMO) - gflop("decoder of one block")
     assert one_block == pytest.approx((3 * (matrices + attention) + muon / 16) / 1e9, rel=1e-6)
     assert gflop("4 clips of each sample") == gflop(DEMO) < gflop("joint decoder")
@@ -155,8 +155,9 @@ def test_at_equal_operations_what_costs_less_sees_more(name):
 def test_equal_operations_are_whole_steps_and_one_at_least(tmp_path):
     assert at_equal_operations(Pretraining("clean", "batches of 8", 1, 0), "AdamW").steps == 1
     lists = ("clean",), (7,), (DEMO, "batches of 32"), (16,)
-    runs = Asked(tmp_path, *lists, seeds=1, clips=1, videos=None, equal_to=DEMO).pretrainings
-    assert [one.steps for one in runs] == [7, 8]
+    question = Asked(tmp_path, *lists, seeds=1, clips=1, videos=None, equal_to=DEMO)
+    assert [one.steps for one in question.pretrainings] == [7, 8]
+    assert question.budget == "the operations of 112 clips of demo recipe"
 
 
 def test_the_figure_of_pieces_names_its_lines_as_it_is_told(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from pathlib import Path
 from studies.cost import at_equal_operations
 from studies.faces import MOST_LABELS, check_faces, make_faces
 from studies.trials import TRACKS, Bench, Pretraining
-from studies.variants import VARIANTS, batch_of
+from studies.variants import CLIPS_PER_STEP, VARIANTS, batch_of
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,12 @@ class Asked:
         return Bench(
             self.out, {name: make_faces(rooms, name, self.clips, self.videos) for name in self.faces}
         )
+
+    @property
+    def budget(self) -> str:
+        """The first length of pre-training, in words."""
+        clips = f"{self.steps[0] * CLIPS_PER_STEP:,} clips"
+        return f"the operations of {clips} of {self.equal_to}" if self.equal_to else clips
 
     @property
     def pretrainings(self) -> list[Pretraining]:

@@ -13,7 +13,7 @@ from studies.asked import Asked, asked
 from studies.cost import gflop
 from studies.pieces_figure import draw_pieces
 from studies.trials import USES, Use
-from studies.variants import CLIPS_PER_STEP, DEMO, LEVERS, OTHER_TARGETS, PIECES, PUBLISHED
+from studies.variants import DEMO, LEVERS, OTHER_TARGETS, PIECES, PUBLISHED
 
 Recipe = Literal["demo", "published"]
 Equal = Literal["clips", "operations"]
@@ -56,22 +56,19 @@ def pieces(
     names = (reference, *(name for name in (known if variants is None else variants) if name != reference))
     equal_to = reference if equal == "operations" else None
     question = asked(out, faces, (steps,), names, (labels,), seeds, clips, videos, equal_to)
-    budget, name = f"{steps * CLIPS_PER_STEP:,} clips", f"pieces-{recipe}"
-    if equal_to:
-        budget, name = f"the operations of {budget} of {reference}", f"{name}-operations"
+    name = f"pieces-{recipe}-operations" if equal_to else f"pieces-{recipe}"
     reconstructions = pretrain(question.bench, question.pretrainings)
     uses = [Use(row, one.faces, labels, one.seed, one) for one in question.pretrainings for row in USES]
     write_rows(question.out / f"{name}_reconstruction.csv", reconstructions)
     columns = partial(cost_and_errors, reconstructions)
     label = partial(with_cost, reference)
-    publish(name, question, reference, budget, use(question.bench, uses), columns, label)
+    publish(name, question, reference, use(question.bench, uses), columns, label)
 
 
 def publish(
     name: str,
     question: Asked,
     reference: str,
-    budget: str,
     answers: Sequence[Answer],
     columns: Callable[[str, str], Row] = lambda faces, variant: {},
     label: Callable[[str], str] = str,
@@ -82,13 +79,12 @@ def publish(
         name: of the files.
         question: what was asked.
         reference: the variant that the others are measured from.
-        budget: after how much pre-training, in words.
         answers: all seeds of everything.
         columns: what else is known of a variant on a set of faces.
         label: of a variant in the figure.
     """
     write_rows(question.out / f"{name}.csv", answers)
-    title = f"UAR after {budget}, {question.labels[0]} labels per class, beside {reference}"
+    title = f"UAR after {question.budget}, {question.labels[0]} labels per class, beside {reference}"
     rows = [row | columns(row["faces"], row["what"]) for row in table(answers, reference)]
     settings = {"seeds": question.seeds, "clips": question.clips, "steps": question.steps[0]}
     Result(name, title, settings, rows).publish(question.out, dict.fromkeys(rows[0], ""))

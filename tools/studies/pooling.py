@@ -10,7 +10,7 @@ from studies.answers import Answer, pretrain, use
 from studies.asked import Asked, asked
 from studies.pieces import publish
 from studies.trials import LINEAR, TUNED, Use
-from studies.variants import CLIPS_PER_STEP, DEMO
+from studies.variants import DEMO
 
 ROWS = (TUNED, LINEAR)
 """Uses in which the encoder decides; an attentive probe is its own pooling."""
@@ -49,8 +49,7 @@ def pooling(
         raise ValueError(f"--pools {list(pools)}: name some of {', '.join((*MEANS, ATTENTIVE))}, each once")
     question = asked(out, faces, (steps,), (DEMO,), (labels,), seeds, clips, videos)
     pretrain(question.bench, question.pretrainings)
-    budget = f"{steps * CLIPS_PER_STEP:,} clips"
-    publish("pooling", question, name_of(pools[0]), budget, answers_of(question, pools))
+    publish("pooling", question, name_of(pools[0]), answers_of(question, pools))
 
 
 def answers_of(question: Asked, pools: Sequence[str]) -> list[Answer]:
