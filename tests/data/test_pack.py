@@ -224,9 +224,13 @@ def test_workers_that_cannot_work_are_one_line_that_says_how_to_go_on(pack_folde
 def start_pack(pack_folder, out, limit=None, **options):
     """`pack` in a process of its own; `limit` is the largest file it may write, to act as a full disk."""
     arguments = f"{[str(pack_folder)]!r}, {str(out)!r}, **{SMALL | options!r}"
-    watch = "import faulthandler; faulthandler.dump_traceback_later(50, exit=True)"  # hung once, in hundreds
-    code = f"{watch}; from maedfer.data.pack import pack; pack({arguments})"
-    prepare = None if limit is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    code = f"from maedfer.data.pack import pack; pack({arguments})"
+
+    def prepare():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background shell hands "ignored" down
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
     return subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, preexec_fn=prepare, text=True
     )
