@@ -262,7 +262,7 @@ def test_interrupted_it_says_how_to_go_on(pack_folder, tmp_path):
     with pytest.raises(ValueError, match="another `maedfer pack` is writing into"):
         pack([str(tmp_path / "hangs.mp4")], str(tmp_path / "out"), **SMALL)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=20)
     assert "KeyboardInterrupt: stopped; run the same command again to continue" in errors
 
 

@@ -116,6 +116,13 @@ def test_every_variant_changes_the_shipped_recipe(name):
     assert name in (DEMO, PUBLISHED) or (words[: len(reference)] == reference and len(words) > len(reference))
 
 
+@pytest.mark.parametrize(("name", "factor"), [("four times", 4), ("twice", 2), ("half", 0.5)])
+def test_a_learning_rate_is_the_share_of_the_shipped_one_that_its_name_says(name, factor):
+    shipped, changed = model_settings(DEMO), model_settings(f"{name} the learning rate")
+    for rate in ("base_lr", "min_lr"):
+        assert changed[rate] == pytest.approx(factor * shipped[rate])
+
+
 def test_budgets_are_clips_whatever_the_batch(tmp_path):
     assert yaml.safe_load(find_config("pretrain/demo").read_text())["data"]["batch_size"] == CLIPS_PER_STEP
     shown = {}

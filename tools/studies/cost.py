@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from benchmarks.cost import flops_of
 
 from maedfer.training.masked_pretraining import MaskedPretraining
 from maedfer.training.optimizer import build_optimizer
-from studies.trials import PRETRAIN, Pretraining, recipe
+from studies.trials import PRETRAIN, Pretraining, read_yaml, recipe
 from studies.variants import CLIPS_PER_STEP, VARIANTS, batch_of
 
 
@@ -22,7 +21,7 @@ def model_settings(variant: str) -> dict[str, Any]:
     """The settings of the model that a variant pre-trains."""
     flags = VARIANTS[variant]
     changed = {
-        flag.removeprefix("--model."): yaml.safe_load(value)
+        flag.removeprefix("--model."): read_yaml(value)
         for flag, value in zip(flags[::2], flags[1::2], strict=True)
         if flag.startswith("--model.")
     }

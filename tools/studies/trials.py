@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from jsonargparse import get_loader
 
 from maedfer.demo_table import LABELS_PER_CLASS, PROBE, ROWS, slug
 from maedfer.resources import find_config
@@ -42,10 +42,13 @@ REVISION = 1
 
 Words = list[str]
 
+read_yaml = get_loader("yaml")
+"""As flags and recipes are read: other readers take `8e-3` for text."""
+
 
 def recipe(name: str) -> dict[str, Any]:
     """The settings of a recipe that a study leaves as they are; its comments decide nothing."""
-    settings = yaml.safe_load(find_config(name).read_text("utf-8"))
+    settings = read_yaml(find_config(name).read_text("utf-8"))
     for overridden in ("max_steps", "val_check_interval", "log_every_n_steps"):
         settings["trainer"].pop(overridden, None)
     return {key: value for key, value in settings.items() if not key.endswith("_every")}

@@ -40,7 +40,7 @@ _PUT_BACK: Mapping[str, Flags] = {
 _RATES: Mapping[str, Flags] = {
     "four times the learning rate": ("--model.base_lr", "6.4e-2", "--model.min_lr", "6.4e-4"),
     "twice the learning rate": ("--model.base_lr", "3.2e-2", "--model.min_lr", "3.2e-4"),
-    "half the learning rate": ("--model.base_lr", "8.0e-3", "--model.min_lr", "8.0e-5"),
+    "half the learning rate": ("--model.base_lr", "8e-3", "--model.min_lr", "8e-5"),
     "longer warm-up": ("--model.warmup_share", "0.2"),
     "batches of 8": (BATCH, "8"),
     "batches of 32": (BATCH, "32"),
