@@ -9,8 +9,6 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
-import numpy as np
-
 from maedfer.data.augment import ClipAugment
 from maedfer.data.datamodule import Chosen, ClipDataModule
 from maedfer.data.labels import LabelReader, Task, label_reader, read_records
@@ -153,11 +151,6 @@ class LabelledDataModule(ClipDataModule):
             self._whole = self._whole.only(in_fold(self._whole, fold))
         check_test(self._whole, self.reader)
         return self._whole
-
-    @property
-    def class_counts(self) -> np.ndarray:
-        """Training samples of each class (its shares of them, with soft labels), float64 (K,)."""
-        return self.parts.train.targets.sum(axis=0, dtype=np.float64)
 
     @cached_property
     def plan(self) -> EpochPlan:

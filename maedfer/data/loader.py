@@ -124,6 +124,14 @@ class ClipLoader:
         """Nothing to do, see `state_dict`."""
 
 
+def limited(trainer: pl.Trainer, length: int) -> int:
+    """Batches that a trainer takes of an epoch of that length."""
+    limit = trainer.limit_train_batches
+    if limit is None:
+        return length
+    return min(length, limit) if isinstance(limit, int) else int(length * limit)
+
+
 def tell_epoch_length(trainer: pl.Trainer, left: int) -> None:
     """Correct what Lightning believes an epoch's length to be, when its first batch of a pass is asked for.
 
@@ -135,10 +143,7 @@ def tell_epoch_length(trainer: pl.Trainer, left: int) -> None:
         left: Batches from the cursor to the end of the plan's epoch.
     """
     loop = trainer.fit_loop
-    length: float = loop.epoch_loop.batch_progress.current.ready + left
-    limit = trainer.limit_train_batches
-    if limit is not None:
-        length = min(length, limit) if isinstance(limit, int) else int(length * limit)
+    length = limited(trainer, loop.epoch_loop.batch_progress.current.ready + left)
     loop.max_batches = length
     if loop._data_fetcher is not None:
         loop._data_fetcher.length = length

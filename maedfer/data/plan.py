@@ -7,10 +7,9 @@ a window. Nothing here reads a file: order, cut and window are worked out on num
 
 Words. A *sample* is a number over all shards of the index. A *visit* is a sample in an epoch, as one number,
 `epoch * samples + sample`: over a whole run every visit is made exactly once. A *leg* is a stretch of an
-epoch dealt in one way; a run that is resumed with other ranks, workers or batches starts a new leg. A
-*cursor* is the position of a run, the same on all ranks: the epoch, the visits carried into it, and its legs.
-What the legs consumed is computed again from the cursor, and what is left, in the epoch's order, is dealt
-anew.
+epoch dealt in one way; a run resumed with other ranks, workers or batches starts a new leg. A *cursor* is the
+position of a run, the same on all ranks: the epoch, the visits carried into it, and its legs. What the legs
+consumed is computed again from the cursor, and what is left, in the epoch's order, is dealt anew.
 
 Where this departs from the usual WebDataset loader: nothing is resampled, dropped or seen twice, ranks always
 have the same number of batches, and a resumed run continues with the very batch it would have had.

@@ -200,7 +200,8 @@ class ClipStream(IterableDataset):
             try:
                 made[place] = self._clips(visit, raw, (number, place), turn=0)
             except UnusableSample as error:
-                broken.append((error.name, error.reason))
+                if self._maker.training or self._counts(visit):  # what only fills up was counted in its place
+                    broken.append((error.name, error.reason))
         broken += _of_another_size(made)
         if not made:
             named = "; ".join(f"{name}: {reason}" for name, reason in broken[:3])

@@ -24,6 +24,7 @@ from maedfer.models.card import model_card
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.mae import MaskedAutoencoder
 from maedfer.models.official import from_official, training_checkpoint
+from maedfer.models.pooling import ATTENTIVE
 from maedfer.models.registry import architectures, build_encoder, unknown_architecture
 from maedfer.models.strict_loading import load_strictly
 
@@ -222,8 +223,9 @@ def _state_of_head(model: VideoEncoder) -> dict[str, Any]:
     """What `reset_classifier` may have changed since the model was built."""
     normed = isinstance(model.fc_norm, nn.LayerNorm)
     state: dict[str, Any] = {"num_classes": model.num_classes, "pool": model.pool_mode}
-    # Left out where it follows from the classes, so that a loaded encoder can still become a classifier.
-    return state if normed == bool(model.num_classes) else state | {"fc_norm": normed}
+    # Left out where it follows from the head, so that a loaded encoder can still become a classifier.
+    follows = model.num_classes > 0 and model.pool_mode != ATTENTIVE
+    return state if normed == follows else state | {"fc_norm": normed}
 
 
 def _write_text(path: Path, text: str) -> None:

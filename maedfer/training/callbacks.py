@@ -4,6 +4,7 @@ The order is that in which a step needs them: records before checkpoints, the sp
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -111,9 +112,28 @@ def last_checkpoint(folder: RunFolder, every: int) -> ModelCheckpoint:
     )
 
 
+class BestCheckpoint(ModelCheckpoint):
+    """The checkpoint of the best held-out value so far.
+
+    In a run folder that was moved, Lightning would forget that value, and let the next one replace the
+    checkpoint whatever it is.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the state for that of the folder as it is now."""
+        here = {name: str(Path(self.dirpath, Path(name).name)) for name in state_dict["best_k_models"]}
+        moved = {
+            "dirpath": self.dirpath,
+            "best_model_path": here.get(state_dict["best_model_path"], ""),
+            "kth_best_model_path": here.get(state_dict["kth_best_model_path"], ""),
+            "best_k_models": {here[name]: value for name, value in state_dict["best_k_models"].items()},
+        }
+        super().load_state_dict({**state_dict, **moved})
+
+
 def best_checkpoint(folder: RunFolder, monitor: str, mode: Literal["min", "max"]) -> ModelCheckpoint:
     """`checkpoints/best.ckpt`: the best held-out value; nothing without held-out clips."""
-    return ModelCheckpoint(
+    return BestCheckpoint(
         folder.checkpoints,
         filename="best",
         monitor=monitor,

@@ -49,6 +49,7 @@ def consolidate(run: str, checkpoint: Literal["last", "best"] = "last", shards: 
     saved = read_checkpoint(path, f"--checkpoint {checkpoint}")
     words = ["--config", str(folder.config), "--run", run]
     words += [f"--trainer.{name}={value}" for name, value in HERE.items()]
+    words += ["--model.compile=false"]
     words += [f"--data.shards={shards}"] if shards else []
     fine_tuned = "task" in yaml.safe_load(folder.config.read_text(encoding="utf-8"))
     target = (_write_classifier if fine_tuned else _write_encoder)(words, folder, saved)

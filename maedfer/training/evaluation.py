@@ -19,6 +19,7 @@ from maedfer.data.shards import dump_json, write_atomically
 from maedfer.models.weights import load_classifier
 from maedfer.resources import find_shards
 from maedfer.training.fine_tuning import FineTuning
+from maedfer.training.fold_report import defined
 from maedfer.training.predictions import Predictions, write_predictions
 from maedfer.training.progress import RunProgress
 from maedfer.training.published import corpus_of
@@ -162,7 +163,8 @@ def write_evaluation(
     write_predictions(folder / "predictions.csv", predictions, part.records)
     by = grouped(predictions, part.records)
     content = {"scores": scores(predictions), "synthetic": synthetic, "by": by}
-    write_atomically(folder / "scores.json", dump_json(content, indent=1))
+    # A subject of whom no positive is known has no F1, and JSON has no NaN.
+    write_atomically(folder / "scores.json", dump_json(defined(content), indent=1))
     said = f"{title} (synthetic faces)" if synthetic else title
     draw_scores(figures, predictions, said)
     draw_learning(figures / LEARNING, folder / "metrics.csv", folder / "validation.csv", said)

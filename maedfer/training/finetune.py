@@ -50,7 +50,7 @@ def run_or_resume(cli: FinetuneCLI) -> int:
     folder, data = cli.folder, cli.datamodule
     data.settle_workers(cli.trainer.num_devices)
     checkpoint = cli.checkpoint()
-    if cli.is_finished(checkpoint):
+    if cli.is_finished():
         say(f"{folder.path} has done all its {folder.finished()['steps']} steps: nothing to resume")
         return 0
     build(cli, checkpoint)

@@ -67,7 +67,8 @@ def starting_encoder(architecture: str | None, model_args: Mapping[str, Any], so
     name = saved.config["architecture"]
     if architecture not in (None, name):
         raise ValueError(
-            f"--init-from {source} holds {name}, --model.architecture asks for {architecture}: leave it out"
+            f"--init-from {source} holds {name}, --model.architecture asks for {architecture}: give "
+            "--model.architecture null --model.model_args null"
         )
     kept = {key: value for key, value in saved.config["model_args"].items() if key not in HEAD_ARGS}
     if model_args.get("positions", saved.positions) != saved.positions:
@@ -76,20 +77,24 @@ def starting_encoder(architecture: str | None, model_args: Mapping[str, Any], so
             f"--init-from {source} was trained with {saved.positions} positions, --model.model_args asks for "
             f"{model_args['positions']}: leave them out, or give --model.model_args null"
         )
-    args = {**kept, **model_args}
+    args = {**kept, **model_args, **_norm_of(saved)}
     return Start(_filled(name, args, saved, source), name, args, saved.config["frame_interval_s"])
 
 
 def _official(architecture: str, model_args: Mapping[str, Any], source: str) -> Start:
     """Weights of an upstream checkpoint in an encoder of the given name, with the stages that it has."""
     saved = load_encoder(source, **{k: v for k, v in model_args.items() if k in ("region_size", "img_size")})
-    args = {**(saved.stages if isinstance(saved, LGIFormer) else {}), **model_args}
+    args = {**(saved.stages if isinstance(saved, LGIFormer) else {}), **model_args, **_norm_of(saved)}
     return Start(_filled(architecture, args, saved, source), architecture, args)
 
 
+def _norm_of(saved: VideoEncoder) -> dict[str, bool]:
+    """A fine-tuned model keeps its norm behind the pooling, and has it there when its run is resumed."""
+    return {"fc_norm": True} if isinstance(saved.fc_norm, nn.LayerNorm) else {}
+
+
 def _filled(name: str, args: Mapping[str, Any], saved: VideoEncoder, source: str) -> VideoEncoder:
-    """A model of these arguments with saved weights; a fine-tuned one keeps its norm behind the pooling."""
-    norm = {"fc_norm": True} if isinstance(saved.fc_norm, nn.LayerNorm) else {}
-    encoder = build_encoder(name, {**args, **norm, "num_classes": 0})
+    """A model of these arguments with saved weights."""
+    encoder = build_encoder(name, {**args, "num_classes": 0})
     load_strictly(encoder, saved.state_dict(), f"--init-from {source}")
     return encoder

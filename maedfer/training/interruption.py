@@ -19,9 +19,13 @@ from maedfer.training.non_finite import FiniteSteps
 
 
 def validation_follows(trainer: Trainer) -> bool:
-    """Whether Lightning evaluates between the step just done and the next."""
+    """Whether Lightning evaluates between the step just done and the next.
+
+    Without held-out clips it means to, and then has nothing to do.
+    """
     loop = trainer.fit_loop
-    return bool(loop.epoch_loop._should_check_val_fx(loop._data_fetcher))
+    due = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
+    return bool(due) and not loop.epoch_loop.val_loop.skip
 
 
 class RunInterrupted(BaseException):

@@ -40,7 +40,11 @@ def build_optimizer(
         betas: AdamW's; the momentum of Muon is timm's, 0.95.
     """
     if name == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, betas=betas, fused=True)
+        optimizer = torch.optim.AdamW(groups, lr=rate, betas=betas, fused=True)
+        # Said by fused ones, and Lightning then refuses to clip in mixed precision. Without it gradients are
+        # unscaled before they are clipped, as for any other optimizer.
+        optimizer._step_supports_amp_scaling = False
+        return optimizer
     matrices = {id(parameter) for parameter in block_matrices(model)}
     parts = [part for group in groups for part in _split(group, matrices)]
     return Muon(parts, lr=rate, betas=betas, adjust_lr_fn="match_rms_adamw")

@@ -105,8 +105,8 @@ class PredictionCollector:
         """
         kept = valid.cpu()
         self._keys += [key for key, is_kept in zip(keys, kept.tolist(), strict=True) if is_kept]
-        self._outputs.append(outputs.detach().double().cpu()[kept].numpy())
-        self._targets.append(targets.detach().double().cpu()[kept].numpy())
+        self._outputs.append(outputs.detach().cpu().double()[kept].numpy())
+        self._targets.append(targets.detach().cpu().double()[kept].numpy())
 
     def gather(self, trainer: Trainer) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Keys, outputs (n, K) and targets (n, K) of all ranks, sorted by key; every rank has to call it.

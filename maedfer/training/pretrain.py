@@ -61,7 +61,7 @@ def run_or_resume(cli: PretrainCLI) -> int:
     cli.datamodule.settle_workers(cli.trainer.num_devices)
     opening = opening_line(cli)
     checkpoint = cli.checkpoint()
-    if cli.is_finished(checkpoint):
+    if cli.is_finished():
         say(f"{folder.path} has done all its {folder.finished()['steps']} steps: nothing to resume")
         return 0
     if checkpoint is not None:

@@ -41,7 +41,7 @@ def reconstruct(
 
     Raises:
         FileNotFoundError: no such run or shards.
-        ValueError: the shards have no such split.
+        ValueError: a fine-tuned run, or shards without such a split.
     """
     quieten_lightning()
     settings = settings_of(model)
@@ -68,7 +68,12 @@ def settings_of(model: str) -> dict[str, Any]:
     """The `model` and `data` settings of a run; those of the published recipe for a bare checkpoint."""
     config = RunFolder(Path(model)).config
     if config.is_file():
-        return yaml.safe_load(config.read_text(encoding="utf-8"))
+        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+        if "task" in settings:
+            raise ValueError(
+                f"--model {model} is a fine-tuned run, which has no decoder: give a pre-trained one"
+            )
+        return settings
     if Path(model).suffix == ".pth" and Path(model).is_file():
         return {"model": {"decoder_positions": "official"}, "data": {}}
     raise FileNotFoundError(f"--model {model} is neither a run folder nor a .pth file")

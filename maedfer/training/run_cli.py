@@ -171,12 +171,10 @@ class RunCLI(LightningCLI, ABC):
         """How long the run was asked to be, as the user said it (Lightning changes what is left open)."""
         return {name: self.config.trainer[name] for name in ("max_steps", "max_epochs")}
 
-    def is_finished(self, checkpoint: Path | None) -> bool:
+    def is_finished(self) -> bool:
         """Whether the run to resume has ended by itself, and no further steps or epochs are asked for now."""
         done = self.folder.finished()
-        if checkpoint is None or done is None:
-            return False
-        return all(done[name] == value for name, value in self.asked_length().items())
+        return done is not None and all(done[name] == value for name, value in self.asked_length().items())
 
     @rank_zero_only
     def save_config(self, settled: Mapping[str, Any] | None = None) -> None:

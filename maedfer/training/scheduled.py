@@ -1,12 +1,15 @@
 """What takes the steps of a run and how large they are: one optimizer, one schedule over the whole run."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import ceil
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from maedfer.data.loader import limited
 from maedfer.training.optimizer import OptimizerName, build_optimizer
 from maedfer.training.schedule import WarmupCosine, scaled_by_batch
 
@@ -73,4 +76,7 @@ class ScheduledModule(pl.LightningModule):
         trainer = self.trainer
         if trainer.max_steps >= 0 or not trainer.max_epochs or trainer.max_epochs < 0:
             return int(trainer.estimated_stepping_batches)
-        return trainer.datamodule.total_batches(trainer.max_epochs) // trainer.accumulate_grad_batches
+        ends = [trainer.datamodule.total_batches(epoch) for epoch in range(trainer.max_epochs + 1)]
+        lengths = [limited(trainer, after - before) for before, after in pairwise(ends)]
+        # What is left of an epoch is a step, too.
+        return sum(ceil(length / trainer.accumulate_grad_batches) for length in lengths)

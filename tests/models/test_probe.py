@@ -93,6 +93,14 @@ def test_attentive_classifiers_come_back(build_tiny, clip, architecture, tmp_pat
         assert torch.equal(headless(clip), model.forward_head(model.forward_features(clip), pre_logits=True))
 
 
+def test_a_fine_tuned_model_comes_back_with_an_attentive_head(build_tiny, clip, tmp_path):
+    model = build_tiny(num_classes=4)
+    model.reset_classifier(3, "attentive")
+    assert isinstance(model.fc_norm, nn.LayerNorm)
+    save(model.eval(), tmp_path / "tuned")
+    assert torch.equal(load_classifier(tmp_path / "tuned")(clip), model(clip))
+
+
 def test_a_pretrained_encoder_is_loaded_with_another_pooling(build_tiny, clip, tmp_path):
     pretrained = build_tiny()
     save(pretrained, tmp_path / "mean")

@@ -200,7 +200,7 @@ def test_a_job_starts_from_weights_once(slurm, tmp_path):
     (tmp_path / "config.yaml").touch()
     (tmp_path / "spool" / "slurm_script").unlink()
     (tmp_path / "spool").rmdir()
-    code, output = sbatch(slurm, *given, CODE="2")
+    code, output = sbatch(slurm, *given, "--resume", "true", CODE="2")
     assert f"words: finetune {rest} --resume {set_here}" in output
     assert code == 2 and "queue" not in output
 

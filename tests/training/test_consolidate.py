@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 import maedfer
 from maedfer.__main__ import main
+from maedfer.training import run_cli
 from maedfer.training.zero_checkpoint import (
     ZeroCheckpoint,
     aside,
@@ -49,6 +50,19 @@ def test_the_classifier_of_the_best_epoch(from_scratch, tmp_path):
         maedfer.load_classifier(run).config["labels"]
         == maedfer.load_classifier(from_scratch).config["labels"]
     )
+
+
+def test_a_compiled_run_is_consolidated_where_nothing_compiles(pretrained, tmp_path, monkeypatch):
+    run = died(pretrained, tmp_path / "run")
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("compile: false", "compile: true"))
+    assert "compile: true" in (run / "config.yaml").read_text()
+
+    def no_compiler(trainer):
+        raise ValueError("no compiler")
+
+    monkeypatch.setattr(run_cli, "prepare_to_compile", no_compiler)
+    assert main(["consolidate", str(run)]) == 0
 
 
 def test_what_cannot_be_consolidated_is_told_in_one_line(pretrained, from_scratch, tmp_path, capsys):

@@ -1,15 +1,19 @@
 """`maedfer evaluate` and the scores of runs: one truth, counted once, with one rank or two."""
 
+import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from answers import labelled, records_of
 from finetuning_runs import arguments, rewritten, scores, table
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
 from maedfer.__main__ import main
 from maedfer.data.shards import read_index, read_shard
+from maedfer.training.evaluation import write_evaluation
 from maedfer.training.predictions import read_predictions
 
 
@@ -71,14 +75,14 @@ def test_a_class_less_in_the_test_set_does_not_count(from_scratch, labelled_shar
 
 
 def test_a_broken_sample_is_named_and_left_out(labelled_shards, from_scratch, tmp_path, capsys, caplog):
-    # The last of the samples fills up the last batch, and must not be counted as two.
+    # The last of the samples fills up the last batch six times, and must not be counted as seven.
     last = keys_to_count(labelled_shards)[-1]
     broken = rewritten(
         labelled_shards,
         tmp_path / "broken",
         lambda record, number: record | ({"mjpg": b"no picture"} if record["key"] == last else {}),
     )
-    assert evaluate(from_scratch, broken, tmp_path / "out", "--batch-size", "6", "--workers", "0") == 0
+    assert evaluate(from_scratch, broken, tmp_path / "out", "--batch-size", "20", "--workers", "0") == 0
     assert "1 of 14 samples cannot be decoded and are not scored" in capsys.readouterr().out
     assert last in caplog.text
     assert [row["key"] for row in table(tmp_path / "out" / "predictions.csv")] == keys_to_count(
@@ -95,6 +99,9 @@ def test_what_cannot_be_evaluated_is_one_line(from_scratch, pretrained, labelled
         return message
 
     assert "encoder without classes" in refused(pretrained, labelled_shards)
+    drawn = ["--shards", str(labelled_shards), "--out", str(tmp_path / "pictures")]
+    assert main(["reconstruct", "--model", str(from_scratch), *drawn]) == 2
+    assert "is a fine-tuned run, which has no decoder" in capsys.readouterr().err
     assert "splits: test, train" in refused(from_scratch, labelled_shards, "--split", "other")
     strange = rewritten(
         labelled_shards,
@@ -119,3 +126,12 @@ def test_two_ranks_count_every_sample_once(labelled_shards, tmp_path):
     assert [int(row["step"]) for row in table(run / "metrics.csv")] == [1, 2, 3, 4, 5]
     assert evaluate(run, labelled_shards, tmp_path / "out") == 0
     assert scores(tmp_path / "out") == pytest.approx(scores(run), abs=1e-5)
+
+
+def test_a_subject_without_positives_has_no_f1(tmp_path, no_pictures):
+    found = labelled([[1, 0], [0, 1], [0, 0], [0, 0]], [[0.9, 0.1], [0.2, 0.7], [0.1, 0.2], [0.3, 0.1]], "ab")
+    part = SimpleNamespace(records=records_of(found, subject=["ann", "ann", "bob", "bob"]))
+    write_evaluation(tmp_path, "title", "command", found, part, synthetic=True)
+    by = json.loads((tmp_path / "scores.json").read_text())["by"]["subject"]
+    assert [row["micro_f1"] for row in by] == [1.0, None]
+    assert (tmp_path / "report.html").is_file()

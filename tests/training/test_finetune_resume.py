@@ -1,12 +1,17 @@
 """Fine-tuning cut short anywhere goes on as if nothing had happened, and never over another run."""
 
 import json
+import shutil
 
 import pytest
+import torch
 from finetuning_runs import arguments, table
 from safetensors.torch import load_file
 
+import maedfer
 from maedfer.__main__ import main
+from maedfer.training.callbacks import best_checkpoint
+from maedfer.training.run_folder import RunFolder
 from maedfer.training.run_records import MetricsFile
 from maedfer.training.scoring import Scoring
 
@@ -61,3 +66,40 @@ def test_an_existing_run_is_not_overwritten(from_scratch, labelled_shards, capsy
     assert main(arguments(labelled_shards, from_scratch)) == 2
     assert "--resume" in capsys.readouterr().err
     assert json.loads((from_scratch / "summary.json").read_text()) == before
+
+
+def test_a_checkpoint_due_where_nothing_is_validated_is_written(kill, labelled_shards, tmp_path):
+    run, length = tmp_path / "run", 42 // 6
+    command = [*arguments(labelled_shards, run, "--data.val_share", "0"), "--checkpoint_every", str(length)]
+    kill(command, MetricsFile, "on_train_batch_end", length + 1)
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == length
+
+
+def test_a_probe_of_a_fine_tuned_model_resumes(kill, from_scratch, labelled_shards, tmp_path):
+    run = tmp_path / "run"
+    probe = ("--init-from", str(from_scratch), "--freeze-encoder", "--model.architecture", "null")
+    command = arguments(labelled_shards, run, *probe, "--model.model_args", "null", steps=8)
+    kill(command, MetricsFile, "on_train_batch_end", 7)
+    assert main(["consolidate", str(run)]) == 0
+    assert main(["finetune", "--run", str(run), "--resume"]) == 0
+    maedfer.load_classifier(run)
+
+
+def test_a_moved_run_knows_its_best_value(from_scratch, tmp_path):
+    state = torch.load(from_scratch / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
+    state = next(value for name, value in state.items() if name.startswith("BestCheckpoint"))
+    moved = best_checkpoint(RunFolder(tmp_path / "moved"), "val/uar", "max")
+    moved.load_state_dict(state)
+    path = str(tmp_path / "moved" / "checkpoints" / "best.ckpt")
+    assert moved.best_model_path == moved.kth_best_model_path == path
+    assert moved.best_k_models == {path: state["best_model_score"]}
+    assert moved.best_model_score == state["best_model_score"] > 0
+
+
+def test_a_finished_run_whose_checkpoints_were_deleted_stays_finished(from_scratch, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(from_scratch, run)
+    shutil.rmtree(run / "checkpoints")
+    assert main(["finetune", "--run", str(run), "--resume"]) == 0
+    assert "nothing to resume" in capsys.readouterr().out
+    assert (run / "metrics.csv").read_bytes() == (from_scratch / "metrics.csv").read_bytes()

@@ -151,3 +151,10 @@ def test_the_other_optimizer_is_refused_to_resume(synthetic_shards, tmp_path, ca
     assert "was trained with --model.optimizer muon, not adamw" in capsys.readouterr().err
     assert (run / "config.yaml").read_bytes() == before
     assert main(words) == 0
+
+
+def test_gradients_are_clipped_in_mixed_precision(labelled_shards, tmp_path):
+    run = tmp_path / "run"
+    mixed = ("--trainer.precision", "bf16-mixed", "--trainer.gradient_clip_val", "0.1")
+    assert main(fine_tuning(labelled_shards, run, "--data.val_share", "0", *mixed, steps=3)) == 0
+    assert all(0 < float(row["loss"]) < 10 for row in rows(run))

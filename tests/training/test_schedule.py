@@ -4,7 +4,9 @@ import json
 import math
 
 import pytest
+from finetuning_runs import arguments, table
 
+from maedfer.__main__ import main
 from maedfer.training.schedule import WarmupCosine, scaled_by_batch
 
 TABLES = (
@@ -44,3 +46,15 @@ def test_every_step_of_a_short_run():
 
 def test_rates_are_stated_for_a_batch_of_256():
     assert scaled_by_batch(3e-4, 160) == pytest.approx(1.875e-4)
+
+
+@pytest.mark.parametrize(("limit", "steps"), [("1.0", 12), ("4", 6)])
+def test_rates_fall_to_the_end_of_the_last_epoch(limit, steps, labelled_shards, tmp_path):
+    """An epoch is 7 batches, of which the last makes a step by itself where steps are made of two."""
+    run = tmp_path / "run"
+    epochs = ("--trainer.max_steps", "-1", "--trainer.max_epochs", "3", "--model.warmup_share", "0")
+    accumulated = ("--trainer.accumulate_grad_batches", "2", "--trainer.limit_train_batches", limit)
+    assert main(arguments(labelled_shards, run, "--data.val_share", "0", *epochs, *accumulated)) == 0
+    rates = [float(row["lr"]) for row in table(run / "metrics.csv")]
+    assert len(rates) == steps and rates == sorted(rates, reverse=True) and len(set(rates)) == steps
+    assert rates[-1] < 0.1 * rates[0]

@@ -12,7 +12,7 @@
 #
 # One GPU, from an encoder:
 #   sbatch --nodes=1 --ntasks-per-node=1 --gpus-per-node=1 --cpus-per-task=12 --time=2:00:00 \
-#     tools/launch/slurm.sh finetune --config finetune/demo --init-from runs/big --run runs/tuned
+#     tools/launch/slurm.sh finetune --config finetune/dfew --init-from runs/big --run runs/tuned
 #
 # All words go to `maedfer`; --run is a folder that all nodes see. Do not bind GPUs to tasks (--gpus-per-task):
 # each task chooses its own among those of the node.
@@ -44,7 +44,8 @@ while (($#)); do
       fail "$1 is set here, from the nodes and tasks of the job: leave it out" ;;
     --init[_-]from) start=("$1" "${2:-}") && shift ;;
     --init[_-]from=*) start=("$1") ;;
-    --resume) ;;
+    --resume) [[ ${2:-} != true ]] || shift ;;
+    --resume=true) ;;
     --run) run=${2:-} && words+=("$1") ;;
     --run=*) run=${1#--run=} && words+=("$1") ;;
     *) words+=("$1") ;;
