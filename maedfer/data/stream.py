@@ -162,6 +162,7 @@ class ClipStream(IterableDataset):
         self, reader: ShardReader, deal: Callable[[int], Reading], maker: ClipMaker, epoch: int = 0
     ) -> None:
         self._reader, self._deal, self._maker, self._epoch = reader, deal, maker, epoch
+        self._spare: list[Clip] = []
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches of this worker.
@@ -203,13 +204,13 @@ class ClipStream(IterableDataset):
                 if self._maker.training or self._counts(visit):  # what only fills up was counted in its place
                     broken.append((error.name, error.reason))
         broken += _of_another_size(made)
-        if not made:
-            named = "; ".join(f"{name}: {reason}" for name, reason in broken[:3])
-            raise ValueError(f"no sample of a batch can be used ({named}): run `maedfer verify`")
         donors = sorted(made)
-        for turn, place in enumerate(sorted(set(range(len(samples))) - set(donors))):
+        if not donors:
+            made = dict.fromkeys(range(len(samples)), self._spare_clips(broken))
+        for turn, place in enumerate(sorted(set(range(len(samples))) - set(made))):
             donor = donors[turn % len(donors)]
             made[place] = self._clips(*samples[donor], (number, place), turn=1 + turn // len(donors))
+        self._spare = made[0]
         counted = [place in donors and self._counts(visit) for place, (visit, _) in enumerate(samples)]
         valid = np.repeat(counted, self._maker.clips_per_sample) | self._maker.training
         clips = [clip for place in range(len(samples)) for clip in made[place]]
@@ -224,6 +225,17 @@ class ClipStream(IterableDataset):
         count = self._maker.clips_per_sample
         views = range(turn * count, (turn + 1) * count)
         return self._maker.clips(raw, visit // self._reader.table.samples, views, at)
+
+    def _spare_clips(self, broken: Sequence[tuple[str, str]]) -> list[Clip]:
+        """Clips of an earlier batch in place of one of which nothing counts, so that an evaluation goes on.
+
+        Raises:
+            ValueError: in training, or where nothing came before.
+        """
+        if self._maker.training or not self._spare:
+            named = "; ".join(f"{name}: {reason}" for name, reason in broken[:3])
+            raise ValueError(f"no sample of a batch can be used ({named}): run `maedfer verify`")
+        return self._spare
 
     def _counts(self, visit: int) -> bool:
         """Whether a visit counts in an evaluation; later ones only fill up a last batch."""

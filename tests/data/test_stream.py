@@ -165,6 +165,20 @@ def test_broken_samples_are_named_and_their_places_filled(tmp_path):
         )
 
 
+def test_an_evaluation_outlives_a_batch_of_broken_samples(tmp_path):
+    first = "train1-02"  # of this epoch: with it broken there is nothing to put in its place
+    folder = write_stream_shards(
+        tmp_path / "damaged", edit=lambda key, members: members if key == first else damage(key, members)
+    )
+    with pytest.raises(ValueError, match=r"no sample of a batch can be used \(train"):
+        epoch_of(folder, batch=1)
+    batches = epoch_of(folder, batch=1, clips_per_sample=2, training=False)
+    lost = [batch for batch in batches if batch["broken"]]
+    assert len(batches) == 26 and len(lost) == 3
+    assert not any(batch["valid"].any() for batch in lost) and {len(batch["clips"]) for batch in lost} == {2}
+    assert all(batch["valid"].all() for batch in batches if not batch["broken"])
+
+
 def test_a_sample_of_another_size_is_named(tmp_path):
     def edit(key, members):
         return stream_sample(key, size=24) if key == "train0-00" else members
