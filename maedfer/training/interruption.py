@@ -15,7 +15,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
-from maedfer.training.non_finite import FiniteSteps
+from maedfer.training.non_finite import FiniteSteps, OnItsWay
 
 
 def validation_follows(trainer: Trainer) -> bool:
@@ -43,8 +43,9 @@ class CheckpointOnSignal(Checkpoint):
     """Writes `checkpoints/last.ckpt` after the step in which a stop signal came to any rank.
 
     Every rank must take the same decision at the same step, so with several ranks the flag is reduced each
-    step. Where a validation follows the step it comes first, as for `LastCheckpoint`; one that is under way
-    is finished. After a step that was left out the checkpoint of before stays. A second Ctrl-C stops at once.
+    step, and read a step later, so that nobody waits for a device. Where a validation follows the step it
+    comes first, as for `LastCheckpoint`; one that is under way is finished. After a step that was left out
+    the checkpoint of before stays. A second Ctrl-C stops at once.
 
     It has to stand behind the checkpoint of the best value, which a validation may change; a `Checkpoint` so
     that Lightning leaves it there.
@@ -55,6 +56,7 @@ class CheckpointOnSignal(Checkpoint):
     def __init__(self, checkpoint: Path) -> None:
         self._checkpoint = checkpoint
         self._received = 0
+        self._agreed: OnItsWay | None = None
         self._step = 0
         self._previous: dict[int, Any] = {}
 
@@ -69,7 +71,7 @@ class CheckpointOnSignal(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over the two signals for the length of the training."""
-        self._received, self._step = 0, trainer.global_step
+        self._received, self._agreed, self._step = 0, None, trainer.global_step
         self._previous = {number: signal.signal(number, self._handler()) for number in self.SIGNALS}
 
     def _handler(self) -> Callable[[int, FrameType | None], None]:
@@ -101,14 +103,19 @@ class CheckpointOnSignal(Checkpoint):
         Raises:
             RunInterrupted: a rank was asked to stop.
         """
-        received = self._received
-        if trainer.world_size > 1:
-            flag = torch.tensor(float(received), device=module.device)
-            received = int(trainer.strategy.reduce(flag, reduce_op="max"))
+        received = self._received if trainer.world_size == 1 else self._heard_of(module.device)
         if received:
             if not module.left_out:
                 trainer.save_checkpoint(self._checkpoint)
             raise RunInterrupted(received, trainer.global_step)
+
+    def _heard_of(self, device: torch.device) -> int:
+        """The signal that all ranks knew of a step ago, 0 for none; what they know now is sent on its way."""
+        # Not copied there, nor reduced by the strategy: both would wait until the device has done its step.
+        flag = torch.full((), self._received, dtype=torch.int32, device=device)
+        torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+        before, self._agreed = self._agreed, OnItsWay(flag)
+        return 0 if before is None else int(before)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the signals back."""

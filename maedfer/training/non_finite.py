@@ -33,7 +33,7 @@ STEPS_TOLD = 10
 REMEDY = "lower --model.base_lr, clip with --trainer.gradient_clip_val 1, or take --trainer.precision 32-true"
 
 
-class _OnItsWay:
+class OnItsWay:
     """A number on its way from the device: asking for it waits for what came before it, not for what came
     after.
     """
@@ -60,7 +60,7 @@ class FiniteSteps(pl.LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self._bad_ranks: list[_OnItsWay] = []
+        self._bad_ranks: list[OnItsWay] = []
         self._is_new = True
         self._statistics: list[tuple[Tensor, Tensor]] = []
 
@@ -77,7 +77,7 @@ class FiniteSteps(pl.LightningModule):
         if self.trainer.world_size > 1:
             # Not through the strategy: its `reduce` makes all ranks, and each device, wait first.
             torch.distributed.all_reduce(number, op=torch.distributed.ReduceOp.MAX)
-        self._bad_ranks.append(_OnItsWay(number))
+        self._bad_ranks.append(OnItsWay(number))
 
     @property
     def bad_rank(self) -> int | None:
