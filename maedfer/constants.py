@@ -11,6 +11,3 @@ NUM_FRAMES = 16
 
 FRAME_INTERVAL_S = 0.16
 """Seconds between the frames of a clip: stride 4 at 25 frames per second, at any source rate."""
-
-TUBELET = 2
-"""Frames of a tubelet; the first gives the appearance target, the second the motion target."""

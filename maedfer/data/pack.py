@@ -218,7 +218,7 @@ def _index(plan: PackPlan, entries: tuple[ShardEntry, ...]) -> ShardIndex:
     crop = plan.crop
     margin = 0.0 if crop.detector == "none" else crop.margin
     rotated = crop.detector == "yunet"
-    drawn = any(source.metadata.get("synthetic") == "true" for source in plan.sources)
+    drawn = any(source.metadata.get("synthetic") in ("true", True) for source in plan.sources)
     return ShardIndex(
         entries,
         plan.classes,

@@ -185,6 +185,6 @@ def made_by(program: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_synthetic(maker: Mapping[str, Any]) -> bool:
     """Whether the `made_by` of an index, or of a folder merged into it, says that its faces were drawn."""
-    nested = [value for value in maker.values() if isinstance(value, Mapping)]
-    nested += [each for value in maker.values() if isinstance(value, list) for each in value]
-    return maker.get("synthetic") is True or any(is_synthetic(each) for each in nested)
+    lists = [each for value in maker.values() if isinstance(value, list) for each in value]
+    nested = (each for each in (*maker.values(), *lists) if isinstance(each, Mapping))
+    return maker.get("synthetic") is True or any(map(is_synthetic, nested))

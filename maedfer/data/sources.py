@@ -12,6 +12,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -150,6 +151,12 @@ def _file(path: Path, root: Path) -> Source:
     return Source("/".join((root.resolve().name, *relative.parts)).lstrip("/"), str(path.absolute()))
 
 
+def _elsewhere(path: Path) -> Source:
+    """A file that is not below the list that names it, whatever links lead there: named from its folder."""
+    folder = path.parent.resolve()
+    return Source(f"{folder.name}/{path.name}".lstrip("/"), str(folder / path.name))
+
+
 def _folder(root: Path) -> list[Source]:
     videos, folders = [], []
     for folder, _, names in os.walk(root.absolute(), followlinks=True):
@@ -231,13 +238,13 @@ def _row(row: Mapping[str, Any], root: Path) -> Source:
     label, fold, subject, split = (cells.pop(name, None) for name in ("label", "fold", "subject", "split"))
     fps = _fps(cells.pop("fps", None)) if (root / path).is_dir() else FOLDER_FPS
     inside = not path.is_absolute() and ".." not in path.parts
-    source = _file(root / path, root if inside else (root / path).resolve().parent)
+    source = _file(root / path, root) if inside else _elsewhere(root / path)
     return replace(
         source,
         start_s=start,
         end_s=end,
         label=_text(label),
-        fold=int(fold) if str(fold).isdigit() else fold,
+        fold=_fold(fold),
         subject=_text(subject),
         split=_text(split),
         metadata=cells,
@@ -265,6 +272,12 @@ def _seconds(name: str, value: Any) -> float | None:
     if not 0 <= seconds < float("inf"):
         raise ValueError(f"{name} {value!r} is not a time in the video")
     return seconds
+
+
+def _fold(value: Any) -> int | str | None:
+    """Folds are numbers or names; a table with missing ones has `1.0` for 1."""
+    name = None if value is None else re.sub(r"^(\d+)\.0+$", r"\1", str(value))
+    return int(name) if name is not None and name.isdigit() else name
 
 
 def _text(value: Any) -> str | None:

@@ -162,7 +162,7 @@ class LGIFormer(VideoEncoder):
         """Logits (B, K), or pooled features (B, D), of clips (B, 3, T, H, W).
 
         In evaluation without gradients and with region pooling, the last block computes its representative
-        tokens only (5 percent less work in the published classifier, the same result).
+        tokens only (4 percent less work in the published classifier, the same result).
         """
         if self.training or torch.is_grad_enabled() or self.pool_mode != "region":
             return super().forward(x)

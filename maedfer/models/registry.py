@@ -84,7 +84,7 @@ def lgi_former_base_patch16_224(pretrained: bool = False, **kwargs: Any) -> LGIF
 
 @register_model
 def lgi_former_small_patch16_160(pretrained: bool = False, **kwargs: Any) -> LGIFormer:
-    """A third of the published size, same tokens and regions."""
+    """Two fifths of the published size, same tokens and regions."""
     return _build(LGIFormer, "lgi_former_small_patch16_160", pretrained, kwargs, **LGI_SMALL)
 
 

@@ -17,6 +17,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from tqdm import tqdm
 
+from maedfer.models.targets import appearance_size
 from maedfer.training.run_records import StepTable
 
 HEADS = ("appearance", "motion")
@@ -66,27 +67,31 @@ class PositionMean:
 
 
 class HeldOutErrors:
-    """Sums of squared errors per head and predictor over the held-out clips of this rank."""
+    """Sums of squared errors per head and predictor over the held-out clips of this rank.
 
-    def __init__(self, device: torch.device) -> None:
+    Args:
+        device: where they are added up.
+        appearance: values of a target that are appearance; motion follows.
+    """
+
+    def __init__(self, device: torch.device, appearance: int) -> None:
+        self._appearance = appearance
         self._sums = torch.zeros(len(HEADS), len(PREDICTORS), dtype=torch.float64, device=device)
-        self._counts = torch.zeros((), dtype=torch.float64, device=device)
+        self._counts = torch.zeros(len(HEADS), dtype=torch.float64, device=device)
 
     def add(self, prediction: Tensor, target: Tensor, position_mean: Tensor) -> None:
-        """Add masked tokens of some clips, all (B, M, P): appearance in the first half of P, motion in the
-        second.
-        """
-        half = target.shape[-1] // 2
+        """Add masked tokens of some clips, all (B, M, P)."""
         guesses = (prediction.float(), torch.zeros_like(target), position_mean)
         for column, guess in enumerate(guesses):
             error = (guess - target).double().square()
-            self._sums[0, column] += error[..., :half].sum()
-            self._sums[1, column] += error[..., half:].sum()
-        self._counts += target[..., :half].numel()
+            for head, part in enumerate(error.tensor_split([self._appearance], dim=-1)):
+                self._sums[head, column] += part.sum()
+        for head, part in enumerate(target.tensor_split([self._appearance], dim=-1)):
+            self._counts[head] += part.numel()
 
     def as_tensor(self) -> Tensor:
         """Everything that ranks have to add up, as one vector."""
-        return torch.cat([self._sums.flatten(), self._counts.reshape(1)])
+        return torch.cat([self._sums.flatten(), self._counts])
 
     @staticmethod
     def summary(sums: Tensor, appearance_weight: float) -> dict[str, float | None]:
@@ -97,7 +102,7 @@ class HeldOutErrors:
         """
         if sums[-1] == 0:
             return {}
-        per_head = (sums[:-1] / sums[-1]).reshape(len(HEADS), len(PREDICTORS))
+        per_head = sums[: -len(HEADS)].reshape(len(HEADS), len(PREDICTORS)) / sums[-len(HEADS) :, None]
         weights = torch.tensor([appearance_weight, 1 - appearance_weight], dtype=per_head.dtype)
         rows = {head: per_head[i] for i, head in enumerate(HEADS)}
         rows["total"] = weights.to(per_head.device) @ per_head
@@ -160,7 +165,9 @@ class HeldOutEvaluation(Callback):
         if not self.position_mean.is_measured:
             self._measure(trainer, pl_module)
         self.position_mean.to(pl_module.device)
-        self._sums = HeldOutErrors(pl_module.device)
+        encoder = pl_module.mae.encoder
+        appearance = appearance_size(encoder.patch_size, encoder.in_chans)
+        self._sums = HeldOutErrors(pl_module.device, appearance)
 
     def _measure(self, trainer: Trainer, module: LightningModule) -> None:
         """Every rank reads the same training clips, so no rank has to tell another."""

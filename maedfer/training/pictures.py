@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from maedfer.constants import TUBELET
 from maedfer.models.pictures import Reconstruction
 from maedfer.training.held_out import HEADS
 from maedfer.training.zero_strategy import split_parameters, whole_parameters
@@ -41,9 +40,10 @@ def draw_reconstructions(path: Path, pictures: Reconstruction, title: str) -> No
         pictures: what `MaskedAutoencoder.reconstruct` gives, for B clips.
         title: line above the picture.
     """
+    tubelet = pictures.original.shape[2] // pictures.appearance.shape[2]
     rows = {
         "input": pictures.appearance_original,
-        "masked": pictures.masked_input[:, :, ::TUBELET],
+        "masked": pictures.masked_input[:, :, ::tubelet],
         "appearance": pictures.appearance,
         "true motion": pictures.motion_original,
         "motion": pictures.motion,

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -58,6 +59,23 @@ def test_a_csv_list_keeps_its_columns(tree):
     assert second == Source("vox/b/2.mp4", str(tree / "b/2.mp4"), label="angry")
     assert first.title == "vox/a/1.mp4[1.5-4]" and second.title == "vox/b/2.mp4"
     assert class_names([first, second]) == ("angry", "happy")
+
+
+def test_a_list_names_files_beside_it_and_behind_links(tree):
+    lists, farm = tree.parent / "lists", tree.parent / "farm"
+    lists.mkdir()
+    farm.symlink_to(tree)
+    (lists / "linked.mp4").symlink_to(tree / "a" / "1.mp4")
+    named = ("../vox/a/1.mp4", f"{farm}/b/1.MOV", f"{lists}/linked.mp4")
+    (lists / "list.csv").write_text("\n".join(("path", *named)))
+    found = find_sources([lists / "list.csv"])
+    assert [source.name for source in found] == ["a/1.mp4", "b/1.MOV", "lists/linked.mp4"]
+    assert [Path(source.path).read_text() for source in found] == ["a/1.mp4", "b/1.MOV", "a/1.mp4"]
+
+
+def test_folds_of_a_table_with_gaps_are_numbers(tree):
+    (tree / "list.csv").write_text("path,fold\na/1.mp4,1.0\nb/1.MOV,\nb/2.mp4,one.0\n")
+    assert [source.fold for source in find_sources([tree / "list.csv"])] == [1, None, "one.0"]
 
 
 def test_a_jsonl_list_with_numbered_labels(tree):

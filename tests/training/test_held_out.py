@@ -25,18 +25,18 @@ def test_position_mean_is_the_mean_over_clips():
 def test_errors_against_numpy():
     rng = np.random.default_rng(0)
     prediction, target, mean = (rng.normal(size=(4, 3, 8)) for _ in range(3))
-    errors = HeldOutErrors(torch.device("cpu"))
+    errors = HeldOutErrors(torch.device("cpu"), 3)  # of 8: tubelets of more than two frames have more motion
     for clips in (slice(0, 1), slice(1, 4)):
         errors.add(*(torch.from_numpy(values[clips]) for values in (prediction, target, mean)))
     found = HeldOutErrors.summary(errors.as_tensor(), appearance_weight=0.3)
 
     square = (prediction - target) ** 2
-    appearance, motion = square[..., :4].mean(), square[..., 4:].mean()
+    appearance, motion = square[..., :3].mean(), square[..., 3:].mean()
     assert found["appearance_model"] == pytest.approx(appearance)
     assert found["motion_model"] == pytest.approx(motion)
     assert found["total_model"] == pytest.approx(0.3 * appearance + 0.7 * motion)
-    assert found["motion_zero"] == pytest.approx((target[..., 4:] ** 2).mean())
-    assert found["motion_vs_position_mean"] == pytest.approx(motion / ((mean - target)[..., 4:] ** 2).mean())
+    assert found["motion_zero"] == pytest.approx((target[..., 3:] ** 2).mean())
+    assert found["motion_vs_position_mean"] == pytest.approx(motion / ((mean - target)[..., 3:] ** 2).mean())
     assert set(found) | {"step"} == set(held_out_columns())
     assert "synthetic" in describe(found, synthetic=True)
     assert "synthetic" not in describe(found, synthetic=False)
@@ -45,7 +45,7 @@ def test_errors_against_numpy():
 def test_a_baseline_without_an_error_is_not_divided_by():
     """Tracks of one frame: nothing moves, and zero is right about it."""
     target = torch.cat((torch.ones(2, 3, 4), torch.zeros(2, 3, 4)), dim=-1)
-    errors = HeldOutErrors(torch.device("cpu"))
+    errors = HeldOutErrors(torch.device("cpu"), 4)
     errors.add(target + 0.5, target, target)
     found = HeldOutErrors.summary(errors.as_tensor(), 0.5)
     assert found["motion_vs_zero"] is None is found["total_vs_position_mean"]
@@ -54,4 +54,4 @@ def test_a_baseline_without_an_error_is_not_divided_by():
 
 
 def test_no_clip_gives_no_errors():
-    assert HeldOutErrors.summary(HeldOutErrors(torch.device("cpu")).as_tensor(), 0.5) == {}
+    assert HeldOutErrors.summary(HeldOutErrors(torch.device("cpu"), 4).as_tensor(), 0.5) == {}

@@ -14,6 +14,9 @@ from maedfer.data.corpora.tree import clip_folder, list_clips
 from maedfer.data.sources import Source
 
 FRAME_CROP = (32 / 224, 0.0, 160 / 224, 160 / 224)
+MAX_SECONDS = 600.0
+"""As published, a track is a sample however long it is: an epoch draws one clip of each."""
+
 NAME = re.compile(r"(id\d+)/([^/]+)/\d+")
 PLACES = ("dev/mp4", "mp4", ".")
 
@@ -23,7 +26,7 @@ def find(root: Path, clips: str | None) -> Clips:
     folder, _ = clip_folder(root, clips, PLACES)
     tracks = {key: path for key, path in list_clips(folder, depth=3).items() if NAME.fullmatch(key)}
     sources = [_source(path) for path in tracks.values()]
-    return Clips(sources, {}, Packing(detector="none", frame_crop=FRAME_CROP))
+    return Clips(sources, {}, Packing(detector="none", max_seconds=MAX_SECONDS, frame_crop=FRAME_CROP))
 
 
 def _source(path: Path) -> Source:

@@ -161,6 +161,9 @@ def test_tracks_without_labels_keep_their_person_and_crop(tmp_path, capsys):
     assert first["geometry"]["boxes"][0] == pytest.approx([32 / 7, 0, 160 / 7, 160 / 7], abs=0.06)
     settings = read_index(shards).made_by["settings"]
     assert (settings["detector"], settings["fps"], settings["one_track"]) == ("none", 12.5, False)
+    # A track is a sample, as published; and what was packed with a crop of the frame can be asked about.
+    assert settings["max_seconds"] == 600
+    assert main(["info", str(shards)]) == 0
 
 
 @pytest.mark.real
