@@ -130,7 +130,7 @@ class _Slot(threading.Thread):
             pass  # it died between two jobs: the end of its output says so
         for line in process.stdout:
             self.heard = time.monotonic()
-            if line.startswith(b"{"):
+            if line.startswith(b"{") and line.endswith(b"\n"):  # or it was killed while it wrote
                 self.began = 0.0
                 return json.loads(line)
         self.process, self.began = None, 0.0

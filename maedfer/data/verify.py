@@ -154,6 +154,8 @@ def check_sample(sample: dict[str, bytes], index: ShardIndex) -> Iterator[str]:
         record["label_name"],
     ):
         yield f"its label {record['label']} ({record['label_name']}) is not one of the index's classes"
+    if record["votes"] is not None and len(record["votes"]) != len(index.classes):
+        yield f"it has {len(record['votes'])} votes for {len(index.classes)} classes"
     yield from _check_frames(sample, record)
 
 

@@ -58,10 +58,17 @@ def matched(
         corpus: Name of the corpus, with which the names of the sources begin.
         listed: What the lists name, `/` between parts of a path.
         clips: What is there, by `clip_key`.
+
+    Raises:
+        ValueError: a clip is listed twice.
     """
-    sources, missing = [], []
+    sources, missing, seen = [], [], set()
     for each in listed:
-        path = clips.get(clip_key(*each.clip.split("/")))
+        key = clip_key(*each.clip.split("/"))
+        if key in seen:
+            raise ValueError(f"the lists of {corpus} name the clip {each.clip} twice")
+        seen.add(key)
+        path = clips.get(key)
         if path is None:
             missing.append(each.clip)
         else:

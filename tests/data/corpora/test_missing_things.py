@@ -11,6 +11,7 @@ from maedfer.__main__ import main
 from maedfer.data.corpora import NAMES, load_corpus
 from maedfer.data.corpora.corpus import NO_CROPS, Packing
 from maedfer.data.corpora.dfew import NORMALISED, _number
+from maedfer.data.corpora.folds import Listed, matched
 from maedfer.data.corpora.tables import read_pairs, read_table
 from maedfer.data.pack import pack
 
@@ -123,6 +124,11 @@ def test_a_clip_in_two_folds_is_refused(tmp_path):
     path.write_bytes(path.read_bytes() + b"00001,1\r\n")
     with pytest.raises(ValueError, match=r"clip 00001 is in two test lists, .*set_1\.csv and .*set_2\.csv"):
         clips("dfew", root)
+
+
+def test_a_clip_that_is_listed_twice_is_refused():
+    with pytest.raises(ValueError, match="the lists of ferv39k name the clip Action/Angry/0007 twice"):
+        matched("ferv39k", [Listed("Action/Angry/0007", "Angry", {})] * 2, {})
 
 
 def test_an_unknown_label_is_refused_with_its_list(tmp_path):
