@@ -110,15 +110,19 @@ def test_every_variant_changes_the_shipped_recipe(name):
     assert (model_settings(name) != recipe or bool(of_data)) == (name != DEMO)
     module = MaskedPretraining(**model_settings(name))
     assert (module.num_predicted < module.num_masked) == ("tokens predicted" in name)
-    published = (name.startswith("published") and "Muon" not in name) or name == "AdamW"
+    published = (name.startswith("published") and "Muon" not in name) or "AdamW" in name
     assert module.optimizer_name == ("adamw" if published else "muon")
     reference = VARIANTS[PUBLISHED if name in LEVERS else DEMO]
     assert name in (DEMO, PUBLISHED) or (words[: len(reference)] == reference and len(words) > len(reference))
 
 
-@pytest.mark.parametrize(("name", "factor"), [("four times", 4), ("twice", 2), ("half", 0.5)])
+@pytest.mark.parametrize(
+    ("name", "factor"),
+    [("four times", 4), ("twice", 2), ("half", 0.5), ("AdamW, half", 0.5), ("AdamW, a quarter of", 0.25)],
+)
 def test_a_learning_rate_is_the_share_of_the_shipped_one_that_its_name_says(name, factor):
     shipped, changed = model_settings(DEMO), model_settings(f"{name} the learning rate")
+    assert changed["optimizer"] == ("adamw" if "AdamW" in name else shipped["optimizer"])
     for rate in ("base_lr", "min_lr"):
         assert changed[rate] == pytest.approx(factor * shipped[rate])
 

@@ -37,10 +37,13 @@ _PUT_BACK: Mapping[str, Flags] = {
 }
 """What the shipped recipe changed, each put back as published."""
 
+_HALF = ("--model.base_lr", "8e-3", "--model.min_lr", "8e-5")
+_QUARTER = ("--model.base_lr", "4e-3", "--model.min_lr", "4e-5")
+
 _RATES: Mapping[str, Flags] = {
     "four times the learning rate": ("--model.base_lr", "6.4e-2", "--model.min_lr", "6.4e-4"),
     "twice the learning rate": ("--model.base_lr", "3.2e-2", "--model.min_lr", "3.2e-4"),
-    "half the learning rate": ("--model.base_lr", "8e-3", "--model.min_lr", "8e-5"),
+    "half the learning rate": _HALF,
     "longer warm-up": ("--model.warmup_share", "0.2"),
     "batches of 8": (BATCH, "8"),
     "batches of 32": (BATCH, "32"),
@@ -49,6 +52,9 @@ _RATES: Mapping[str, Flags] = {
 
 PIECES: Mapping[str, Flags] = {
     **_PUT_BACK,
+    # Rates are Muon's, and AdamW wants lower ones.
+    "AdamW, half the learning rate": (*_PUT_BACK["AdamW"], *_HALF),
+    "AdamW, a quarter of the learning rate": (*_PUT_BACK["AdamW"], *_QUARTER),
     "without motion": ("--model.appearance_weight", "1"),
     "without appearance": ("--model.appearance_weight", "0"),
     "mask ratio 0.5": ("--model.mask_ratio", "0.5"),
