@@ -22,8 +22,11 @@ from maedfer.training.run_cli import RunCLI, quieten_lightning
 from maedfer.training.run_folder import RunFolder
 from maedfer.training.zero_checkpoint import whole_checkpoint
 
-HERE = {"accelerator": "cpu", "devices": "1", "num_nodes": "1", "strategy": "auto", "precision": "32-true"}
-"""Settings of a trainer that any machine has; nothing is trained."""
+HERE = (
+    *("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto"),
+    *("--trainer.precision=32-true", "--model.compile=false"),
+)
+"""Settings that any machine can meet; nothing is trained."""
 
 
 def consolidate(run: str, checkpoint: Literal["last", "best"] = "last", shards: str | None = None) -> str:
@@ -47,9 +50,7 @@ def consolidate(run: str, checkpoint: Literal["last", "best"] = "last", shards: 
         raise FileNotFoundError(f"{run} holds no run: there is no {folder.config.name}")
     path = whole_checkpoint(folder.last if checkpoint == "last" else folder.best)
     saved = read_checkpoint(path, f"--checkpoint {checkpoint}")
-    words = ["--config", str(folder.config), "--run", run]
-    words += [f"--trainer.{name}={value}" for name, value in HERE.items()]
-    words += ["--model.compile=false"]
+    words = ["--config", str(folder.config), "--run", run, *HERE]
     words += [f"--data.shards={shards}"] if shards else []
     fine_tuned = "task" in yaml.safe_load(folder.config.read_text(encoding="utf-8"))
     target = (_write_classifier if fine_tuned else _write_encoder)(words, folder, saved)

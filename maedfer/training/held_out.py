@@ -9,6 +9,7 @@ learnt where faces are, not how they move.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from tqdm import tqdm
 
-from maedfer.models.targets import appearance_size
+from maedfer.models.targets import split_target
 from maedfer.training.run_records import StepTable
 
 HEADS = ("appearance", "motion")
@@ -71,11 +72,12 @@ class HeldOutErrors:
 
     Args:
         device: where they are added up.
-        appearance: values of a target that are appearance; motion follows.
+        patch_size: side of a tubelet in pixels.
+        in_chans: channels of a frame.
     """
 
-    def __init__(self, device: torch.device, appearance: int) -> None:
-        self._appearance = appearance
+    def __init__(self, device: torch.device, patch_size: int, in_chans: int = 3) -> None:
+        self._split = partial(split_target, patch_size=patch_size, in_chans=in_chans)
         self._sums = torch.zeros(len(HEADS), len(PREDICTORS), dtype=torch.float64, device=device)
         self._counts = torch.zeros(len(HEADS), dtype=torch.float64, device=device)
 
@@ -84,9 +86,8 @@ class HeldOutErrors:
         guesses = (prediction.float(), torch.zeros_like(target), position_mean)
         for column, guess in enumerate(guesses):
             error = (guess - target).double().square()
-            for head, part in enumerate(error.tensor_split([self._appearance], dim=-1)):
-                self._sums[head, column] += part.sum()
-        for head, part in enumerate(target.tensor_split([self._appearance], dim=-1)):
+            self._sums[:, column] += torch.stack([part.sum() for part in self._split(error)])
+        for head, part in enumerate(self._split(target)):
             self._counts[head] += part.numel()
 
     def as_tensor(self) -> Tensor:
@@ -166,8 +167,7 @@ class HeldOutEvaluation(Callback):
             self._measure(trainer, pl_module)
         self.position_mean.to(pl_module.device)
         encoder = pl_module.mae.encoder
-        appearance = appearance_size(encoder.patch_size, encoder.in_chans)
-        self._sums = HeldOutErrors(pl_module.device, appearance)
+        self._sums = HeldOutErrors(pl_module.device, encoder.patch_size, encoder.in_chans)
 
     def _measure(self, trainer: Trainer, module: LightningModule) -> None:
         """Every rank reads the same training clips, so no rank has to tell another."""

@@ -25,7 +25,9 @@ def test_position_mean_is_the_mean_over_clips():
 def test_errors_against_numpy():
     rng = np.random.default_rng(0)
     prediction, target, mean = (rng.normal(size=(4, 3, 8)) for _ in range(3))
-    errors = HeldOutErrors(torch.device("cpu"), 3)  # of 8: tubelets of more than two frames have more motion
+    errors = HeldOutErrors(
+        torch.device("cpu"), 1
+    )  # 3 of 8 values: tubelets of more than two frames have more motion
     for clips in (slice(0, 1), slice(1, 4)):
         errors.add(*(torch.from_numpy(values[clips]) for values in (prediction, target, mean)))
     found = HeldOutErrors.summary(errors.as_tensor(), appearance_weight=0.3)
@@ -45,7 +47,7 @@ def test_errors_against_numpy():
 def test_a_baseline_without_an_error_is_not_divided_by():
     """Tracks of one frame: nothing moves, and zero is right about it."""
     target = torch.cat((torch.ones(2, 3, 4), torch.zeros(2, 3, 4)), dim=-1)
-    errors = HeldOutErrors(torch.device("cpu"), 4)
+    errors = HeldOutErrors(torch.device("cpu"), 2, in_chans=1)
     errors.add(target + 0.5, target, target)
     found = HeldOutErrors.summary(errors.as_tensor(), 0.5)
     assert found["motion_vs_zero"] is None is found["total_vs_position_mean"]
@@ -54,4 +56,4 @@ def test_a_baseline_without_an_error_is_not_divided_by():
 
 
 def test_no_clip_gives_no_errors():
-    assert HeldOutErrors.summary(HeldOutErrors(torch.device("cpu"), 4).as_tensor(), 0.5) == {}
+    assert HeldOutErrors.summary(HeldOutErrors(torch.device("cpu"), 2).as_tensor(), 0.5) == {}
