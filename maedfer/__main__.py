@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    from maedfer.child_process import end_with_parent
+    from maedfer.processes.child import end_with_parent
 
     end_with_parent()
     sys.exit(main())

@@ -19,23 +19,23 @@ from jsonargparse import ArgumentError
 from maedfer.parsing import Parser, parse, with_values
 
 FUNCTIONS = {
-    "demo": ("maedfer.demo", "demo", None),
+    "demo": ("maedfer.demo.command", "demo", None),
     "synthesize": ("maedfer.data.synthetic.synthesize", "synthesize", None),
-    "pack": ("maedfer.data.pack", "pack", "sources"),
-    "verify": ("maedfer.data.verify", "verify", "folder"),
-    "info": ("maedfer.data.contact_sheet", "info", "folder"),
-    "merge": ("maedfer.data.merge", "merge", "folders"),
-    "reconstruct": ("maedfer.training.reconstruct", "reconstruct", None),
-    "evaluate": ("maedfer.training.evaluation", "evaluate", None),
-    "compare": ("maedfer.training.compare", "compare", "runs"),
+    "pack": ("maedfer.data.pack.command", "pack", "sources"),
+    "verify": ("maedfer.data.shards.verify", "verify", "folder"),
+    "info": ("maedfer.data.shards.info", "info", "folder"),
+    "merge": ("maedfer.data.pack.merge", "merge", "folders"),
+    "reconstruct": ("maedfer.training.pretraining.reconstruct", "reconstruct", None),
+    "evaluate": ("maedfer.training.finetuning.evaluate", "evaluate", None),
+    "compare": ("maedfer.report.compare", "compare", "runs"),
     "convert": ("maedfer.models.convert", "convert", "file"),
     "consolidate": ("maedfer.training.consolidate", "consolidate", "run"),
 }
 """Verb -> module, function, and the parameter that is given without a flag."""
 
 TRAINING = {
-    "pretrain": ("maedfer.training.pretrain", "pretrain"),
-    "finetune": ("maedfer.training.finetune", "finetune"),
+    "pretrain": ("maedfer.training.pretraining.command", "pretrain"),
+    "finetune": ("maedfer.training.finetuning.command", "finetune"),
 }
 """Verbs that read a recipe with LightningCLI: module and function of the arguments."""
 

@@ -11,3 +11,7 @@ NUM_FRAMES = 16
 
 FRAME_INTERVAL_S = 0.16
 """Seconds between the frames of a clip: stride 4 at 25 frames per second, at any source rate."""
+
+
+CLIP_SPAN_S = (NUM_FRAMES - 1) * FRAME_INTERVAL_S
+"""Seconds from the first to the last frame of a clip: 2.4."""

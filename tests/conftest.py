@@ -27,3 +27,71 @@ def synthetic_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     faces = SyntheticFaces(size=32, num_frames=24, fps=6.25)
     write_shards(folder, faces, {"train": 22, "val": 6}, samples_per_shard=8, workers=1)
     return folder
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Figures are drawn, but each ends as an empty file: pixels take most of the time of a tiny run."""
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **options: Path(path).touch())
+
+
+@pytest.fixture(scope="session")
+def labelled_shards(tmp_path_factory):
+    """42 train and 14 test tracks of 7 expressions, 32 px, 20 frames each; two tracks a person."""
+    from maedfer.data.synthetic import SyntheticFaces, write_shards
+
+    folder = tmp_path_factory.mktemp("labelled") / "faces"
+    faces = SyntheticFaces(size=32, num_frames=20, fps=6.25, clips_per_subject=2)
+    write_shards(folder, faces, {"train": 42, "test": 14}, samples_per_shard=16, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pretrained(synthetic_shards, tmp_path_factory):
+    """A pre-training run of two steps: an encoder of the shape of the fine-tuning tests."""
+    from helpers import pretraining_runs
+
+    from maedfer.__main__ import main
+
+    run = tmp_path_factory.mktemp("pretrained") / "run"
+    assert main(pretraining_runs.arguments(synthetic_shards, run, steps=2)) == 0
+    return run
+
+
+@pytest.fixture(scope="session")
+def from_scratch(labelled_shards, tmp_path_factory):
+    """A finished fine-tuning run from scratch, with a validation share and a test split."""
+    from helpers import finetuning_runs
+
+    from maedfer.__main__ import main
+
+    run = tmp_path_factory.mktemp("from_scratch") / "run"
+    assert main(finetuning_runs.arguments(labelled_shards, run)) == 0
+    return run
+
+
+class Killed(Exception):
+    """What a kill is in these tests: nothing catches it, nothing is saved."""
+
+
+@pytest.fixture
+def kill(monkeypatch):
+    """Run a command until a hook of a callback is due at a step, and die there."""
+
+    def run_and_die(command, owner, hook, step):
+        real = getattr(owner, hook)
+
+        def dying(self, trainer, *rest):
+            if trainer.global_step == step:
+                raise Killed
+            real(self, trainer, *rest)
+
+        from maedfer.__main__ import main
+
+        with monkeypatch.context() as patched, pytest.raises(Killed):
+            patched.setattr(owner, hook, dying)
+            main(command)
+
+    return run_and_die

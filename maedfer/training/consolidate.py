@@ -14,13 +14,15 @@ import torch
 import yaml
 
 from maedfer.models.strict_loading import load_strictly
-from maedfer.training.export import export_classifier, export_encoder
-from maedfer.training.finetune import FinetuneCLI
-from maedfer.training.initial_weights import read_checkpoint
-from maedfer.training.pretrain import PretrainCLI
-from maedfer.training.run_cli import RunCLI, quieten_lightning
-from maedfer.training.run_folder import RunFolder
-from maedfer.training.zero_checkpoint import whole_checkpoint
+from maedfer.runs.folder import RunFolder
+from maedfer.training.distributed.zero_checkpoint import whole_checkpoint
+from maedfer.training.finetuning.command import FinetuneCLI
+from maedfer.training.finetuning.export import export_classifier
+from maedfer.training.pretraining.command import PretrainCLI
+from maedfer.training.pretraining.export import export_encoder
+from maedfer.training.run.cli import RunCLI
+from maedfer.training.run.screen import quieten_lightning
+from maedfer.training.run.weights import read_checkpoint
 
 HERE = (
     *("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto"),

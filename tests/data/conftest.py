@@ -4,7 +4,7 @@ import tempfile
 
 import pytest
 
-from maedfer.data import remote
+from maedfer.data.shards import remote
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """Both ways to a cheaper step, alone and together: fewer predicted tokens, mask tokens that see no others."""
 
 import pytest
-import reference
 import torch
+from helpers import reference
 from timm.optim import param_groups_weight_decay
 from torch.utils.flop_counter import FlopCounterMode
 

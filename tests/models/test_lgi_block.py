@@ -3,8 +3,8 @@
 from itertools import product
 
 import pytest
-import reference
 import torch
+from helpers import reference
 from torch.utils.flop_counter import FlopCounterMode
 
 from maedfer.models import build_encoder, region_tube_mask

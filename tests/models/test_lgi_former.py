@@ -1,9 +1,9 @@
 """LGI-Former against the plain loop, its token orders, drop path, and timm's contract for both encoders."""
 
 import pytest
-import reference
 import timm
 import torch
+from helpers import reference
 from timm.optim import param_groups_layer_decay
 from torch import nn
 

@@ -1,8 +1,8 @@
 """The masked autoencoder against a plain float64 loop, its checks, its pictures, and compiling it."""
 
 import pytest
-import reference
 import torch
+from helpers import reference
 
 from maedfer.models import MaskedAutoencoder, build_mae, region_tube_mask
 from maedfer.models.official import to_official

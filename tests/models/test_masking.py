@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maedfer.data.mask_spec import MaskSpec
+from maedfer.data.loading.masks import MaskSpec
 from maedfer.models import RegionLayout, draw_region_mask, mask_indices, region_tube_mask, tube_mask
 from maedfer.models.masking import (
     MASK_MODES,

@@ -1,8 +1,8 @@
 """Motion over other groups of frames than a tubelet's: against a loop, its inverse, and pictures of it."""
 
 import pytest
-import reference
 import torch
+from helpers import reference
 
 from maedfer.models import region_tube_mask
 from maedfer.models.motion_groups import differences, sums

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from reference import position
+from helpers.reference import position
 
 from maedfer.models.positions import position_table, sincos_1d, sincos_3d
 

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from helpers.reference import regions_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import regions_of
 
 from maedfer.models import RegionLayout
 

@@ -1,8 +1,8 @@
 """Appearance and motion targets against a loop, their layout, their floor and their inverse."""
 
 import pytest
-import reference
 import torch
+from helpers import reference
 
 from maedfer.models.targets import patchify, reconstruction_targets, split_target, targets_to_pixels
 from maedfer.models.tubelets import unpatchify

@@ -1,8 +1,8 @@
 """The joint-attention baseline against the plain loop."""
 
 import pytest
-import reference
 import torch
+from helpers import reference
 
 from maedfer.models.official import to_official
 

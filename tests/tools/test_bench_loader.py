@@ -173,7 +173,7 @@ def test_multi_scale_crops_are_upstreams():
 
 @pytest.fixture
 def shards(numbered):
-    from maedfer.data.pack import pack
+    from maedfer.data.pack.command import pack
 
     pack([str(numbered)], str(numbered.parent / "shards"), detector="none", size=160, workers=1)
     return numbered.parent / "shards"
@@ -183,7 +183,8 @@ def rewritten(shards, changes):
     """The shards with other values in their records."""
     from benchmarks.bench_shards import samples_of
 
-    from maedfer.data.shards import dump_json, read_index, write_index, write_shard
+    from maedfer.data.shards.format import read_index, write_index, write_shard
+    from maedfer.files import dump_json
 
     (sample,) = samples_of(shards)
     changed = {**sample, "json": dump_json(json.loads(sample["json"]) | changes)}

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
 
 from benchmarks.cost import flops_of, kept_bytes  # noqa: E402
 from benchmarks.result import markdown  # noqa: E402

@@ -15,9 +15,9 @@ import pytest
 from pytorch_lightning import Trainer
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 
-from maedfer.data.datamodule import ClipDataModule
-from maedfer.data.mask_spec import MaskSpec
-from maedfer.training.interruption import CheckpointOnSignal
+from maedfer.data.loading.datamodule import ClipDataModule
+from maedfer.data.loading.masks import MaskSpec
+from maedfer.training.run.interruption import CheckpointOnSignal
 
 LAUNCH = Path(__file__).resolve().parents[2] / "tools" / "launch"
 STEPS = 16
@@ -144,7 +144,7 @@ def test_one_launcher_continues_what_another_began(synthetic_shards, environment
 @pytest.fixture
 def slurm(environment, tmp_path):
     """A shell on a cluster with (a fake) Slurm."""
-    program = Path(__file__).with_name("fake_slurm.py")
+    program = Path(__file__).parents[1] / "helpers" / "fake_slurm.py"
     for name in ("sbatch", "srun", "scontrol"):
         fake(environment, name, f'exec {sys.executable} {program} {name} "$@"')
     return {**environment, "SLURM_FAKE_SPOOL": str(tmp_path / "spool")}

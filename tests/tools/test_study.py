@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,16 +9,15 @@ import pytest
 import yaml
 from matplotlib.figure import Figure
 
-from maedfer.demo_table import PIXELS
+from maedfer.demo.table import PIXELS
 from maedfer.models import build_encoder
 from maedfer.models.weights import save_encoder
+from maedfer.processes.side_by_side import is_done
 from maedfer.resources import find_config
-from maedfer.side_by_side import is_done
-from maedfer.training.initial_classifier import starting_encoder
-from maedfer.training.masked_pretraining import MaskedPretraining
+from maedfer.training.finetuning.start import starting_encoder
+from maedfer.training.pretraining.module import MaskedPretraining
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
 
 import study  # noqa: E402
 from studies import answers, faces, trials  # noqa: E402

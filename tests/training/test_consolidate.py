@@ -4,13 +4,12 @@ import shutil
 
 import pytest
 import torch
-from finetuning_runs import arguments as fine_tuning
+from helpers.finetuning_runs import arguments as fine_tuning
 from safetensors.torch import load_file
 
 import maedfer
 from maedfer.__main__ import main
-from maedfer.training import run_cli
-from maedfer.training.zero_checkpoint import (
+from maedfer.training.distributed.zero_checkpoint import (
     ZeroCheckpoint,
     aside,
     before,
@@ -18,6 +17,7 @@ from maedfer.training.zero_checkpoint import (
     replace_checkpoint,
     whole_checkpoint,
 )
+from maedfer.training.run import cli as run_cli
 
 
 def died(run, copy):
@@ -100,7 +100,7 @@ def test_a_kill_at_any_moment_of_a_replacement_leaves_a_checkpoint(tmp_path, mon
     """Every change of the disk in turn is the last one; then the run is resumed, or only read."""
     from pathlib import Path
 
-    from maedfer.training import zero_checkpoint
+    from maedfer.training.distributed import zero_checkpoint
 
     class Killed(BaseException):
         pass
@@ -174,7 +174,7 @@ def test_what_deepspeed_cannot_do_is_refused(labelled_shards, tmp_path, capsys, 
 
 
 def test_a_missing_library_is_named(labelled_shards, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("maedfer.training.zero_strategy.find_spec", lambda name: None)
+    monkeypatch.setattr("maedfer.training.distributed.zero_strategy.find_spec", lambda name: None)
     command = fine_tuning(labelled_shards, tmp_path / "run", "--trainer.strategy", "deepspeed")
     assert main(command) == 2
     assert "pip install 'maedfer[deepspeed]'" in capsys.readouterr().err

@@ -3,10 +3,10 @@
 import pytest
 
 from maedfer.resources import find_config
-from maedfer.training.finetune import FinetuneCLI, build
-from maedfer.training.pretrain import PretrainCLI
-from maedfer.training.run_cli import with_recipes
-from maedfer.training.schedule import scaled_by_batch
+from maedfer.training.finetuning.command import FinetuneCLI, build
+from maedfer.training.pretraining.command import PretrainCLI
+from maedfer.training.run.cli import with_recipes
+from maedfer.training.steps.schedule import scaled_by_batch
 
 RECIPES = sorted(path.stem for path in find_config("pretrain/demo").parent.glob("*.yaml"))
 FINE_TUNING_RECIPES = sorted(path.stem for path in find_config("finetune/demo").parent.glob("*.yaml"))

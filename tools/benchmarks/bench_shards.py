@@ -13,12 +13,14 @@ from pathlib import Path
 
 from benchmarks.face_videos import kept, source_of
 from benchmarks.plain_loader import FACE_SHARE
-from maedfer.data import encoding as encoding_module
-from maedfer.data import pack_source, video
-from maedfer.data.encoding import DEFAULT_QUALITY, Encoding
 from maedfer.data.faces import crops
-from maedfer.data.pack import pack
-from maedfer.data.shards import INDEX_NAME, dump_json, read_index, read_shard, write_index, write_shard
+from maedfer.data.pack import one_source as pack_source
+from maedfer.data.pack.command import pack
+from maedfer.data.shards import encoding as encoding_module
+from maedfer.data.shards.encoding import DEFAULT_QUALITY, Encoding
+from maedfer.data.shards.format import INDEX_NAME, read_index, read_shard, write_index, write_shard
+from maedfer.data.video import video_file as video
+from maedfer.files import dump_json
 
 Sample = Mapping[str, bytes]
 

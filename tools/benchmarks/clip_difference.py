@@ -20,9 +20,9 @@ from benchmarks.bench_shards import Sample, samples_of
 from benchmarks.plain_loader import FACE, SIZE, open_video, plain_clip, plain_indices
 from benchmarks.result import Row
 from maedfer.constants import IMAGENET_MEAN, IMAGENET_STD
-from maedfer.data.clips import TrackTime
-from maedfer.data.encoding import decode_frames
-from maedfer.data.transforms import FULL_BOX, prepare_clips
+from maedfer.data.loading.clip_times import TrackTime
+from maedfer.data.loading.views import FULL_BOX, prepare_clips
+from maedfer.data.shards.encoding import decode_frames
 
 
 def clip_difference(folder: Path, videos: Sequence[Path]) -> Row:

@@ -21,8 +21,8 @@ from benchmarks.clip_rate import call_rate, middle, rates_in_turn
 from benchmarks.face_videos import RATE, SIDE, kib_per_second, square_frames
 from benchmarks.plain_loader import open_video
 from benchmarks.result import Row
-from maedfer.data.clips import TrackTime
-from maedfer.data.encoding import Encoding, decode_frames, encode_track
+from maedfer.data.loading.clip_times import TrackTime
+from maedfer.data.shards.encoding import Encoding, decode_frames, encode_track
 
 VIEWS = (1, 4)
 """Clips drawn from one decoding."""

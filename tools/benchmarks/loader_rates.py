@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader
 from benchmarks.clip_rate import Batches, Rate, call_rate, loader_rate, middle, middle_ratio, rates_in_turn
 from benchmarks.plain_loader import SIZE, PlainClips
 from benchmarks.result import Row
-from maedfer.data.datamodule import ClipDataModule
-from maedfer.data.mask_spec import MaskSpec
-from maedfer.data.stream import Batch
-from maedfer.data.transforms import prepare_clips
+from maedfer.data.loading.datamodule import ClipDataModule
+from maedfer.data.loading.masks import MaskSpec
+from maedfer.data.loading.stream import Batch
+from maedfer.data.loading.views import prepare_clips
 
 MASKS = MaskSpec(grid=(8, 10, 10), region_size=(2, 5, 10), ratio=0.9)
 """Those of published pre-training."""

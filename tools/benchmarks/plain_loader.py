@@ -19,8 +19,8 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from maedfer.constants import IMAGENET_MEAN, IMAGENET_STD, NUM_FRAMES
-from maedfer.data.mask_spec import MaskSpec
-from maedfer.data.transforms import MULTI_PLACES, MULTI_SCALES
+from maedfer.data.loading.masks import MaskSpec
+from maedfer.data.loading.views import MULTI_PLACES, MULTI_SCALES
 
 SIZE = 160
 STRIDE = 4

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from maedfer.data.cores import usable_cores
+from maedfer.processes.cores import usable_cores
 
 Row = dict[str, Any]
 

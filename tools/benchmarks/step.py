@@ -16,7 +16,7 @@ from benchmarks.result import Result, Row, draw_bars
 from benchmarks.timing import Timing, in_turn
 from maedfer.models import MaskedAutoencoder, build_encoder, build_mae, region_tube_mask
 from maedfer.models.masking import draw_predicted, masked_per_window
-from maedfer.training.compilation import compiled_call
+from maedfer.training.steps.compilation import compiled_call
 
 MASK_RATIO = 0.9
 COLUMNS = {

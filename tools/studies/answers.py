@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import mean, stdev
 
-from maedfer.data.labelled import LabelledDataModule
-from maedfer.data.shards import write_atomically
-from maedfer.demo_table import PIXELS
-from maedfer.side_by_side import run_side_by_side
-from maedfer.training.pixel_baseline import pixel_predictions
-from maedfer.training.scores import scores
+from maedfer.data.loading.labelled_datamodule import LabelledDataModule
+from maedfer.demo.table import PIXELS
+from maedfer.evaluation.scores import scores
+from maedfer.files import write_atomically
+from maedfer.processes.side_by_side import run_side_by_side
+from maedfer.training.finetuning.pixel_baseline import pixel_predictions
 from studies.faces import Faces
 from studies.trials import Bench, Pretraining, Use
 

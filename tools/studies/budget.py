@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from benchmarks.result import Result, Row
 
-from maedfer.demo_table import PIXELS
+from maedfer.demo.table import PIXELS
 from studies.answers import Answer, by_seed, gains, pixels, pretrain, spread, use, write_rows
 from studies.asked import Asked, asked
 from studies.budget_figure import draw_budget

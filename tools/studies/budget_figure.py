@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.result import new_figure
 from matplotlib.axes import Axes
 
-from maedfer.demo_table import PIXELS
+from maedfer.demo.table import PIXELS
 from studies.answers import Answer
 from studies.trials import PROBED, RANDOM, SCRATCH, TUNED
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from benchmarks.cost import flops_of
 
-from maedfer.training.masked_pretraining import MaskedPretraining
-from maedfer.training.optimizer import build_optimizer
+from maedfer.training.pretraining.module import MaskedPretraining
+from maedfer.training.steps.optimizer import build_optimizer
 from studies.trials import PRETRAIN, Pretraining, read_yaml, recipe
 from studies.variants import CLIPS_PER_STEP, VARIANTS, batch_of
 

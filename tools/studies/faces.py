@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from maedfer.data.shards import INDEX_NAME
+from maedfer.data.shards.format import INDEX_NAME
 from maedfer.data.synthetic import CLASSES
-from maedfer.demo import stage
+from maedfer.demo.command import stage
 
 DRAWN = ("clean", "diverse", "messy")
 REAL = "real"

@@ -15,7 +15,7 @@ from typing import Any
 
 from jsonargparse import get_loader
 
-from maedfer.demo_table import LABELS_PER_CLASS, PROBE, ROWS, slug
+from maedfer.demo.table import LABELS_PER_CLASS, PROBE, ROWS, slug
 from maedfer.resources import find_config
 from studies.faces import REAL, Faces
 from studies.variants import CLIPS_PER_STEP, VARIANTS, batch_of

@@ -12,7 +12,7 @@ from typing import Any
 
 from maedfer.data.corpora.corpus import FACE_CROPS, Clips, Corpus
 from maedfer.data.corpora.tree import clip_folder, clip_key, list_clips, need_path
-from maedfer.data.sources import Source
+from maedfer.data.video.source import Source
 
 INFO = "celebvhq_info.json"
 FACES = ("35666", "celebvhq/35666", "videos", "clips")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maedfer.data.corpora.corpus import FACE_CROPS, RAW_CLIPS, Clips
 from maedfer.data.corpora.tree import find_path, list_clips
-from maedfer.data.sources import Source
+from maedfer.data.video.source import Source
 
 
 def find_classes(

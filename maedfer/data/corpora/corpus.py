@@ -9,8 +9,8 @@ from typing import Any
 
 from maedfer.constants import NUM_FRAMES
 from maedfer.data.faces.detectors import DetectorName
-from maedfer.data.records import STORED_FPS
-from maedfer.data.sources import Source
+from maedfer.data.shards.records import STORED_FPS
+from maedfer.data.video.source import Source
 
 SHOWN = 5
 """Names of missing things that a message gives."""

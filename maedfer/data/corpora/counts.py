@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from maedfer.data.corpora.corpus import Corpus
-from maedfer.data.sources import Source
+from maedfer.data.video.source import Source
 
 
 def count_parts(sources: Sequence[Source], splits: Sequence[str]) -> dict[str, Counter[str | None]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from maedfer.data.corpora.corpus import Clips, Corpus
 from maedfer.data.corpora.tree import clip_folder, clip_key, list_clips
-from maedfer.data.sources import Source
+from maedfer.data.video.source import Source
 
 CLASSES = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
 ACTORS = range(1001, 1092)

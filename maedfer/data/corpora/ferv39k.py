@@ -13,7 +13,7 @@ from maedfer.data.corpora.corpus import Clips, Corpus
 from maedfer.data.corpora.folds import Listed, matched
 from maedfer.data.corpora.tables import as_label, read_pairs
 from maedfer.data.corpora.tree import clip_folder, find_path, list_clips
-from maedfer.data.sources import Source
+from maedfer.data.video.source import Source
 
 CLASSES = ("Happy", "Sad", "Neutral", "Angry", "Surprise", "Disgust", "Fear")
 FACES = ("2_ClipsforFaceCrop",)

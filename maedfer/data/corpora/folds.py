@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from maedfer.data.corpora.tree import clip_key
-from maedfer.data.sources import Source
+from maedfer.data.video.source import Source
 
 
 @dataclass(frozen=True)

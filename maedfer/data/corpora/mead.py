@@ -11,7 +11,7 @@ from pathlib import Path
 
 from maedfer.data.corpora.corpus import RAW_CLIPS, Clips, Corpus
 from maedfer.data.corpora.tree import list_clips
-from maedfer.data.sources import Source
+from maedfer.data.video.source import Source
 
 CLASSES = ("angry", "contempt", "disgusted", "fear", "happy", "neutral", "sad", "surprised")
 PLACE = re.compile(r"([mw]\d+)/video/front/([a-z]+)/level_(\d)/([^/]+)")

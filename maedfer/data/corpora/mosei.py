@@ -12,7 +12,7 @@ from pathlib import Path
 from maedfer.data.corpora.corpus import RAW_CLIPS, Clips, Corpus
 from maedfer.data.corpora.tables import read_table
 from maedfer.data.corpora.tree import clip_key, list_clips, need_path
-from maedfer.data.sources import Source
+from maedfer.data.video.source import Source
 
 SPLITS = {"train": "train", "valid": "val", "test": "test"}
 """The splits of the list, and here."""

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from maedfer.data.corpora.corpus import FACE_CROPS, RAW_CLIPS, Packing
-from maedfer.data.frame_folder import is_frame
-from maedfer.data.sources import is_video
+from maedfer.data.video.image_folder import is_frame
+from maedfer.data.video.source import is_video
 
 ALIGNED = "_aligned"
 """OpenFace writes the aligned frames of `a.mp4` to `a_aligned`."""

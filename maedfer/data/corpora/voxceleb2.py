@@ -11,7 +11,7 @@ from pathlib import Path
 
 from maedfer.data.corpora.corpus import Clips, Corpus, Packing
 from maedfer.data.corpora.tree import clip_folder, list_clips
-from maedfer.data.sources import Source
+from maedfer.data.video.source import Source
 
 FRAME_CROP = (32 / 224, 0.0, 160 / 224, 160 / 224)
 MAX_SECONDS = 600.0

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from maedfer.constants import NUM_FRAMES
+from maedfer.constants import CLIP_SPAN_S, NUM_FRAMES
 from maedfer.data.faces.tracks import FaceTrack
-from maedfer.data.records import CLIP_SPAN_S
-from maedfer.data.video import Frame
+from maedfer.data.video.video_file import Frame
 
 
 @dataclass(frozen=True)

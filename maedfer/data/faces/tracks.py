@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from maedfer.data.faces.detectors import Detection, Detector, overlap
-from maedfer.data.video import Frame
+from maedfer.data.video.video_file import Frame
 
 LOOK_EVERY_S = 0.2
 """Seconds between two looks of the detector."""

@@ -19,9 +19,17 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
-from maedfer.data.cores import usable_cores
-from maedfer.data.encoding import Encoding, encode_track
-from maedfer.data.records import (
+from maedfer.data.shards.encoding import Encoding, encode_track
+from maedfer.data.shards.format import (
+    INDEX_NAME,
+    ShardEntry,
+    ShardIndex,
+    read_index,
+    shard_name,
+    write_index,
+    write_shard,
+)
+from maedfer.data.shards.records import (
     describe_encoding,
     describe_geometry,
     made_by,
@@ -29,19 +37,11 @@ from maedfer.data.records import (
     shard_sample,
     track_record,
 )
-from maedfer.data.shards import (
-    INDEX_NAME,
-    ShardEntry,
-    ShardIndex,
-    read_index,
-    shard_name,
-    write_atomically,
-    write_index,
-    write_shard,
-)
 from maedfer.data.synthetic.clips import SyntheticFaces
 from maedfer.data.synthetic.difficulty import resolve_difficulty
 from maedfer.data.synthetic.expressions import CLASSES
+from maedfer.files import write_atomically
+from maedfer.processes.cores import usable_cores
 
 LIST_NAME = "list.csv"
 LIST_COLUMNS = ("path", "label", "subject", "split", "synthetic")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maedfer.constants import FRAME_INTERVAL_S, NUM_FRAMES
-from maedfer.data.encoding import Encoding
+from maedfer.data.shards.encoding import Encoding
 from maedfer.data.synthetic.clips import SyntheticFaces
 from maedfer.data.synthetic.dataset import write_shards, write_videos
 

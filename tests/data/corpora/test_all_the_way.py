@@ -4,16 +4,16 @@ import csv
 import json
 from pathlib import Path
 
-import miniatures
 import pytest
+from helpers import miniatures
+from helpers.miniatures import SENTENCES, frame_folder, video
 from matplotlib.figure import Figure
-from miniatures import SENTENCES, frame_folder, video
 
 from maedfer.__main__ import main
 from maedfer.data.corpora import load_corpus
-from maedfer.data.pack_report import read_report
-from maedfer.data.shards import read_index, read_shard
-from maedfer.data.verify import verify
+from maedfer.data.pack.report import read_report
+from maedfer.data.shards.format import read_index, read_shard
+from maedfer.data.shards.verify import verify
 
 MODEL = {"img_size": 32, "region_size": [2, 2, 4], "embed_dim": 24, "depth": 1, "num_heads": 2}
 

@@ -3,9 +3,9 @@
 import shutil
 from dataclasses import replace
 
-import miniatures
 import pytest
-from miniatures import empty_frames, empty_video, spread
+from helpers import miniatures
+from helpers.miniatures import empty_frames, empty_video, spread
 
 from maedfer.__main__ import main
 from maedfer.data.corpora import NAMES, load_corpus
@@ -13,7 +13,7 @@ from maedfer.data.corpora.corpus import NO_CROPS, Packing
 from maedfer.data.corpora.dfew import NORMALISED, _number
 from maedfer.data.corpora.folds import Listed, matched
 from maedfer.data.corpora.tables import read_pairs, read_table
-from maedfer.data.pack import pack
+from maedfer.data.pack.command import pack
 
 FIVE = range(1, 6)
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from miniatures import empty_frames, empty_video, write_lines
+from helpers.miniatures import empty_frames, empty_video, write_lines
 
 from maedfer.data.corpora import load_corpus
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import miniatures
 import pytest
-from miniatures import cremad_names, empty_frames, empty_video, of_each, spread
+from helpers import miniatures
+from helpers.miniatures import cremad_names, empty_frames, empty_video, of_each, spread
 
 from maedfer.data.corpora import NAMES, load_corpus
 from maedfer.data.corpora.counts import agreement, count_parts, differences
-from maedfer.data.pack_given import Given
-from maedfer.data.sources import split_of
+from maedfer.data.pack.inputs import Given
+from maedfer.data.pack.sources import split_of
 
 DFEW = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 FERV39K = ("Happy", "Sad", "Neutral", "Angry", "Surprise", "Disgust", "Fear")

@@ -1,0 +1,1 @@
+"""Labels: targets of samples, the subsets they form, and the validation share."""

@@ -1,0 +1,1 @@
+"""From shards to batches: plan, stream, clips, data modules."""

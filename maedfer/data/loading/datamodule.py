@@ -1,0 +1,268 @@
+"""The data module: shards in, batches of clips out, and a position that a checkpoint keeps."""
+
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import Literal
+
+import numpy as np
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader
+
+from maedfer.constants import FRAME_INTERVAL_S, NUM_FRAMES
+from maedfer.data.loading.clip_maker import ClipMaker
+from maedfer.data.loading.clip_times import TrackTime
+from maedfer.data.loading.epoch_plan import Cursor, EpochPlan, Leg, Reading, evaluation_reading
+from maedfer.data.loading.loader import ClipLoader, tell_epoch_length
+from maedfer.data.loading.masks import MaskSpec
+from maedfer.data.loading.position import RunPosition
+from maedfer.data.loading.stream import Batch, ClipStream, in_this_order
+from maedfer.data.loading.upstream_times import PretrainingTime
+from maedfer.data.loading.views import Crop, ViewSpec
+from maedfer.data.loading.workers import worker_loader
+from maedfer.data.shards.format import ShardIndex
+from maedfer.data.shards.reader import ShardReader, index_of
+from maedfer.data.shards.records import is_synthetic
+from maedfer.data.shards.remote import Fetcher
+from maedfer.data.shards.table import ShardTable
+from maedfer.processes.cores import workers_for
+from maedfer.upstream import Switch, is_official
+
+Chosen = tuple[str, np.ndarray]
+"""A split and the numbers of some of its samples, int64 (n,), ascending."""
+
+BASELINE_CLIPS = 1024
+"""Training clips that a baseline is measured on."""
+
+
+class ClipDataModule(RunPosition, pl.LightningDataModule):
+    """Batches of clips from a shard folder, for training and for evaluation.
+
+    Args:
+        shards: Folder with shards and `index.json`; an address, or a pattern with `{name}`, reads remote
+            ones.
+        split: Split to train on.
+        val_split: Held-out split; without one there is no evaluation.
+        batch_size: Clips on each device per step.
+        clips_per_sample: Clips drawn from each decoded sample; divides the batch size.
+        crop: `resized` (random area and aspect), `multi_scale` (upstream's) or `none`.
+        crop_scale: Range of the area of a resized crop, in shares of the frame.
+        crop_aspect: Range of the width over the height of a resized crop.
+        frame_crop: Part of the stored frames to use: left, top, width, height in shares; null uses all.
+        flip: Probability of a mirrored clip.
+        frame_interval_s: Seconds between the frames of a clip; null takes 0.16.
+        sampling: Which frames make a clip: `correct` lays them so far apart at any rate; `official` takes
+            whole steps of stored frames and fills short clips with copies, as upstream does.
+        seed: Seed of order, views and masks.
+        workers: Loader processes of each device; null takes all cores but one, 0 reads in the main process.
+        shuffle_window: Samples that a worker holds undecoded to shuffle them.
+        max_broken_share: Share of broken samples above which a run stops; three are always allowed unless it
+            is 0.
+        record_keys: Write `keys/rank<r>.txt` in the run folder: step, key and start of every clip trained on.
+        start_method: How workers start; null takes the platform's way, and forkserver with several ranks.
+        stall_timeout_s: Seconds without a byte after which a try to fetch a remote shard is given up.
+        fetch_tries: Tries to fetch a remote shard before the run stops.
+    """
+
+    official_time: type[TrackTime] = PretrainingTime
+
+    def __init__(
+        self,
+        shards: str,
+        split: str = "train",
+        val_split: str = "val",
+        batch_size: int = 32,
+        clips_per_sample: int = 1,
+        crop: Crop = "multi_scale",
+        crop_scale: tuple[float, float] = (0.5, 1.0),
+        crop_aspect: tuple[float, float] = (0.75, 1.3333),
+        frame_crop: tuple[float, float, float, float] | None = None,
+        flip: float = 0.0,
+        frame_interval_s: float | None = None,
+        sampling: Switch = "correct",
+        seed: int = 0,
+        workers: int | None = None,
+        shuffle_window: int = 256,
+        max_broken_share: float = 0.01,
+        record_keys: bool = False,
+        start_method: Literal["fork", "spawn", "forkserver"] | None = None,
+        stall_timeout_s: float = 30.0,
+        fetch_tries: int = 6,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1 or clips_per_sample < 1 or batch_size % clips_per_sample:
+            raise ValueError(
+                f"--data.batch_size {batch_size} must be a multiple of "
+                f"--data.clips_per_sample {clips_per_sample}"
+            )
+        if shuffle_window < 1 or (workers is not None and workers < 0):
+            raise ValueError("--data.shuffle_window must be 1 or more, --data.workers 0 or more")
+        if frame_interval_s is not None and frame_interval_s <= 0:
+            raise ValueError(f"--data.frame_interval_s {frame_interval_s} must be positive")
+        self.frame_crop = frame_crop
+        frame = {} if frame_crop is None else {"frame": tuple(frame_crop)}
+        self._views = ViewSpec(crop, tuple(crop_scale), tuple(crop_aspect), flip, **frame)
+        self._plain_views = ViewSpec("none", **frame)
+        self.shards, self.split, self.val_split = shards, split, val_split
+        self.batch_size, self.clips_per_sample, self.num_frames = batch_size, clips_per_sample, NUM_FRAMES
+        self.frame_interval_s, self.sampling = frame_interval_s, sampling
+        self._time_line = self.official_time if is_official("--data.sampling", sampling) else TrackTime
+        self.seed, self.workers, self.shuffle_window = seed, workers, shuffle_window
+        self.max_broken_share, self.record_keys = max_broken_share, record_keys
+        self.start_method, self.fetcher = start_method, Fetcher(stall_timeout_s, fetch_tries)
+        self.cursor = Cursor()
+        self._masks: MaskSpec | None = None
+        self._ranks = (0, 1)
+
+    @cached_property
+    def index(self) -> ShardIndex:
+        """The index of the shards, read once."""
+        return index_of(self.shards, self.fetcher)
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the shards hold drawn faces; whoever shows numbers from them says so."""
+        return is_synthetic(self.index.made_by)
+
+    @cached_property
+    def plan(self) -> EpochPlan:
+        """The plan of the training split."""
+        return EpochPlan(self._table(self.split), self.seed)
+
+    @property
+    def has_held_out(self) -> bool:
+        """Whether there are held-out samples."""
+        return self._held_out is not None
+
+    @property
+    def _held_out(self) -> Chosen | None:
+        """The held-out split and its samples; None where the shards have no such split."""
+        samples = self._count(self.val_split)
+        return (self.val_split, np.arange(samples)) if samples else None
+
+    @property
+    def ranks(self) -> tuple[int, int]:
+        """This process's rank and how many there are: the trainer's, or those of `set_ranks`."""
+        return self._ranks if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def set_ranks(self, rank: int, world: int) -> None:
+        """Say which rank this is where no trainer does."""
+        self._ranks = (rank, world)
+
+    def fit_to_model(self, num_frames: int, masks: MaskSpec) -> None:
+        """Cut clips of so many frames, and draw such masks for them.
+
+        A LightningModule calls it in its `setup`, before loaders are made.
+        """
+        self.num_frames, self._masks = num_frames, masks
+
+    def settle_workers(self, devices: int) -> None:
+        """Choose the number of workers of each device of this machine, where it was left open."""
+        if self.workers is None:
+            self.workers = workers_for(devices)
+
+    def setup(self, stage: str) -> None:
+        """Settle the number of workers, which the plan needs to be the same on all ranks."""
+        self.settle_workers(1 if self.trainer is None else self.trainer.num_devices)
+        if self.trainer is not None and self.trainer.world_size > 1:
+            # Machines may have unlike numbers of cores.
+            self.workers = self.trainer.strategy.broadcast(self.workers)
+
+    def train_dataloader(self) -> ClipLoader:
+        """Training batches from the cursor on.
+
+        Raises:
+            ValueError: the split is missing, or smaller than one batch on every rank.
+        """
+        self.cursor = self.plan.enter(self.cursor, self._leg(self.clips_per_sample, self.shuffle_window))
+        return self._loader(lambda: self.plan.batches(self.cursor), self._start_pass, self.clips_per_sample)
+
+    def _start_pass(self) -> tuple[DataLoader, int]:
+        """Workers at the cursor, which enters the next epoch if its own is done."""
+        if self.cursor.done == self.plan.batches(self.cursor):
+            self.cursor = self.plan.next_epoch(self.cursor)
+        if self.trainer is not None and self.trainer.training:
+            tell_epoch_length(self.trainer, self.plan.batches(self.cursor) - self.cursor.done)
+        maker = self._maker(self._views, self.clips_per_sample, training=True)
+        deal = partial(self.plan.reading, self.cursor, self.ranks[0])
+        return self._workers(self.split, deal, maker, self.cursor.epoch), self.cursor.done
+
+    def val_dataloader(self) -> ClipLoader | list[ClipLoader]:
+        """One centred clip of every held-out sample, always with the same mask; `valid` marks repeats.
+
+        Without held-out samples an empty list, which Lightning takes for no evaluation.
+        """
+        return [] if self._held_out is None else self._evaluation_loader(self._held_out, 1)
+
+    def _evaluation_loader(self, chosen: Chosen, clips_per_sample: int) -> ClipLoader:
+        """Evenly spread clips of each of some samples, the same in every pass."""
+        (split, numbers), leg = chosen, self._leg(clips_per_sample, window=1)
+        deal = partial(evaluation_reading, numbers, self._table(split).samples, leg, self.ranks[0])
+        maker = self._maker(self._plain_views, clips_per_sample, training=False)
+        batches = -(-len(numbers) // (leg.world * leg.batch))
+        return self._loader(lambda: batches, lambda: (self._workers(split, deal, maker), 0), clips_per_sample)
+
+    def baseline_dataloader(self) -> ClipLoader:
+        """Some training clips (1,024 at most) without augmentation or repeats, the same on every rank."""
+        visits = self.plan.spread(BASELINE_CLIPS)
+        batch = min(self.batch_size, len(visits))
+        batches = visits[: len(visits) // batch * batch].reshape(-1, batch)
+        maker = self._maker(self._plain_views, 1, training=False)
+        stream = self._stream(self.split, partial(in_this_order, batches), maker)
+        start = (worker_loader(stream, 0, None), 0)
+        return ClipLoader(lambda: len(batches), lambda: start, batch, batch, self.max_broken_share)
+
+    def picture_batch(self, clips: int) -> Batch:
+        """Up to so many held-out clips, always the same; training clips without a held-out split."""
+        split, numbers = self._held_out or (self.split, self.plan.chosen)
+        return self.plain_clips(split, EpochPlan(self._table(split), self.seed, numbers).spread(clips))
+
+    def plain_clips(self, split: str, numbers: np.ndarray) -> Batch:
+        """One batch of the centred clips of the samples (n,) of a split, in their order, as stored."""
+        maker = self._maker(self._plain_views, 1, training=False)
+        return next(iter(self._stream(split, partial(in_this_order, numbers[None]), maker)))
+
+    def total_batches(self, epochs: int) -> int:
+        """Batches of each rank in so many whole epochs from the start, as ranks and batches are now."""
+        return epochs * self.plan.samples // (self.ranks[1] * self._samples(self.clips_per_sample))
+
+    def _count(self, split: str) -> int:
+        """Samples of a split; 0 where the shards do not have it."""
+        return sum(entry.samples for entry in self.index.of_split(split))
+
+    def _table(self, split: str) -> ShardTable:
+        if not self._count(split):
+            names = ", ".join(self.index.splits) or "none"
+            raise ValueError(
+                f"--data.shards {self.shards} has no samples of split {split!r} (splits: {names})"
+            )
+        return ShardTable.of(self.index.of_split(split))
+
+    def _leg(self, clips_per_sample: int, window: int) -> Leg:
+        if self.workers is None:
+            self.setup("fit")
+        return Leg(self.ranks[1], self.workers, self._samples(clips_per_sample), window)
+
+    def _samples(self, clips_per_sample: int) -> int:
+        """Samples in a batch of this rank."""
+        return max(1, self.batch_size // clips_per_sample)
+
+    def _maker(self, views: ViewSpec, clips_per_sample: int, training: bool) -> ClipMaker:
+        interval_s = self.frame_interval_s or FRAME_INTERVAL_S
+        drawn = (self.seed, clips_per_sample, self.num_frames, views, self._masks, training, interval_s)
+        return ClipMaker(*drawn, time_line=self._time_line)
+
+    def _stream(
+        self, split: str, deal: Callable[[int], Reading], maker: ClipMaker, epoch: int = 0
+    ) -> ClipStream:
+        return ClipStream(ShardReader(self.shards, self._table(split), self.fetcher), deal, maker, epoch)
+
+    def _workers(
+        self, split: str, deal: Callable[[int], Reading], maker: ClipMaker, epoch: int = 0
+    ) -> DataLoader:
+        return worker_loader(self._stream(split, deal, maker, epoch), self.workers, self.start_method)
+
+    def _loader(
+        self, length: Callable[[], int], start: Callable[[], tuple[DataLoader, int]], clips_per_sample: int
+    ) -> ClipLoader:
+        samples = self._samples(clips_per_sample)
+        return ClipLoader(length, start, samples, samples * clips_per_sample, self.max_broken_share)

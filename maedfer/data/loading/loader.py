@@ -1,0 +1,151 @@
+"""The loader that Lightning iterates over: starts workers at the cursor, and watches over the batches.
+
+A torch DataLoader does the work; it is made anew for every pass, because the workers of a pass begin at the
+cursor. This class is not a DataLoader itself, so Lightning leaves samplers alone and does not take the stream
+for one that cannot be resumed.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader
+
+from maedfer.data.loading.stream import Batch
+
+BROKEN_FLOOR = 3
+"""Broken samples that a pass survives whatever their share, so that a tiny set can have one."""
+
+BROKEN_NAMED = 20
+"""Broken samples of a pass that the log names."""
+
+_log = logging.getLogger(__name__)
+
+
+class BrokenWatch:
+    """Counts and names the broken samples of a pass, and stops the run when they are too many.
+
+    Args:
+        max_share: Largest share of broken samples among those of the pass; with 0 the first one stops the
+            run, with more the first three never do.
+        expected: Samples of the whole pass, so that a few at its beginning do not look like many.
+    """
+
+    def __init__(self, max_share: float, expected: int) -> None:
+        self._max_share, self._expected = max_share, expected
+        self._seen = 0
+        self._broken: list[tuple[str, str]] = []
+
+    def check(self, batch: Batch, samples: int) -> None:
+        """Count a batch.
+
+        Raises:
+            ValueError: too many samples are broken; the message names some.
+        """
+        self._seen += samples
+        for name, reason in batch["broken"]:
+            self._broken.append((name, reason))
+            if len(self._broken) <= BROKEN_NAMED:
+                more = "; further ones are only counted" if len(self._broken) == BROKEN_NAMED else ""
+                _log.warning("sample left out: %s: %s%s", name, reason, more)
+        floor = BROKEN_FLOOR if self._max_share > 0 else 0
+        if len(self._broken) > max(floor, self._max_share * max(self._seen, self._expected)):
+            named = "; ".join(f"{name}: {reason}" for name, reason in self._broken[-3:])
+            raise ValueError(
+                f"{len(self._broken)} of the first {self._seen} samples cannot be used, more than "
+                f"--data.max_broken_share {self._max_share}: run `maedfer verify` on the shards ({named})"
+            )
+
+
+class ClipLoader:
+    """An iterable of batches, started anew for each pass.
+
+    `waited_s` are the seconds, over all passes, that were spent on waiting for a batch, the start of workers
+    included.
+
+    Args:
+        length: Batches of a whole epoch.
+        start: The loader of the next pass, and the number of its first batch.
+        samples: Samples of a batch (several clips may come from one).
+        batch_size: Clips of a batch.
+        max_broken_share: See `BrokenWatch`.
+    """
+
+    def __init__(
+        self,
+        length: Callable[[], int],
+        start: Callable[[], tuple[DataLoader, int]],
+        samples: int,
+        batch_size: int,
+        max_broken_share: float,
+    ) -> None:
+        self._length, self._start, self._samples = length, start, samples
+        self._max_broken_share = max_broken_share
+        self.waited_s = 0.0
+        # DeepSpeed's strategy looks here for the batch size, and fails on a DataLoader without one.
+        self.batch_sampler = SimpleNamespace(batch_size=batch_size)
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, those before the cursor included."""
+        return self._length()
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Batches from the cursor on. Nothing starts before the first is asked for: Lightning may ask twice.
+
+        Raises:
+            ValueError: a worker failed, or too many samples are broken.
+        """
+        loader, number = self._start()
+        watch = BrokenWatch(self._max_broken_share, len(self) * self._samples)
+        for expected, batch in enumerate(self._clocked(loader), start=number):
+            if "failure" in batch:
+                raise ValueError(batch["failure"])
+            if batch["batch"] != expected:
+                raise RuntimeError(f"the loader gave batch {batch['batch']} in place of batch {expected}")
+            watch.check(batch, self._samples)
+            yield batch
+
+    def _clocked(self, loader: DataLoader) -> Iterator[Batch]:
+        """The batches of a loader; the time that each one lets wait is added up."""
+        began = time.perf_counter()
+        for batch in loader:
+            self.waited_s += time.perf_counter() - began
+            yield batch
+            began = time.perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty: the data module keeps the position. Having it tells Lightning that a resume is exact."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to do, see `state_dict`."""
+
+
+def limited(trainer: pl.Trainer, length: int) -> int:
+    """Batches that a trainer takes of an epoch of that length."""
+    limit = trainer.limit_train_batches
+    if limit is None:
+        return length
+    return min(length, limit) if isinstance(limit, int) else int(length * limit)
+
+
+def tell_epoch_length(trainer: pl.Trainer, left: int) -> None:
+    """Correct what Lightning believes an epoch's length to be, when its first batch of a pass is asked for.
+
+    Epochs differ by a batch, because what is left over is carried on. Lightning measures an epoch before it
+    knows whether a resumed run continues it or starts the next, and would cut the longer one.
+
+    Args:
+        trainer: A trainer that is fitting.
+        left: Batches from the cursor to the end of the plan's epoch.
+    """
+    loop = trainer.fit_loop
+    length = limited(trainer, loop.epoch_loop.batch_progress.current.ready + left)
+    loop.max_batches = length
+    if loop._data_fetcher is not None:
+        loop._data_fetcher.length = length
+    if isinstance(trainer.val_check_interval, float) and trainer.val_check_batch is not None:
+        trainer.val_check_batch = max(1, int(length * trainer.val_check_interval))

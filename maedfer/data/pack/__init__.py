@@ -1,0 +1,1 @@
+"""`maedfer pack` and `maedfer merge`: from sources to shard folders."""

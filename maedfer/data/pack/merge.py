@@ -1,0 +1,178 @@
+"""`maedfer merge`: join shard folders, such as the parts packed on many machines, into one.
+
+Shards are renumbered and copied as they are. Only when the folders have different classes are records
+rewritten, with labels and votes at their place among all classes; frames are never touched.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from maedfer.data.pack.report import read_report, write_report
+from maedfer.data.shards.format import (
+    INDEX_NAME,
+    ShardEntry,
+    ShardIndex,
+    read_index,
+    read_shard,
+    shard_name,
+    write_index,
+    write_shard,
+)
+from maedfer.data.shards.records import made_by
+from maedfer.files import dump_json, sha256
+
+
+@dataclass(frozen=True)
+class MergeSummary:
+    """The joined folder: how many folders, shards and samples went into it."""
+
+    out: str
+    folders: int
+    shards: int
+    samples: int
+
+    def __str__(self) -> str:
+        return f"merged {self.folders} folders into {self.out}: {self.samples} tracks, {self.shards} shards"
+
+
+def merge(folders: list[str], out: str) -> MergeSummary:
+    """Join shard folders of the same encoding and geometry into one.
+
+    Args:
+        folders: Folders that `maedfer pack` or `maedfer merge` wrote.
+        out: A new folder.
+
+    Raises:
+        FileNotFoundError: a folder has no index: it is not finished.
+        ValueError: the folders do not fit together, a sample is in two of them, a shard is damaged, or there
+            is no sample at all.
+    """
+    if not folders:
+        raise ValueError("merge needs the folders to join")
+    target = Path(out)
+    if (target / INDEX_NAME).exists():
+        raise ValueError(f"--out {out} has an index already: name a new folder")
+    if len({Path(folder).resolve() for folder in (*folders, out)}) <= len(folders):
+        raise ValueError("a folder is named twice, or is also --out: name each once")
+    indexes = {folder: read_index(folder) for folder in folders}
+    if not any(index.shards for index in indexes.values()):
+        raise ValueError(f"there is no face track in any of {', '.join(folders)}")
+    _check_alike(indexes)
+    _check_shards(indexes)
+    _check_keys(indexes)
+    classes = join_classes([index.classes for index in indexes.values()])
+    target.mkdir(parents=True, exist_ok=True)
+    entries = list(_write_shards(indexes, classes, target))
+    first = next(iter(indexes.values()))
+    report = [row for folder in folders for row in read_report(folder)]
+    if report:
+        write_report(target, report)
+    maker = made_by("maedfer merge", {"made_by": [index.made_by for index in indexes.values()]})
+    entries.sort(key=lambda entry: entry.name)
+    write_index(target, ShardIndex(tuple(entries), classes, first.geometry, first.encoding, maker))
+    return MergeSummary(out, len(folders), len(entries), sum(entry.samples for entry in entries))
+
+
+def join_classes(each: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """The classes of all folders: the longest list in its order where it has them all, else all names
+    sorted."""
+    longest = max(each, key=len)
+    names = {name for classes in each for name in classes}
+    if names == set(longest) and len(longest) == len(names):
+        return tuple(longest)
+    return tuple(sorted(names, key=int)) if all(name.isdigit() for name in names) else tuple(sorted(names))
+
+
+def _check_alike(indexes: Mapping[str, ShardIndex]) -> None:
+    (first, model), *others = indexes.items()
+    for folder, index in others:
+        for what in ("schema", "encoding", "geometry"):
+            mine, theirs = getattr(model, what), getattr(index, what)
+            if mine != theirs:
+                raise ValueError(
+                    f"{first} and {folder} differ in {what}: {_difference(mine, theirs)}; "
+                    "only folders packed alike can be merged"
+                )
+
+
+def _difference(mine: Any, theirs: Any) -> str:
+    if not isinstance(mine, Mapping):
+        return f"{mine} and {theirs}"
+    names = [name for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)]
+    return ", ".join(f"{name} {mine.get(name)} and {theirs.get(name)}" for name in names)
+
+
+def _check_keys(indexes: Mapping[str, ShardIndex]) -> None:
+    """Refuse folders that share samples, naming the first few."""
+    places: dict[str, str] = {}
+    twice: list[str] = []
+    for folder, index in indexes.items():
+        for entry in index.shards:
+            for sample in read_shard(Path(folder) / entry.name, only=()):
+                key = sample["__key__"].decode()
+                if key in places:
+                    twice.append(f"{key} ({places[key]}, {folder})")
+                places[key] = folder
+    if twice:
+        more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
+        raise ValueError(f"samples are in two folders: {', '.join(twice[:3])}{more}; leave one folder out")
+
+
+def _check_shards(indexes: Mapping[str, ShardIndex]) -> None:
+    """Refuse folders whose shards are not the files that their indexes describe."""
+    work = [(folder, entry) for folder, index in indexes.items() for entry in index.shards]
+    for folder, entry in tqdm(work, unit="shard", desc="check", dynamic_ncols=True):
+        path = Path(folder) / entry.name
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is in the index but not in the folder: copy it again, or pack it again"
+            )
+        size, advice = path.stat().st_size, f"run `maedfer verify {folder}`"
+        if size != entry.bytes:
+            raise ValueError(f"{path} is damaged: {size} bytes, the index says {entry.bytes}; {advice}")
+        if sha256(path) != entry.sha256:
+            raise ValueError(f"{path} is damaged: its checksum is not that of the index; {advice}")
+
+
+def _write_shards(
+    indexes: Mapping[str, ShardIndex], classes: tuple[str, ...], target: Path
+) -> Iterator[ShardEntry]:
+    count: Counter[str] = Counter()
+    work = [(folder, index, entry) for folder, index in indexes.items() for entry in index.shards]
+    for folder, index, entry in tqdm(work, unit="shard", desc="merge", dynamic_ncols=True):
+        source = Path(folder) / entry.name
+        name = shard_name(entry.split, count[entry.split])
+        count[entry.split] += 1
+        if index.classes == classes:
+            yield _copy(source, target / name, entry)
+        else:
+            yield write_shard(target / name, _relabelled(source, index.classes, classes))
+
+
+def _copy(source: Path, target: Path, entry: ShardEntry) -> ShardEntry:
+    part = target.with_name(target.name + ".part")
+    shutil.copyfile(source, part)
+    part.replace(target)
+    return ShardEntry(target.name, entry.samples, entry.bytes, entry.sha256)
+
+
+def _relabelled(path: Path, before: Sequence[str], classes: Sequence[str]) -> Iterator[dict[str, bytes]]:
+    """The samples of a shard with labels and votes moved to their places among other classes."""
+    place = [classes.index(name) for name in before]
+    for sample in read_shard(path):
+        record = json.loads(sample["json"])
+        if record["label"] is not None:
+            record["label"] = place[record["label"]]
+        if record["votes"] is not None:
+            votes = dict(zip(place, record["votes"], strict=True))
+            record["votes"] = [votes.get(number, 0) for number in range(len(classes))]
+        yield sample | {"json": dump_json(record)}

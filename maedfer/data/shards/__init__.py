@@ -1,0 +1,1 @@
+"""The shard format: how samples are stored, read, fetched, verified and described."""

@@ -1,0 +1,209 @@
+"""The shard format: what a folder of packed face tracks holds, and how one is written.
+
+A folder has `<split>-<000000>.tar` files and one `index.json`. A sample is one face track, `<key>.json` and
+its frames (`<key>.mjpg` or `<key>.mp4`), next to each other in a tar, so that WebDataset reads it in
+sequence. `data_shards/README.md` describes every field for readers who have only the files.
+
+Bytes are a pure function of the samples: members carry no time, owner or machine, JSON keys are sorted. Files
+are written under a temporary name and renamed, so a name without `.part` is always complete.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import tarfile
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from maedfer.files import dump_json, sha256, write_atomically
+
+SCHEMA = 1
+INDEX_NAME = "index.json"
+SHEET_NAME = "contact_sheet.png"
+"""Picture that `maedfer info` draws into a folder of shards; not a part of the format."""
+
+SHARD_NAME = re.compile(r"(?P<split>[a-z0-9_]+)-(?P<number>\d{6})\.tar")
+
+
+class BrokenShard(ValueError):
+    """A shard that is no tar, or breaks off: its `path`, how many `samples` came before, and the `reason`."""
+
+    def __init__(self, path: Path, samples: int, reason: str) -> None:
+        super().__init__(
+            f"{path} breaks off after {samples} samples ({reason}); run `maedfer verify {path.parent}`"
+        )
+        self.path, self.samples, self.reason = path, samples, reason
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """One line of the index: a shard file, the samples it holds, its size and its checksum."""
+
+    name: str
+    samples: int
+    bytes: int
+    sha256: str
+
+    @property
+    def split(self) -> str:
+        """The split a shard belongs to, taken from its name (`train` of `train-000003.tar`)."""
+        match = SHARD_NAME.fullmatch(self.name)
+        if match is None:
+            raise ValueError(f"shard name {self.name!r} is not <split>-<six digits>.tar")
+        return match["split"]
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """`index.json`: the shards of a folder and what is the same for all their samples.
+
+    `classes` is the ordered list of label names (empty without labels), `geometry` how faces were cropped,
+    `encoding` how frames are stored, `made_by` the program, its version and its settings.
+    """
+
+    shards: tuple[ShardEntry, ...]
+    classes: tuple[str, ...] = ()
+    geometry: Mapping[str, Any] = field(default_factory=dict)
+    encoding: Mapping[str, Any] = field(default_factory=dict)
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def of_split(self, split: str) -> tuple[ShardEntry, ...]:
+        """The shards of one split, in order; empty when the folder has none."""
+        return tuple(entry for entry in self.shards if entry.split == split)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits of the folder, sorted by name."""
+        return tuple(sorted({entry.split for entry in self.shards}))
+
+
+def read_index(folder: str | Path) -> ShardIndex:
+    """Read and check `index.json` of a shard folder.
+
+    Raises:
+        FileNotFoundError: the folder or its index is missing.
+        ValueError: the index is not JSON, or not of this schema.
+    """
+    path = Path(folder) / INDEX_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"no {INDEX_NAME} in {folder}: pack videos into it first with `maedfer pack`")
+    return parse_index(path.read_bytes(), folder)
+
+
+def parse_index(data: bytes, folder: str | Path) -> ShardIndex:
+    """Check the content of an `index.json`, which comes from a folder, or from anywhere else.
+
+    Raises:
+        ValueError: it is not JSON, or not of this schema.
+    """
+    try:
+        raw = json.loads(data.decode("utf-8"))
+        if raw["schema"] != SCHEMA:
+            raise ValueError(f"schema {raw['schema']} is not the schema {SCHEMA} of this version")
+        shards = tuple(ShardEntry(**entry) for entry in raw["shards"])
+        for entry in shards:
+            _ = entry.split  # refuses names that no reader would find
+        return ShardIndex(
+            shards, tuple(raw["classes"]), raw["geometry"], raw["encoding"], raw["made_by"], raw["schema"]
+        )
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{folder}: its {INDEX_NAME} is not a shard index: {error}; run `maedfer verify {folder}`"
+        ) from error
+
+
+def write_index(folder: str | Path, index: ShardIndex) -> None:
+    """Write `index.json` atomically."""
+    write_atomically(Path(folder) / INDEX_NAME, dump_json(asdict(index), indent=1))
+
+
+def write_shard(path: Path, samples: Iterable[Mapping[str, bytes]]) -> ShardEntry:
+    """Write one shard; a sample maps `__key__` to its key (as bytes) and extensions to member contents.
+
+    Members of a sample stand in sorted order of their extension. Equal samples give equal bytes.
+    """
+    count = 0
+    part = path.with_name(path.name + ".part")
+    with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for sample in samples:
+            key = sample["__key__"].decode()
+            for extension in sorted(name for name in sample if name != "__key__"):
+                info = tarfile.TarInfo(f"{key}.{extension}")
+                info.size, info.mode = len(sample[extension]), 0o644
+                tar.addfile(info, io.BytesIO(sample[extension]))
+            count += 1
+    with part.open("rb") as stream:
+        os.fsync(stream.fileno())
+    part.replace(path)
+    return ShardEntry(path.name, count, path.stat().st_size, sha256(path))
+
+
+def read_shard(path: Path, only: Container[str] | None = None) -> Iterator[dict[str, bytes]]:
+    """Read the samples of a shard one after the other, in the form that `write_shard` takes.
+
+    Args:
+        path: The tar.
+        only: Extensions to read; other members are skipped unread, which is quick, and left out.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        BrokenShard: the file is not a tar, or breaks off in the middle.
+    """
+    count = 0
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for sample in _samples(tar, only):
+                yield sample
+                count += 1
+    except (tarfile.TarError, EOFError) as error:
+        raise BrokenShard(path, count, str(error)) from error
+
+
+def _samples(tar: tarfile.TarFile, only: Container[str] | None) -> Iterator[dict[str, bytes]]:
+    """Group members that stand next to each other and have one key."""
+    sample: dict[str, bytes] = {}
+    extensions: set[str] = set()
+    name = ""
+    for info in tar:
+        name = info.name
+        key, _, extension = name.partition(".")
+        if sample and (sample["__key__"] != key.encode() or extension in extensions):
+            yield sample
+            sample, extensions = {}, set()
+        sample["__key__"] = key.encode()
+        extensions.add(extension)
+        if only is None or extension in only:
+            sample[extension] = _content(tar, info)
+    _check_end(tar, name)
+    if sample:
+        yield sample
+
+
+def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
+    stream = tar.extractfile(info)
+    data = b"" if stream is None else stream.read()
+    if len(data) != info.size:
+        raise tarfile.ReadError(f"member {info.name} has {len(data)} of {info.size} bytes")
+    return data
+
+
+def _check_end(tar: tarfile.TarFile, last: str) -> None:
+    """Refuse a tar that does not end in zeros: `tarfile` takes a damaged header, or none, for the end."""
+    tar.fileobj.seek(tar.offset)
+    rest = tar.fileobj.read()
+    if not rest or rest.count(0) != len(rest):
+        raise tarfile.ReadError(f"no whole member header behind {last}" if last else "no member header")
+
+
+def shard_name(split: str, number: int) -> str:
+    """File name of shard `number` of a split."""
+    name = f"{split}-{number:06d}.tar"
+    if SHARD_NAME.fullmatch(name) is None:
+        raise ValueError(f"split {split!r} may hold only lower-case letters, digits and '_'")
+    return name

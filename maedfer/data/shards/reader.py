@@ -1,0 +1,201 @@
+"""Reads samples out of shards, in the order a plan asks for them, without decoding anything.
+
+A shard is opened where it lies, or fetched whole when that is elsewhere (`remote.py`). WebDataset groups the
+members of a shard into samples: no resampling, no splitting by node or worker, nothing taken from the
+environment.
+"""
+
+import re
+import tarfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import numpy as np
+from webdataset.tariterators import group_by_keys
+
+from maedfer.data.shards.encoding import EXTENSIONS
+from maedfer.data.shards.format import INDEX_NAME, ShardIndex, parse_index, read_index
+from maedfer.data.shards.remote import Fetcher, RemoteFile, fetched_in_turn
+from maedfer.data.shards.table import ShardTable
+
+_ELSEWHERE = re.compile(r"pipe:|(?!file:)[A-Za-z][A-Za-z0-9+.-]*://")
+"""How the address of remote shards begins."""
+
+
+class UnusableSample(ValueError):
+    """A sample that cannot be used: its name (key, or place in a shard) and the reason."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name, self.reason = name, reason
+
+
+@dataclass(frozen=True)
+class RawSample:
+    """One sample as it lies in a shard: its key, its JSON record and its frames, undecoded."""
+
+    key: str
+    record: bytes
+    frames: bytes
+
+
+def shard_url(shards: str, name: str) -> str:
+    """Where a shard lies: in a folder, under an address, or wherever `{name}` stands in it.
+
+    `pipe:aws s3 cp s3://bucket/faces/{name} -` reads from an object store through its own client.
+    """
+    return shards.replace("{name}", name) if "{name}" in shards else f"{shards.rstrip('/')}/{name}"
+
+
+def open_shards(
+    shards: str, table: ShardTable, numbers: Iterable[int], fetcher: Fetcher
+) -> Iterator[BinaryIO]:
+    """Shards by their numbers, each open until the next is asked for.
+
+    Raises:
+        FileNotFoundError: a shard of the index is not there.
+        FetchFailed: a remote one cannot be had.
+    """
+    addresses = ((number, shard_url(shards, table.names[number])) for number in numbers)
+    if _ELSEWHERE.match(shards):
+        named = ((table.names[number], address, *_content(table, number)) for number, address in addresses)
+        yield from fetched_in_turn((RemoteFile(*row) for row in named), fetcher)
+        return
+    for number, address in addresses:
+        try:
+            stream = _local(address).open("rb")
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"--data.shards {shards} has no {table.names[number]}, which its index lists"
+            ) from error
+        with stream:
+            yield stream
+
+
+def _content(table: ShardTable, number: int) -> tuple[int, str] | tuple[()]:
+    """Size and checksum of a shard, where the table knows them."""
+    return (table.sizes[number], table.checksums[number]) if table.sizes else ()
+
+
+def _local(address: str) -> Path:
+    """The path of a local file, which may be given as `file://`."""
+    return Path(url2pathname(urlsplit(address).path) if address.startswith("file:") else address)
+
+
+@dataclass(frozen=True)
+class ShardReader:
+    """Samples of a split by their visits.
+
+    Attributes:
+        shards: Folder, address, or pattern with `{name}`.
+        table: The shards of the split.
+        fetcher: How remote shards are fetched.
+    """
+
+    shards: str
+    table: ShardTable
+    fetcher: Fetcher = field(default_factory=Fetcher)
+
+    def read(self, sequence: np.ndarray) -> Iterator[tuple[int, RawSample | UnusableSample]]:
+        """The samples of visits (n,), in their order; for one that cannot be read, the reason.
+
+        Visits that follow each other in a shard are read in one pass over it.
+
+        Raises:
+            FileNotFoundError: a shard of the index is not there.
+            ValueError: a shard holds more samples than the index says, or a remote one cannot be had.
+        """
+        passes = list(self._passes(sequence))
+        numbers = (shard for shard, _ in passes)
+        with closing(open_shards(self.shards, self.table, numbers, self.fetcher)) as streams:
+            for (shard, visits), stream in zip(passes, streams, strict=True):
+                yield from self._read_shard(shard, visits, stream)
+
+    def _passes(self, sequence: np.ndarray) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+        """Runs of (position in the shard, visit) that one pass over a shard can serve."""
+        samples = sequence % self.table.samples
+        shards = np.searchsorted(self.table.starts, samples, side="right") - 1
+        positions = samples - self.table.starts[shards]
+        another = (np.diff(shards, prepend=-1) != 0) | (np.diff(positions, prepend=-1) < 0)
+        for run in np.split(np.arange(len(sequence)), np.flatnonzero(another)[1:]):
+            if len(run):
+                yield shards[run[0]], list(zip(positions[run].tolist(), sequence[run].tolist(), strict=True))
+
+    def _read_shard(
+        self, shard: int, wanted: Sequence[tuple[int, int]], stream: BinaryIO
+    ) -> Iterator[tuple[int, RawSample | UnusableSample]]:
+        """One pass over a shard, up to the last sample wanted of it."""
+        visits = defaultdict(list)
+        for position, visit in wanted:
+            visits[position].append(visit)
+        name, expected, errors = self.table.names[shard], self.table.counts[shard], []
+        found = -1
+        for found, members in enumerate(_samples(name, stream, errors)):
+            if found >= expected:
+                raise ValueError(self._miscounted(name, f"more than {expected}", expected))
+            for visit in visits.pop(found, ()):
+                yield visit, _raw(members, name)
+            if not visits and found < expected - 1:
+                return
+        for position, missing in visits.items():
+            reason = self._miscounted(name, str(found + 1), expected)
+            cause = "".join(f" ({error.args[0]})" for error in errors[:1])  # WebDataset adds others behind
+            for visit in missing:
+                yield visit, UnusableSample(f"sample {position} of {name}", reason + cause)
+
+    def _miscounted(self, name: str, found: str, expected: int) -> str:
+        return f"{name} holds {found} samples, the index says {expected}: run `maedfer verify {self.shards}`"
+
+
+def _samples(name: str, stream: BinaryIO, errors: list[Exception]) -> Iterator[dict[str, Any]]:
+    """Members of each sample of a shard; a damaged shard ends early, and `errors` says why."""
+
+    def stop(error: Exception) -> bool:
+        errors.append(error)
+        return False
+
+    return group_by_keys(_members(name, stream, errors), handler=stop)
+
+
+def _members(name: str, stream: BinaryIO, errors: list[Exception]) -> Iterator[dict[str, Any]]:
+    """Members of a shard as WebDataset groups them.
+
+    Its own reader takes a file for a pipe and reads it in pieces of 10 KB, which takes three times as long.
+    """
+    try:
+        with tarfile.open(fileobj=stream, mode="r:") as tar:
+            while (info := tar.next()) is not None:
+                tar.members.clear()  # it would keep them all
+                if info.isreg():
+                    yield {"fname": info.name, "data": tar.extractfile(info).read(), "__url__": name}
+    except Exception as error:  # a damaged header can be anything
+        errors.append(error)
+
+
+def _raw(members: dict[str, Any], shard: str) -> RawSample | UnusableSample:
+    """The two members of a sample, or what is wrong with them."""
+    key = members["__key__"]
+    frames = [members[extension] for extension in EXTENSIONS.values() if extension in members]
+    if "json" not in members or len(frames) != 1:
+        return UnusableSample(key, f"{shard} lacks its record or its frames: run `maedfer verify`")
+    return RawSample(key, members["json"], frames[0])
+
+
+def index_of(shards: str, fetcher: Fetcher) -> ShardIndex:
+    """The index of a folder, or of remote shards, fetched as they are.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it cannot be had, or is not an index of this version.
+    """
+    address = shard_url(shards, INDEX_NAME)
+    if not _ELSEWHERE.match(shards):
+        return read_index(_local(address).parent)
+    with fetcher.fetch(RemoteFile(INDEX_NAME, address)) as stream:
+        return parse_index(stream.read(), shards)

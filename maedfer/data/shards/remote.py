@@ -1,0 +1,233 @@
+"""Fetches remote files whole: with a stall timeout, tried again, continued where they broke, and verified.
+
+An http(s) address is read by Python's own client, which follows redirects and the proxies of the environment.
+Any other address is read by the command that WebDataset's `gopen` has for it (`pipe:`, `gs:`, `hf:` and so
+on). A broken http transfer goes on at the byte where it broke, if the server can; a command starts over.
+
+A file is used only when it is complete and what the index says, so a transfer that breaks or lies can neither
+damage a sample nor change what a run sees. It lies in a temporary file without a name (`TMPDIR` says where),
+of which nothing is left behind however the process ends.
+"""
+
+import errno
+import hashlib
+import logging
+import os
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import BinaryIO
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+
+import webdataset as wds
+
+from maedfer.data.shards.transfers import TROUBLES, empty, is_http, missing_blocks
+
+FIRST_PAUSE_S = 1.0
+"""Pause before the second try, in seconds; each further pause is twice as long."""
+
+LONGEST_PAUSE_S = 60.0
+
+PASSING = (408, 425, 429)
+"""HTTP refusals (4xx) that pass by themselves; no further try would change the others."""
+
+_log = logging.getLogger(__name__)
+
+
+class FetchFailed(ValueError):
+    """A remote file that cannot be had; the message names it, its address, the tries and the last cause."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file to fetch: its name for messages, its address, its size in bytes and checksum where known."""
+
+    name: str
+    address: str
+    size: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Fetcher:
+    """How files are fetched.
+
+    Attributes:
+        stall_timeout_s: Seconds without an answer, or without a byte, after which a try is given up.
+        tries: Tries of a file.
+
+    Raises:
+        ValueError: no time, or no try.
+    """
+
+    stall_timeout_s: float = 30.0
+    tries: int = 6
+
+    def __post_init__(self) -> None:
+        if self.stall_timeout_s <= 0 or self.tries < 1:
+            raise ValueError(
+                f"--data.stall_timeout_s {self.stall_timeout_s} must be above 0 and --data.fetch_tries "
+                f"{self.tries} at least 1"
+            )
+
+    def fetch(self, remote: RemoteFile, stop: threading.Event | None = None) -> BinaryIO:
+        """The whole file, verified, as a nameless temporary file at its beginning.
+
+        Args:
+            remote: What to fetch.
+            stop: Gives up when it is set.
+
+        Raises:
+            FetchFailed: every try failed, or a further one would not help.
+            FileNotFoundError: the server says that there is no such file.
+            CancelledError: `stop` was set.
+        """
+        _check_address(remote)
+        stop = stop or threading.Event()
+        file = tempfile.TemporaryFile(prefix="maedfer-")  # noqa: SIM115 (it is handed out)
+        try:
+            self._try(remote, file, stop)
+        except BaseException:
+            with suppress(OSError):  # a full disk complains once more
+                file.close()
+            raise
+        return file
+
+    def _try(self, remote: RemoteFile, file: BinaryIO, stop: threading.Event) -> None:
+        """Fill a file, in as many tries as there are."""
+        for number in range(1, self.tries + 1):
+            try:
+                self._fill(remote, file, stop)
+                _verify(remote, file)
+                return
+            except TROUBLES as error:
+                _check_hope(remote, error)
+                cause = self._cause(error)
+            if number < self.tries:
+                pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (number - 1))
+                _log.warning(
+                    "%s: try %d of %d failed (%s); again in %g s",
+                    *(remote.name, number, self.tries, cause, pause),
+                )
+                if stop.wait(pause):
+                    raise CancelledError
+        raise FetchFailed(
+            f"{remote.name} could not be fetched from {remote.address}; try {self.tries} of {self.tries}: "
+            f"{cause}. Check --data.shards and the network, then start again (--resume goes on with a run)"
+        )
+
+    def _fill(self, remote: RemoteFile, file: BinaryIO, stop: threading.Event) -> None:
+        """Append what is missing; what has come stays in the file when the transfer breaks."""
+        have = file.seek(0, os.SEEK_END)
+        if have and have == remote.size:
+            return
+        for block in missing_blocks(remote.address, file, self.stall_timeout_s):
+            if stop.is_set():
+                raise CancelledError
+            file.write(block)
+            if remote.size is not None and file.tell() > remote.size:
+                return  # `_verify` refuses it, however much more would come
+
+    def _cause(self, error: BaseException) -> str:
+        """A trouble in plain words."""
+        if isinstance(error, HTTPError):
+            return f"the server answers {error.code} {error.reason}"
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, TimeoutError | subprocess.TimeoutExpired):
+            return f"nothing came for {self.stall_timeout_s:g} s"
+        return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+
+
+def fetched_in_turn(remotes: Iterable[RemoteFile], fetcher: Fetcher) -> Iterator[BinaryIO]:
+    """Files in their order, each open until the next is asked for; meanwhile one thread fetches that one.
+
+    Raises:
+        FetchFailed: see `Fetcher.fetch`, when it is that file's turn.
+        FileNotFoundError: likewise.
+    """
+    stop, waiting = threading.Event(), iter(remotes)
+    try:
+        coming = _begin(waiting, fetcher, stop)
+        while coming is not None:
+            with coming.result() as file:
+                coming = _begin(waiting, fetcher, stop)
+                yield file
+    finally:
+        stop.set()
+
+
+def _begin(waiting: Iterator[RemoteFile], fetcher: Fetcher, stop: threading.Event) -> Future | None:
+    """Begin to fetch the next file; None where there is none."""
+    remote = next(waiting, None)
+    return None if remote is None else _in_background(lambda: fetcher.fetch(remote, stop))
+
+
+def _in_background(task: Callable[[], BinaryIO]) -> Future:
+    """Run a task in a thread that holds up nobody who wants to leave, as a `ThreadPoolExecutor`'s would."""
+    future: Future = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(task())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+def _check_address(remote: RemoteFile) -> None:
+    """Refuse addresses that no try could read.
+
+    Raises:
+        FetchFailed: names the remedy.
+    """
+    scheme = remote.address.partition(":")[0]
+    if scheme not in wds.gopen_schemes:
+        raise FetchFailed(
+            f"--data.shards: nothing here reads {scheme}: addresses; give a command that does, such as "
+            "'pipe:aws s3 cp s3://bucket/faces/{name} -'"
+        )
+    if is_http(remote.address) and "@" in urlsplit(remote.address).netloc:
+        raise FetchFailed(
+            "--data.shards: an http address with a password is not read; give 'pipe:curl -fsS ...{name}'"
+        )
+
+
+def _check_hope(remote: RemoteFile, error: BaseException) -> None:
+    """Raise what no further try would change.
+
+    Raises:
+        FileNotFoundError: the server has no such file.
+        FetchFailed: the server refuses, or the disk is full.
+    """
+    if isinstance(error, HTTPError) and 400 <= error.code < 500 and error.code not in PASSING:
+        told = f"{remote.address} answers {error.code} {error.reason}: check --data.shards"
+        kind = FileNotFoundError if error.code in (404, 410) else FetchFailed
+        raise kind(f"{remote.name} is not to be had: {told}") from error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise FetchFailed(
+            f"{tempfile.gettempdir()} has no room for {remote.name}: let TMPDIR name a folder on a disk that "
+            "holds two shards for each loader worker"
+        ) from error
+
+
+def _verify(remote: RemoteFile, file: BinaryIO) -> None:
+    """Rewind a file that is what it should be; empty one that is not, but keep one that lacks its end.
+
+    Raises:
+        OSError: it is not complete, or has another content.
+    """
+    size = file.seek(0, os.SEEK_END)
+    if remote.size is not None and size < remote.size:
+        raise OSError(f"{size:,} of {remote.size:,} bytes came")
+    file.seek(0)
+    if remote.sha256 is not None and hashlib.file_digest(file, "sha256").hexdigest() != remote.sha256:
+        empty(file)
+        raise OSError("its content is not what index.json says (sha256)")
+    file.seek(0)

@@ -1,0 +1,1 @@
+"""`maedfer demo`: from synthetic faces to a table of scores."""

@@ -1,0 +1,1 @@
+"""Predictions, scores, intervals and comparisons, free of any training framework."""

@@ -1,0 +1,135 @@
+"""Reconstruction error of each head on held-out clips, beside two baselines.
+
+Zero predicts the mean of the normalised channel. Position mean predicts, for every token position, the mean
+target of the training clips there; on aligned faces this is a strong baseline. Both are evaluated on the
+same masked tokens as the model. A model that ends at the position mean has learnt where faces are, not how
+they move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maedfer.models.targets import split_target
+
+HEADS = ("appearance", "motion")
+
+
+PREDICTORS = ("model", "zero", "position_mean")
+
+
+class PositionMean:
+    """Mean reconstruction target of every token position, measured on training clips without augmentation."""
+
+    def __init__(self) -> None:
+        self._total: Tensor | None = None
+        self._clips = 0
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether any clip has been added."""
+        return self._clips > 0
+
+    def add(self, targets: Tensor) -> None:
+        """Add the targets (B, N, P) of some clips, all tokens of them."""
+        total = targets.sum(0, dtype=torch.float32)
+        self._total = total if self._total is None else self._total + total
+        self._clips += len(targets)
+
+    def table(self) -> Tensor:
+        """The mean target of every position (N, P)."""
+        if self._total is None:
+            raise ValueError("the position mean needs at least one training clip")
+        return self._total / self._clips
+
+    def at(self, indices: Tensor) -> Tensor:
+        """Mean targets (B, M, P) at token indices (B, M)."""
+        return self.table()[indices]
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint: a resumed run is judged by the same baseline."""
+        return {"total": self._total, "clips": self._clips}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        self._total, self._clips = state["total"], state["clips"]
+
+    def to(self, device: torch.device) -> None:
+        """Move the sums to a device."""
+        if self._total is not None:
+            self._total = self._total.to(device)
+
+
+class HeldOutErrors:
+    """Sums of squared errors per head and predictor over the held-out clips of this rank.
+
+    Args:
+        device: where they are added up.
+        patch_size: side of a tubelet in pixels.
+        in_chans: channels of a frame.
+    """
+
+    def __init__(self, device: torch.device, patch_size: int, in_chans: int = 3) -> None:
+        self._split = partial(split_target, patch_size=patch_size, in_chans=in_chans)
+        self._sums = torch.zeros(len(HEADS), len(PREDICTORS), dtype=torch.float64, device=device)
+        self._counts = torch.zeros(len(HEADS), dtype=torch.float64, device=device)
+
+    def add(self, prediction: Tensor, target: Tensor, position_mean: Tensor) -> None:
+        """Add masked tokens of some clips, all (B, M, P)."""
+        guesses = (prediction.float(), torch.zeros_like(target), position_mean)
+        for column, guess in enumerate(guesses):
+            error = (guess - target).double().square()
+            self._sums[:, column] += torch.stack([part.sum() for part in self._split(error)])
+        for head, part in enumerate(self._split(target)):
+            self._counts[head] += part.numel()
+
+    def as_tensor(self) -> Tensor:
+        """Everything that ranks have to add up, as one vector."""
+        return torch.cat([self._sums.flatten(), self._counts])
+
+    @staticmethod
+    def summary(sums: Tensor, appearance_weight: float) -> dict[str, float | None]:
+        """Errors from the summed vector of `as_tensor`: `<head>_<predictor>`, and each relative to both
+        baselines, None where these make no error (the motion of tracks of one frame).
+
+        `total` weighs the heads as the loss does (lambda on appearance). Empty when no clip was seen.
+        """
+        if sums[-1] == 0:
+            return {}
+        per_head = sums[: -len(HEADS)].reshape(len(HEADS), len(PREDICTORS)) / sums[-len(HEADS) :, None]
+        weights = torch.tensor([appearance_weight, 1 - appearance_weight], dtype=per_head.dtype)
+        rows = {head: per_head[i] for i, head in enumerate(HEADS)}
+        rows["total"] = weights.to(per_head.device) @ per_head
+        result = {
+            f"{name}_{p}": float(row[i]) for name, row in rows.items() for i, p in enumerate(PREDICTORS)
+        }
+        for name, row in rows.items():
+            for i, baseline in enumerate(PREDICTORS[1:], 1):
+                result[f"{name}_vs_{baseline}"] = float(row[0] / row[i]) if row[i] > 0 else None
+        return result
+
+
+def held_out_columns() -> tuple[str, ...]:
+    """Column names of `held_out.csv`."""
+    names = (*HEADS, "total")
+    errors = [f"{name}_{p}" for name in names for p in PREDICTORS]
+    return ("step", *errors, *(f"{n}_vs_{b}" for n in names for b in PREDICTORS[1:]))
+
+
+def describe(errors: dict[str, Any], synthetic: bool) -> str:
+    """A small table for the screen: the model's error, both baselines, and the gain over the better one."""
+    lines = [f"{'held-out error':<16}{'model':>9}{'zero':>9}{'pos. mean':>11}{'gain':>9}"]
+    for head in (*HEADS, "total"):
+        model, zero, mean = (errors[f"{head}_{p}"] for p in PREDICTORS)
+        lines.append(f"{head:<16}{model:>9.4f}{zero:>9.4f}{mean:>11.4f}{gain(errors, head):>9}")
+    return "\n".join(lines + ["(synthetic faces)"] * synthetic)
+
+
+def gain(errors: Mapping[str, Any], head: str) -> str:
+    """How much less a head errs than the better baseline, in percent; a dash where that makes no error."""
+    model, *baselines = (errors[f"{head}_{p}"] for p in PREDICTORS)
+    return f"{1 - model / min(baselines):.1%}" if min(baselines) else "-"

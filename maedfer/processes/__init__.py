@@ -1,0 +1,1 @@
+"""Child processes, processes side by side, and how many cores there are."""

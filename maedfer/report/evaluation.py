@@ -1,0 +1,133 @@
+"""`report.html` of a fine-tuning run or an evaluation: scores, classes, groups, published results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from maedfer.evaluation.predictions import Predictions
+from maedfer.evaluation.published import OwnRow, rows_beside, side_by_side, unlike_test
+from maedfer.evaluation.scores import (
+    GROUP_SCORES,
+    MAX_GROUPS,
+    PLAIN,
+    TITLES,
+    ClassScores,
+    grouped,
+    per_class,
+    scores,
+    shown,
+)
+from maedfer.report.page import (
+    paragraph,
+    picture,
+    section,
+    table,
+    verbatim,
+    versions_table,
+    write_page,
+)
+from maedfer.report.runs import _warning, pace
+from maedfer.report.score_figures import CONFUSION, LEARNING, REGRESSION, RELIABILITY
+
+
+def write_score_report(
+    folder: Path,
+    title: str,
+    command: str,
+    predictions: Predictions,
+    records: Sequence[Mapping[str, Any]],
+    synthetic: bool,
+    seed: int | None,
+    settings: str | None,
+    corpus: str | None = None,
+) -> None:
+    """Write `report.html` of a fine-tuning run or an evaluation, with the pictures in its `figures`.
+
+    Args:
+        folder: the run, or where the evaluation writes.
+        title: heading, such as the architecture, the shards and their part.
+        command: the command line.
+        predictions: what the scores are computed from.
+        records: JSON records of its samples, in any order, for the scores by subject, fold and metadata.
+        synthetic: whether the faces were drawn.
+        seed: seed of the run; None for an evaluation.
+        settings: text of the configuration; None leaves it out.
+        corpus: the corpus of the samples, of which published results are shown.
+    """
+    figures = folder / "figures"
+    about = [_warning(synthetic), "" if seed is None else f"Seed {seed}."]
+    sections = (
+        paragraph(" ".join(filter(None, about))),
+        paragraph(pace(folder)),
+        verbatim(command),
+        section("Scores", score_table(predictions)),
+        section(f"Published on {corpus}", published_table(predictions, records, corpus)),
+        section("Classes", class_table(predictions)),
+        section("Confusion", picture(figures / CONFUSION)),
+        section("Reliability", picture(figures / RELIABILITY)),
+        section("Predicted and true", picture(figures / REGRESSION)),
+        section("Training", picture(figures / LEARNING)),
+        *(
+            section(f"By {column}", group_table(rows, GROUP_SCORES[predictions.task]))
+            for column, rows in grouped(predictions, records).items()
+        ),
+        section("Settings", verbatim(settings) if settings else ""),
+        section("Versions", versions_table()),
+    )
+    write_page(folder / "report.html", title, sections)
+
+
+def score_table(predictions: Predictions) -> str:
+    """All scores; a row per quantity for those that are continuous."""
+    values = scores(predictions)
+    if predictions.task != "regress":
+        return table([(TITLES[name] + _unit(name), shown(name, value)) for name, value in values.items()])
+    rows = [("mean", *(shown(kind, values[kind]) for kind in PLAIN))]
+    rows += [(n, *(shown(kind, values[f"{kind}_{n}"]) for kind in PLAIN)) for n in predictions.names]
+    samples = paragraph(f"{len(predictions):,} samples.")
+    return samples + table(rows, ["quantity", *(TITLES[kind] for kind in PLAIN)])
+
+
+def _unit(name: str) -> str:
+    """What stands behind the name of a score that is printed as percent."""
+    return "" if name in ("samples", "absent", *PLAIN) else " (%)"
+
+
+def class_table(predictions: Predictions) -> str:
+    """Recall, precision and F1 of every class, in percent; empty for continuous quantities."""
+    if predictions.task == "regress":
+        return ""
+    fields = ClassScores._fields[1:]
+    rows = [
+        (row.name, *(shown(kind, getattr(row, kind)) for kind in fields)) for row in per_class(predictions)
+    ]
+    return table(rows, ["class", *(TITLES.get(kind, kind) + _unit(kind) for kind in fields)])
+
+
+def published_table(
+    predictions: Predictions, records: Sequence[Mapping[str, Any]], corpus: str | None
+) -> str:
+    """Published results on a corpus, and these below them; empty where there are none of these classes."""
+    if predictions.task != "classify":
+        return ""
+    folds = sorted({str(record["fold"]) for record in records if record.get("fold") is not None})
+    rows = rows_beside(corpus, predictions.names, folds)
+    if not rows:
+        return ""
+    unlike = unlike_test(corpus, {folds[0] if len(folds) == 1 else "": len(predictions)})
+    values, recalls = scores(predictions), {row.name: row.recall for row in per_class(predictions)}
+    header, *cells = side_by_side(rows, OwnRow("this run", values["uar"], values["war"], recalls))
+    return paragraph(unlike) + table(cells, header)
+
+
+def group_table(rows: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> str:
+    """Rows of `scores_by`, at most `MAX_GROUPS` of them."""
+    kept = sorted(rows, key=lambda row: -row["samples"])[:MAX_GROUPS]
+    note = f"The {len(kept)} groups with the most samples, of {len(rows):,}." if len(kept) < len(rows) else ""
+    kept.sort(key=lambda row: row["name"])
+    cells = [(row["name"], row["samples"], *(shown(kind, row[kind]) for kind in kinds)) for row in kept]
+    return paragraph(note) + table(
+        cells, ["group", "samples", *(TITLES[kind] + _unit(kind) for kind in kinds)]
+    )

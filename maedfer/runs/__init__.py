@@ -1,0 +1,1 @@
+"""The folder of a run and the folder of the runs of several folds: paths, nothing else."""

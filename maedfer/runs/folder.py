@@ -1,0 +1,97 @@
+"""The folder of a run: what it is called, when it may be written to, and where its checkpoint lies.
+
+Two words, never mixed: `--resume` continues the same run, `--init-from` starts a new one from weights.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maedfer.files import dump_json, write_atomically
+from maedfer.training.distributed.zero_checkpoint import repair_checkpoint
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run (DESIGN section 5)."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The merged configuration, enough to start the same run elsewhere."""
+        return self.path / "config.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of `last.ckpt` and `best.ckpt`."""
+        return self.path / "checkpoints"
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint: a file, or a folder under DeepSpeed."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the best held-out value so far."""
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of the pictures."""
+        return self.path / "figures"
+
+    @property
+    def encoder(self) -> Path:
+        """The exported encoder."""
+        return self.path / "encoder"
+
+    @property
+    def classifier(self) -> Path:
+        """The exported classifier of a fine-tuning run."""
+        return self.path / "classifier"
+
+    @property
+    def summary(self) -> Path:
+        """Written last, when a run has done all its steps."""
+        return self.path / "summary.json"
+
+    @property
+    def report(self) -> Path:
+        """A page about a run that has ended."""
+        return self.path / "report.html"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run got to its first step here, or in the folder of a fold; one refused before that
+        leaves only its settings."""
+        begun = ("metrics.csv", "checkpoints", "fold_*/metrics.csv", "fold_*/checkpoints")
+        return any(True for pattern in begun for _ in self.path.glob(pattern))
+
+    def finished(self) -> dict[str, Any] | None:
+        """The summary of a run that ended by itself, None for one that was cut short."""
+        return json.loads(self.summary.read_text(encoding="utf-8")) if self.summary.is_file() else None
+
+    def checkpoint_to_resume(self, resume: bool) -> Path | None:
+        """The checkpoint to continue from, repaired after a kill in its writing; None starts at step 0.
+
+        Raises:
+            ValueError: the folder holds a run and `resume` is not set, or it holds something else.
+        """
+        if not resume:
+            if self.exists:
+                raise ValueError(f"{self.path} already holds a run: continue it with --resume, or give --run")
+            if self.path.is_dir() and any(self.path.iterdir()) and not self.config.exists():
+                raise ValueError(f"{self.path} is not empty and holds no run: give another folder with --run")
+            return None
+        for path in (self.last, self.best):
+            repair_checkpoint(path)
+        return self.last if self.last.exists() else None
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Write `summary.json`: the run has done all its steps."""
+        write_atomically(self.summary, dump_json(summary, indent=1))

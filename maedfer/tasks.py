@@ -1,0 +1,7 @@
+"""The tasks that a model is trained for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Task = Literal["classify", "multilabel", "regress"]

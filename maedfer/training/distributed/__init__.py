@@ -1,0 +1,1 @@
+"""Several ranks: ZeRO, checkpoints, threads, refusals."""

@@ -1,0 +1,1 @@
+"""Fine-tuning: `maedfer finetune` and `maedfer evaluate`."""

@@ -1,0 +1,129 @@
+"""`maedfer evaluate`: a trained classifier on labelled shards, and what is written of any evaluation.
+
+A folder of an evaluation holds `predictions.csv`, `scores.json`, figures, and `report.html`.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from maedfer.data.loading.labelled_datamodule import LabelledDataModule
+from maedfer.evaluation.published import corpus_of
+from maedfer.evaluation.scores import describe
+from maedfer.models.weights import load_classifier
+from maedfer.report.write_evaluation import write_evaluation
+from maedfer.resources import find_shards
+from maedfer.training.distributed.threads import settle_threads
+from maedfer.training.finetuning.module import FineTuning
+from maedfer.training.finetuning.scoring import Scoring
+from maedfer.training.finetuning.trained_on import was_trained_on
+from maedfer.training.run.progress import RunProgress
+from maedfer.training.run.screen import quieten_lightning
+
+OFFICIAL_VIEWS = 2
+"""Clips that upstream tests a track on: it computes each twice, as both crops of a square frame are it."""
+
+SEEN = "warning: the model was trained on samples of these shards' split or fold; this is no test of it\n"
+
+
+def evaluate(
+    model: str,
+    shards: str,
+    out: str = "runs/evaluate",
+    split: str | None = None,
+    fold: str | int | None = None,
+    official: bool = False,
+    views: int = 2,
+    frame_interval_s: float | None = None,
+    classes: list[str] | None = None,
+    columns: list[str] | None = None,
+    soft_labels: bool = False,
+    skip_unlabelled: bool = False,
+    batch_size: int = 16,
+    workers: int | None = None,
+) -> str:
+    """Score a fine-tuned model on a split of labelled shards.
+
+    Writes `predictions.csv` (a row per clip), `scores.json`, figures and `report.html`.
+
+    Args:
+        model: a fine-tuned run, an exported classifier, fine-tuned weights of upstream (`.pth`), or a hub id.
+        shards: shard folder to read; its labels must be among the classes of the model.
+        out: folder of the results.
+        split: split to score; by default `test`, or `train` where a fold is named.
+        fold: fold of the split to score; by default the whole split.
+        official: frames as upstream's test takes them, the first and the last 16 of every n-th, which gives
+            its scores; by default as the model was trained.
+        views: clips per track, spread over it; their probabilities are averaged.
+        frame_interval_s: seconds between the frames of a clip; by default as the model was trained, 0.16
+            where it does not say.
+        classes: names of the classes in the order of the outputs, for weights that do not name them.
+        columns: metadata columns that hold the labels, as in fine-tuning; by default those of the model.
+        soft_labels: labels are the shares of votes.
+        skip_unlabelled: leave samples without a label out instead of refusing them.
+        batch_size: clips evaluated at a time.
+        workers: loader processes; by default one for every core but one.
+
+    Returns:
+        The table of scores.
+
+    Raises:
+        FileNotFoundError: no such model or shards.
+        ValueError: no such split or fold, unknown labels, or a single class.
+    """
+    quieten_lightning()
+    if official and views != OFFICIAL_VIEWS:
+        raise ValueError(f"--official true tests {OFFICIAL_VIEWS} segments: leave out --views {views}")
+    module = FineTuning.of_classifier(load_classifier(model), classes)
+    config = module.exported().config
+    made = config.get("provenance") or {}
+    read = columns or made.get("columns")
+    split = split or ("test" if fold is None else "train")
+    data = LabelledDataModule(
+        find_shards(shards),
+        task=module.task,
+        classes=list(module.outputs) if read is None else None,
+        columns=read,
+        soft_labels=soft_labels,
+        skip_unlabelled=skip_unlabelled,
+        views=views,
+        batch_size=batch_size,
+        workers=workers,
+        frame_interval_s=config.get("frame_interval_s") if frame_interval_s is None else frame_interval_s,
+        sampling="official" if official else made.get("sampling", "correct"),
+        frame_crop=made.get("frame_crop"),
+    )
+    part, scoring = data.test_on(split, fold), Scoring()
+    trainer = pl.Trainer(callbacks=[scoring, RunProgress()], logger=False, devices=1)
+    data.settle_workers(devices=1)
+    settle_threads(trainer, data.workers)
+    trainer.test(module, data, verbose=False)
+    seen = was_trained_on(made, data.index, split, fold)
+    flags = {"model": model, "shards": shards, "split": split, "fold": fold, "official": official}
+    flags |= {"views": views, "frame-interval-s": frame_interval_s, "classes": classes, "columns": columns}
+    command = command_of(flags | {"soft-labels": soft_labels, "skip-unlabelled": skip_unlabelled})
+    what = (title_of(model, shards, split, fold, seen), command, scoring.predictions["test"], part)
+    write_evaluation(Path(out), *what, data.is_synthetic, corpus=corpus_of(data.index.made_by))
+    said = describe(scoring.predictions["test"], data.is_synthetic) + "\n" + SEEN * seen
+    return f"{said}report: {Path(out) / 'report.html'}"
+
+
+def title_of(model: str, shards: str, split: str, fold: str | int | None, seen: bool) -> str:
+    """The heading of an evaluation; it tells scores of samples that were trained on from a test."""
+    where = split if fold is None else f"fold {fold} of {split}"
+    return f"{Path(model).name} on {where} of {Path(shards).name}" + " (it was trained on these)" * seen
+
+
+def command_of(flags: Mapping[str, Any]) -> str:
+    """The command line of an evaluation, without flags that are None or off."""
+    words = ["maedfer", "evaluate"]
+    for name, value in flags.items():
+        if value is not None and value is not False:
+            words += [f"--{name}", json.dumps(value) if isinstance(value, list | bool) else str(value)]
+    return shlex.join(words)

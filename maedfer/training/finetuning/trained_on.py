@@ -1,0 +1,45 @@
+"""What a classifier was trained on, kept beside its weights: an evaluation on the same samples says so.
+
+A fold of the training split is a fair test of the one model that left it out, and of no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from maedfer.data.loading.labelled_datamodule import LabelledDataModule
+from maedfer.data.shards.format import ShardIndex
+from maedfer.data.shards.table import ShardTable
+from maedfer.evaluation.published import corpus_of
+
+
+def trained_on(data: LabelledDataModule) -> dict[str, Any]:
+    """The split that a run trains on, which shards it is of, and the fold that is left out."""
+    fold = None if data.fold is None else str(data.fold)
+    return {"split": data.split, "fold": fold, "shards": _fingerprint(data.index, data.split)}
+
+
+def was_trained_on(
+    provenance: Mapping[str, Any], index: ShardIndex, split: str, fold: str | int | None
+) -> bool:
+    """Whether a model has seen what it is to be tested on: the same shards, or the same corpus packed anew.
+
+    Args:
+        provenance: of the model; one that does not say what it was trained on is believed.
+        index: of the shards to test on.
+        split: to test on.
+        fold: of it; None for all of it.
+    """
+    seen = provenance.get("trained_on")
+    if not seen or seen["split"] != split:
+        return False
+    corpus = corpus_of(index.made_by)
+    same_corpus = corpus is not None and corpus == corpus_of(provenance.get("shards_made_by") or {})
+    if not same_corpus and seen["shards"] != _fingerprint(index, split):
+        return False
+    return fold is None or seen["fold"] != str(fold)
+
+
+def _fingerprint(index: ShardIndex, split: str) -> str:
+    return ShardTable.of(index.of_split(split)).fingerprint

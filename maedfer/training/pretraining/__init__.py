@@ -1,0 +1,1 @@
+"""Masked pre-training: `maedfer pretrain` and `maedfer reconstruct`."""

@@ -1,0 +1,80 @@
+"""`maedfer reconstruct`: what a pre-trained model makes of held-out clips, as errors beside the baselines and
+a picture.
+
+It runs the same evaluation as a training run does, on the weights of a run or of an official checkpoint.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import yaml
+
+from maedfer.data.loading.datamodule import ClipDataModule
+from maedfer.evaluation.reconstruction import describe, held_out_columns
+from maedfer.resources import find_shards
+from maedfer.runs.folder import RunFolder
+from maedfer.training.pretraining.held_out import HeldOutEvaluation
+from maedfer.training.pretraining.module import MaskedPretraining
+from maedfer.training.pretraining.pictures import ReconstructionPictures
+from maedfer.training.run.progress import RunProgress
+from maedfer.training.run.records import StepTable
+from maedfer.training.run.screen import quieten_lightning
+from maedfer.training.run.weights import load_autoencoder
+
+
+def reconstruct(
+    model: str, shards: str, out: str, split: str = "val", clips: int = 4, batch_size: int = 16, seed: int = 0
+) -> str:
+    """Measure and draw the reconstruction of held-out clips.
+
+    Args:
+        model: a run folder, or an upstream pre-training checkpoint (.pth) of the published shape.
+        shards: shard folder to read.
+        out: folder for `reconstruction_*.png` and `held_out.csv`.
+        split: which split of the shards is held out; its `train` split gives the position mean.
+        clips: clips to draw.
+        batch_size: clips evaluated at a time.
+        seed: seed of the masks.
+
+    Returns:
+        The table of errors.
+
+    Raises:
+        FileNotFoundError: no such run or shards.
+        ValueError: a fine-tuned run, or shards without such a split.
+    """
+    quieten_lightning()
+    settings = settings_of(model)
+    module = MaskedPretraining(**settings["model"])
+    step = load_autoencoder(module.mae, model, f"--model {model}")
+    kept = {name: settings["data"].get(name) for name in ("frame_crop", "frame_interval_s", "workers")}
+    kept["sampling"] = settings["data"].get("sampling", "correct")
+    options = {"val_split": split, "batch_size": batch_size, "seed": seed}
+    data = ClipDataModule(find_shards(shards), **options, **kept)
+    if not data.has_held_out:
+        raise ValueError(f"--shards {shards} has no split {split!r}: it has {', '.join(data.index.splits)}")
+    evaluation, folder = HeldOutEvaluation(None), Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer = pl.Trainer(callbacks=[evaluation, RunProgress()], logger=False, devices=1)
+    trainer.validate(module, data, verbose=False)
+    ReconstructionPictures(folder, None, every=0, clips=clips).draw(trainer, module, step)
+    table = StepTable(folder / "held_out.csv", held_out_columns(), step - 1)
+    table.append({"step": step, **evaluation.latest})
+    table.close()
+    return describe(evaluation.latest, data.is_synthetic)
+
+
+def settings_of(model: str) -> dict[str, Any]:
+    """The `model` and `data` settings of a run; those of the published recipe for a bare checkpoint."""
+    config = RunFolder(Path(model)).config
+    if config.is_file():
+        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+        if "task" in settings:
+            raise ValueError(
+                f"--model {model} is a fine-tuned run, which has no decoder: give a pre-trained one"
+            )
+        return settings
+    if Path(model).suffix == ".pth" and Path(model).is_file():
+        return {"model": {"decoder_positions": "official"}, "data": {}}
+    raise FileNotFoundError(f"--model {model} is neither a run folder nor a .pth file")

@@ -1,0 +1,1 @@
+"""What every training run has: command line, records, progress, checkpoints, resume."""

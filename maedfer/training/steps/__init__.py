@@ -1,0 +1,1 @@
+"""One optimizer step: optimizer, schedule, compiled calls, skipped steps."""

@@ -1,0 +1,216 @@
+import numpy as np
+import pytest
+from helpers.pack_videos import scene, still, write_video
+
+from maedfer.data.faces.crop_settings import CropSettings
+from maedfer.data.faces.crops import cut_area, cut_crops, plan_crops, stored_times
+from maedfer.data.faces.detectors import Detection, make_detector, overlap, suppress
+from maedfer.data.faces.tracks import FaceTracker, follow_faces, largest_at_a_time, shot_changed, smooth_curve
+from maedfer.data.pack.one_source import Job, pack_source
+from maedfer.data.video.source import Source
+from maedfer.data.video.video_file import VideoFile
+
+
+class RedSquares:
+    """A detector of red squares, with eyes at their upper corners when asked; `blind` are looks it misses."""
+
+    name, finds_faces, max_side = "red", True, 96
+
+    def __init__(self, eyes=False, blind=()):
+        self.eyes, self.blind, self.looks = eyes, set(blind), 0
+
+    def detect(self, picture):
+        import cv2
+
+        self.looks += 1
+        if self.looks - 1 in self.blind:
+            return []
+        red = ((picture[..., 0] > 180) & (picture[..., 1] < 120)).astype(np.uint8)
+        found = cv2.connectedComponentsWithStats(red)[2][1:]
+        return [self._detection(row[:4].astype(float)) for row in found if row[4] > 40]
+
+    def _detection(self, box):
+        eyes = np.array([[box[0], box[1]], [box[0] + box[2], box[1]]]) if self.eyes else None
+        return Detection(tuple(box), eyes, 1.0)
+
+
+def follow(tmp_path, draw, frames=75, **options):
+    path = write_video(tmp_path / "a.mp4", draw, frames)
+    return follow_faces(VideoFile(path).frames(), RedSquares(**options))
+
+
+def test_a_moving_face_is_one_track_that_the_crops_follow(tmp_path):
+    path = write_video(tmp_path / "a.mp4", scene(lambda t: (20 + 18 * t, 32)), 75)
+    tracks, times = follow_faces(VideoFile(path).frames(), RedSquares())
+    assert len(tracks) == 1 and (tracks[0].start_s, tracks[0].end_s) == (0.0, times[-1])
+    (plan,) = plan_crops(tracks[0], times, fps=12.5, margin=0.5, max_seconds=10, found=True)
+    assert plan.fps == 12.5 and plan.face_ok == 1.0 and len(plan.times) == 38
+    ((number, crops),) = cut_crops(VideoFile(path).frames(), [plan], 48)
+    assert number == 0 and crops.shape == (38, 48, 48, 3)
+    for crop in crops[2:-2]:  # a square of 24 in a box of 48: centred, 12 pixels from each side
+        rows, columns = np.nonzero((crop[..., 0] > 180) & (crop[..., 1] < 120))
+        assert np.mean(columns) == pytest.approx(23.5, abs=2) and np.mean(rows) == pytest.approx(23.5, abs=2)
+
+
+def test_two_faces_are_two_tracks_from_left_to_right(tmp_path):
+    left, right = scene(lambda _: (20, 32)), scene(lambda _: (70, 32))
+    tracks, _ = follow(tmp_path, lambda t: np.maximum(left(t), right(t)))
+    assert [track.boxes[0, 0] < 48 for track in tracks] == [True, False]
+
+
+def test_only_the_largest_face_of_a_time_may_be_kept(tmp_path):
+    small = scene(lambda t: (20, 32) if t < 3 else None, face=16)
+    large = scene(lambda t: (70, 32) if t < 1.5 else None)
+    late = scene(lambda t: (48, 32) if t >= 4 else None, face=12)
+    tracks, _ = follow(tmp_path, lambda t: np.maximum(np.maximum(small(t), large(t)), late(t)), 150)
+    assert len(tracks) == 3
+    assert [track.start_s for track in largest_at_a_time(tracks)] == [0.0, pytest.approx(4, abs=0.21)]
+    assert [track.boxes[0, 0] > 48 for track in largest_at_a_time(tracks)] == [True, False]
+
+
+@pytest.mark.parametrize(("largest_face", "tracks"), [(False, 2), (True, 1)])
+def test_a_source_of_two_faces_may_give_one_sample_at_a_time(tmp_path, monkeypatch, largest_face, tracks):
+    small, large = scene(lambda _: (20, 32), face=16), scene(lambda _: (70, 32))
+    path = write_video(tmp_path / "a.mp4", lambda t: np.maximum(small(t), large(t)), 75)
+    monkeypatch.setattr("maedfer.data.pack.one_source._detector", lambda *_: RedSquares())
+    settings = CropSettings("haar", None, 32, 0.1, 12.5, "jpeg", 85, 8, 10.0, largest_face)
+    result = pack_source(Job(Source("a.mp4", str(path)), settings, None, str(tmp_path / "spool.tar")))
+    assert result.status == "ok" and len(result.samples) == tracks
+
+
+def test_short_gaps_are_bridged_and_counted(tmp_path):
+    (track,), _ = follow(tmp_path, still(), blind=(4, 5, 6))
+    assert len(track.times) == 12 and track.seen(0, 3) == pytest.approx(12 / 15)
+
+
+def test_a_track_ends_where_its_face_is_missing(tmp_path):
+    draw = scene(lambda t: None if 1.0 < t < 2.2 else (48, 32))
+    tracks, _ = follow(tmp_path, draw, 100)
+    assert [(track.start_s, track.end_s) for track in tracks] == [(0.0, 1.0), (pytest.approx(2.2), 3.96)]
+
+
+def test_a_shot_change_ends_a_track_in_its_very_frame(tmp_path):
+    dark = still()
+    light = scene(lambda _: (48, 32))
+    tracks, _ = follow(tmp_path, lambda t: dark(t) if t < 1.49 else light(t) // 2 + 127)
+    assert tracks[0].end_s == pytest.approx(1.48) and all(track.start_s > 1.5 for track in tracks[1:])
+    assert not shot_changed(dark(0), np.roll(dark(0), 3, axis=1))
+
+
+def test_a_face_that_is_seen_too_seldom_is_no_face():
+    tracker = FaceTracker(min_face=20)
+    true, rare, small = (
+        Detection((x, 10, side, side), None, 1.0) for x, side in ((10, 30), (100, 30), (200, 15))
+    )
+    for i in range(20):
+        tracker.look(i / 5, [true, small] + [rare] * (i in (3, 4)))
+    (track,) = tracker.finish(4.0)
+    assert track.boxes[0, 0] == 10
+
+
+def test_a_larger_face_that_steps_in_front_starts_a_new_track():
+    tracker = FaceTracker()
+    for i in range(10):
+        side = 50 if i < 5 else 75
+        tracker.look(i / 5, [Detection((100 - side / 2, 100 - side / 2, side, side), None, 1.0)])
+    assert [len(track.times) for track in tracker.finish(2.0)] == [5, 5]
+
+
+def test_smoothing_keeps_a_steady_movement_and_removes_trembling():
+    times = np.arange(20) / 5
+    at = np.linspace(0.4, 3.4, 50)
+    assert smooth_curve(times, times[:, None] * 7, at)[:, 0] == pytest.approx(at * 7, abs=1e-6)
+    noise = np.random.default_rng(0).normal(0, 1, (20, 1))
+    assert np.diff(smooth_curve(times, noise, times)[:, 0]).std() < 0.5 * np.diff(noise[:, 0]).std()
+    assert smooth_curve(times[:1], np.array([[3.0]]), at[:2])[:, 0] == pytest.approx([3, 3])
+
+
+def test_crops_with_landmarks_stand_upright():
+    """A picture turned by 20 degrees comes back level, at the right scale, to the pixel."""
+    import cv2
+
+    level = np.zeros((300, 300, 3), np.uint8)
+    cv2.rectangle(level, (110, 120), (190, 130), (255, 255, 255), -1)
+    turned = cv2.warpAffine(level, cv2.getRotationMatrix2D((149.5, 149.5), -20, 1), (300, 300))
+    crop = cut_area(turned, np.array([150.0, 150.0, 120.0, 120.0]), 20.0, 60)
+    wanted = cut_area(level, np.array([150.0, 150.0, 120.0, 120.0]), 0.0, 60)
+    assert np.abs(crop.astype(int) - wanted).mean() < 3
+    rows, columns = np.nonzero(crop[..., 0] > 128)
+    assert (rows.min(), columns.min(), columns.max()) == pytest.approx((15, 10, 50), abs=1.01)
+
+
+def test_a_crop_over_the_border_repeats_it():
+    crop = cut_area(np.full((40, 40, 3), 90, np.uint8), np.array([0.0, 0.0, 60.0, 60.0]), 5.0, 32)
+    assert crop.shape == (32, 32, 3) and (crop == 90).all()
+
+
+def test_the_stored_rate():
+    steady = np.arange(100) / 25
+    times, fps = stored_times(steady, 12.5)
+    assert fps == 12.5 and np.array_equal(times, steady[::2])
+    times, fps = stored_times(np.arange(100) / 8, 12.5)  # a slower source keeps its rate
+    assert fps == pytest.approx(8) and len(times) == 100
+    times, fps = stored_times(np.arange(40) / 30, 12.5)  # shorter than a clip: every frame
+    assert fps == pytest.approx(30) and len(times) == 40
+    uneven = np.cumsum(np.tile([0.01, 0.05], 60))
+    times, fps = stored_times(uneven, 12.5)
+    assert fps == 12.5 and np.abs(times - (times[0] + np.arange(len(times)) * 0.08)).max() <= 0.026
+
+
+def test_long_tracks_are_split_into_equal_pieces_and_short_ones_dropped(tmp_path):
+    (track,), times = follow(tmp_path, still(), 300)
+    options = {"fps": 12.5, "margin": 0.1, "max_seconds": 5.0, "found": True}
+    plans = plan_crops(track, times, **options)
+    assert [len(plan.times) for plan in plans] == [50, 50, 50]
+    assert len(plan_crops(track, times[:126], **options)) == 1  # of five seconds and not a frame more
+    assert plan_crops(track, times[:15], **options) == []
+    assert len(plan_crops(track, times[:16], **options)[0].times) == 16
+
+
+def test_detectors_are_chosen_by_name(tmp_path):
+    (whole,) = make_detector("none").detect(np.zeros((40, 60, 3), np.uint8))
+    assert whole.box == (10, 0, 40, 40)
+    (part,) = make_detector("none", None, (0.25, 0.0, 0.5, 0.5)).detect(np.zeros((40, 60, 3), np.uint8))
+    assert part.box == (20, 0, 20, 20)
+    for wrong in ((0.6, 0, 0.5, 0.5), (0, 0, 0.5, 0.4), (-0.1, 0, 0.5, 0.5), (0, 0, 0, 0)):
+        with pytest.raises(ValueError, match=r"--frame-crop .* must be left, top, width, height"):
+            make_detector("none", None, wrong)
+    with pytest.raises(ValueError, match="--frame-crop is for --detector none: haar"):
+        make_detector("haar", None, (0, 0, 1, 1))
+    assert make_detector("haar").detect(np.zeros((240, 320, 3), np.uint8)) == []
+    with pytest.raises(ValueError, match="--detector-model FILE"):
+        make_detector("yunet")
+    with pytest.raises(FileNotFoundError, match=r"nothing\.onnx"):
+        make_detector("yunet", tmp_path / "nothing.onnx")
+    (tmp_path / "text.onnx").write_text("no network")
+    with pytest.raises(ValueError, match=r"text\.onnx is not a YuNet"):
+        make_detector("yunet", tmp_path / "text.onnx")
+    with pytest.raises(ValueError, match="mtcnn is unknown"):
+        make_detector("mtcnn")
+
+
+def test_boxes_that_overlap_or_nest_are_one_face():
+    boxes = [((0, 0, 10, 10), 1), ((1, 1, 10, 10), 3), ((3, 3, 3, 3), 2), ((30, 0, 10, 10), 1)]
+    kept = suppress([Detection(box, None, score) for box, score in boxes])
+    assert [face.box for face in kept] == [(1, 1, 10, 10), (30, 0, 10, 10)]
+    assert overlap((0, 0, 10, 10), (5, 0, 10, 10)) == pytest.approx(1 / 3)
+    assert overlap((0, 0, 10, 10), (20, 0, 10, 10)) == 0
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "clip", "tracks"),
+    [
+        ("haar", "single_face_360p.mp4", [(0.0, 2.37)]),
+        ("haar", "no_face.mp4", []),
+        ("yunet", "none_then_face_hevc.mov", [(3.95, 6.35)]),
+        ("yunet", "no_face.mp4", []),
+    ],
+)
+def test_real_faces_are_found_and_a_cartoon_has_none(shared, name, clip, tracks):
+    model = shared / "models" / "yunet_n_320_320.onnx"
+    detector = make_detector(name, model if name == "yunet" else None)
+    found, _ = follow_faces(VideoFile(shared / "faces" / clip).frames(), detector, 48)
+    assert [(track.start_s, track.end_s) for track in found] == [
+        pytest.approx(span, abs=0.25) for span in tracks
+    ]

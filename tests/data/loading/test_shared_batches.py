@@ -1,0 +1,93 @@
+"""What a worker sends arrives whole, as memory of its own, while the worker's memory is used again."""
+
+import multiprocessing
+import pickle
+from multiprocessing.reduction import ForkingPickler
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from maedfer.data.loading.shared_batches import MOST_BLOCKS, Parcel, SharedBlocks
+
+SHAPE = (3, 4, 5, 6, 3)
+
+
+def sent(parcel):
+    """To another process and back: here, to this one."""
+    return pickle.loads(ForkingPickler.dumps(parcel))
+
+
+def batch_of(blocks, number, shape=SHAPE):
+    clips = blocks.empty(shape)
+    clips.copy_(torch.arange(clips.numel()).view(shape) % 251 + number)
+    flips = torch.arange(3) == number % 3
+    return {
+        "clips": clips.permute(0, 1, 4, 2, 3),
+        "flips": flips,
+        "masks": None,
+        "keys": [number],
+        "batch": number,
+    }
+
+
+def assert_is(batch, number, shape=SHAPE):
+    expected = batch_of(SharedBlocks(), number, shape)
+    assert list(batch) and batch.keys() == expected.keys()
+    assert torch.equal(batch["clips"], expected["clips"]) and torch.equal(batch["flips"], expected["flips"])
+    assert batch["clips"].stride() == expected["clips"].stride()  # still as it is stored, channels last
+    assert (batch["masks"], batch["keys"], batch["batch"]) == (None, [number], number)
+
+
+def test_a_block_is_used_again_once_its_batch_has_arrived():
+    blocks, arrived, places = SharedBlocks(), [], set()
+    for number in range(5):
+        batch = batch_of(blocks, number)
+        places.add(batch["clips"].data_ptr())
+        arrived.append(sent(Parcel(batch)))
+    assert len(places) == 1
+    for number, batch in enumerate(arrived):
+        assert_is(batch, number)
+        assert not batch["clips"].is_shared() and not batch["flips"].is_shared()
+        batch["flips"].fill_(True)  # a receiver may write
+
+
+def test_batches_that_nobody_takes_are_left_alone_and_not_collected():
+    blocks = SharedBlocks()
+    waiting = [batch_of(blocks, number) for number in range(3 * MOST_BLOCKS)]
+    assert len({batch["clips"].data_ptr() for batch in waiting}) == len(waiting)
+    assert len(blocks._blocks) == MOST_BLOCKS
+    for number, batch in enumerate(waiting):
+        assert_is(sent(Parcel(batch)), number)
+
+
+def test_another_shape_takes_other_memory():
+    blocks = SharedBlocks()
+    for number, shape in enumerate([SHAPE, (2, *SHAPE[1:]), (4, *SHAPE[1:]), SHAPE]):
+        assert_is(sent(Parcel(batch_of(blocks, number, shape))), number, shape)
+    assert len(blocks._blocks) == 1
+
+
+def test_a_full_shared_memory_is_one_line_with_the_remedy(monkeypatch):
+    def full(self):
+        raise RuntimeError("unable to allocate shared memory(shm) for file: No space left on device (28)")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    with pytest.raises(ValueError, match=r"no shared memory is left for a batch of 2 MB: .*--shm-size"):
+        SharedBlocks().empty((2, 1000, 1000))
+
+
+class Numbers(IterableDataset):
+    def __iter__(self):
+        blocks = SharedBlocks()
+        for number in range(40):
+            yield Parcel(batch_of(blocks, number))
+
+
+def test_batches_of_real_workers_stay_what_they_are_however_many_are_kept():
+    for method in set(multiprocessing.get_all_start_methods()) & {"fork", "spawn"}:
+        loader = DataLoader(Numbers(), batch_size=None, num_workers=2, multiprocessing_context=method)
+        batches = list(loader)
+        assert sorted(batch["batch"] for batch in batches) == sorted([*range(40), *range(40)])
+        for batch in batches:
+            assert_is(batch, batch["batch"])

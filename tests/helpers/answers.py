@@ -1,0 +1,43 @@
+"""Small predictions with chosen answers, and records that go with them."""
+
+import numpy as np
+
+from maedfer.evaluation.predictions import Predictions
+
+
+def classified(truth, answers, names, confidence=0.8):
+    """A classification that gives `answers` with one confidence, for classes by number."""
+    classes, rest = len(names), (1 - confidence) / (len(names) - 1)
+    outputs = np.full((len(answers), classes), rest)
+    outputs[np.arange(len(answers)), answers] = confidence
+    return Predictions(
+        [f"k{i:03d}" for i in range(len(truth))],
+        outputs,
+        np.eye(classes)[list(truth)],
+        tuple(names),
+        "classify",
+    )
+
+
+def measured(targets, outputs, names=("valence",)):
+    """A regression, one row per sample."""
+    targets, outputs = (np.array(v, dtype=np.float64).reshape(-1, len(names)) for v in (targets, outputs))
+    return Predictions([f"k{i:03d}" for i in range(len(targets))], outputs, targets, names, "regress")
+
+
+def labelled(targets, outputs, names):
+    """Several labels per sample."""
+    targets, outputs = (np.array(v, dtype=np.float64) for v in (targets, outputs))
+    return Predictions(
+        [f"k{i:03d}" for i in range(len(targets))], outputs, targets, tuple(names), "multilabel"
+    )
+
+
+def records_of(predictions, **columns):
+    """A record per sample; `columns` are lists of a field (`subject`, `fold`) or of a metadata column."""
+    rows = []
+    for i, key in enumerate(predictions.keys):
+        fields = {name: values[i] for name, values in columns.items()}
+        about = {"subject": fields.pop("subject", None), "fold": fields.pop("fold", None)}
+        rows.append({"key": key, "source": f"faces/{key}.mp4", **about, "metadata": fields})
+    return rows
