@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from maedfer.files import dump_json, write_atomically
-from maedfer.training.distributed.zero_checkpoint import repair_checkpoint
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class RunFolder:
         return json.loads(self.summary.read_text(encoding="utf-8")) if self.summary.is_file() else None
 
     def checkpoint_to_resume(self, resume: bool) -> Path | None:
-        """The checkpoint to continue from, repaired after a kill in its writing; None starts at step 0.
+        """Return the checkpoint to continue from; None starts at step 0.
 
         Raises:
             ValueError: the folder holds a run and `resume` is not set, or it holds something else.
@@ -88,8 +87,6 @@ class RunFolder:
             if self.path.is_dir() and any(self.path.iterdir()) and not self.config.exists():
                 raise ValueError(f"{self.path} is not empty and holds no run: give another folder with --run")
             return None
-        for path in (self.last, self.best):
-            repair_checkpoint(path)
         return self.last if self.last.exists() else None
 
     def finish(self, summary: dict[str, Any]) -> None:

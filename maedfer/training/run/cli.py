@@ -24,7 +24,7 @@ from maedfer.training.distributed.plain_checkpoint import RenamedFile
 from maedfer.training.distributed.ranks import lost_rank, stop_ranks, watch_no_longer
 from maedfer.training.distributed.refusals import prepare_to_compile, refuse_optimizer
 from maedfer.training.distributed.threads import settle_threads
-from maedfer.training.distributed.zero_checkpoint import before
+from maedfer.training.distributed.zero_checkpoint import before, repair_checkpoint
 from maedfer.training.distributed.zero_strategy import refuse_other_strategy, settle_strategy
 from maedfer.training.run.interruption import RunInterrupted
 from maedfer.training.run.screen import say
@@ -136,6 +136,9 @@ class RunCLI(LightningCLI, ABC):
             # In this order: the first rank may be renaming the one to the other just now.
             there = before(self.folder.last).exists() or self.folder.last.exists()
             return self.folder.last if resume and there else None
+        if resume:  # after a kill in the middle of writing one
+            for path in (self.folder.last, self.folder.best):
+                repair_checkpoint(path)
         checkpoint = self.folder.checkpoint_to_resume(resume)
         if checkpoint is not None:
             refuse_other_strategy(checkpoint, self.trainer)
