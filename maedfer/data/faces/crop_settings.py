@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from maedfer.constants import NUM_FRAMES
 from maedfer.data.faces.detectors import DetectorName
-from maedfer.data.shards.encoding import Encoding
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class CropSettings:
     size: int
     margin: float
     fps: float
-    encoding: Encoding
+    encoding: Literal["jpeg", "h264"]
     quality: int
     min_face: float
     max_seconds: float
