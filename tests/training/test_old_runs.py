@@ -1,4 +1,4 @@
-"""Runs, checkpoints and shards made at commit ba43b06, before the package was split into rooms, still work."""
+"""Tests that runs, checkpoints and shards made at commit ba43b06, before the rooms, still load and resume."""
 
 import csv
 import shutil
@@ -19,7 +19,7 @@ FORMER_STRATEGY = {"class_path": "maedfer.training.zero_strategy.ZeroStrategy", 
 
 @pytest.fixture
 def old(tmp_path, monkeypatch, no_pictures):
-    """Changes into a copy of the artefacts, because their `config.yaml` names the shards by a relative path."""
+    """Changes into a copy of the artefacts: their `config.yaml` names the shards by a relative path."""
     folder = tmp_path / "old"
     shutil.copytree(ARTEFACTS, folder)
     monkeypatch.chdir(folder)
