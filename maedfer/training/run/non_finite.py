@@ -19,7 +19,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from maedfer.data.loading.batch import ClipBatch
 from maedfer.training.run.records import StepTable, trim_ranks
 from maedfer.training.run.screen import tell
-from maedfer.training.steps.finite_steps import FiniteSteps
+from maedfer.training.steps.finite_steps import FiniteSteps, StepLost
 
 COLUMNS = ("step", "rank", "loss", "key", "start")
 """Columns of `non_finite/rank<r>.csv`: a row for each clip of a batch that was left out."""
@@ -70,10 +70,11 @@ class NonFiniteLoss(Callback):
         """Remember which clips come."""
         self._batch = batch
 
-    def write_last(self, trainer: Trainer, module: FiniteSteps, loss: float) -> None:
-        """Write down the clips of a micro-batch that the run ends with, before its end."""
-        self._note(trainer, module.bad_rank, loss, self._batch)
-        self._write(trainer)
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Write the clips of a micro-batch that ends the run."""
+        if isinstance(exception, StepLost):
+            self._note(trainer, pl_module.bad_rank, exception.loss, self._batch)
+            self._write(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: FiniteSteps, outputs: Any, batch: Any, batch_idx: int
