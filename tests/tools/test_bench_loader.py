@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -134,12 +135,12 @@ def test_the_plain_way_takes_every_fourth_frame_from_a_random_one(numbered):
     clips = PlainClips([numbered / "bright.mp4"], 12, MASKS)
     starts = Counter()
     for index in range(len(clips)):
-        shown = levels(clips[index]["clips"])
+        shown = levels(clips[index].clips)
         start = round((shown[0] - 30) / 2)
         np.testing.assert_allclose(shown, 30 + 2 * (start + 4 * np.arange(16)), atol=2.5)
         starts[start] += 1
     assert set(starts) <= set(range(17)) and len(starts) > 3  # 80 frames leave 17 starts of 64
-    assert clips[0]["clips"].shape == (3, 16, 160, 160) and int(clips[0]["masks"].sum()) == 720
+    assert clips[0].clips.shape == (3, 16, 160, 160) and int(clips[0].masks.sum()) == 720
 
 
 def test_the_plain_clip_is_the_crop_resized_and_normalised_by_hand():
@@ -216,8 +217,8 @@ def test_lengthened_shards_repeat_tracks_under_names_of_their_own(shards):
     assert (long / "train-000000.tar").stat().st_size < 4 * (shards / "train-000000.tar").stat().st_size
     assert len(samples_of(long)) == 12 and len({sample["__key__"] for sample in samples_of(long)}) == 3
     batches = list(our_batches(long, 4, 1, workers=0))
-    assert [len(batch["clips"]) for batch in batches] == [4, 4, 4]
-    assert len(set(batches[0]["starts"] + batches[1]["starts"])) > 1
+    assert [len(batch.clips) for batch in batches] == [4, 4, 4]
+    assert len(set(batches[0].starts + batches[1].starts)) > 1
 
 
 def test_psnr_and_slope_by_hand():
@@ -239,7 +240,7 @@ def test_a_rate_leaves_the_start_out_and_tells_waiting_from_work():
         try:
             time.sleep(0.3)
             while True:
-                yield {"clips": [0] * 4}
+                yield SimpleNamespace(clips=[0] * 4)
                 time.sleep(0.02)
         finally:
             closed.append(True)

@@ -61,7 +61,7 @@ def loader_rate(batches: Batches, seconds: float, workers: int) -> Rate:
         began, spent, clips = time.perf_counter(), cpu_seconds(), 0
         while time.perf_counter() - began < seconds or not clips:
             for _ in range(max(1, workers)):
-                clips += len(_next(batches)["clips"])
+                clips += len(_next(batches).clips)
         return _rate(clips, time.perf_counter() - began, spent)
 
 
