@@ -103,7 +103,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         self._label_smoothing, self._weighted, self._erasing = label_smoothing, class_weights, erasing
         self._mixing = Mixing(mixup, cutmix)
         self._weight_decay, self._layer_decay = weight_decay, layer_decay
-        self._official_tokens = is_official("--model.region_tokens", region_tokens)
+        self._official_tokens = is_official("region_tokens", region_tokens)
         self._checkpointing = grad_checkpointing
         self.compiles, self._call = compile, compiled_call() if compile else call
         self.task: Task = "classify"
