@@ -25,7 +25,7 @@ def export_classifier(
     """
     provenance = {
         "method": "linear probe" if module.freeze_encoder else "fine-tuning",
-        "task": module.task,
+        "task": module.task.name,
         "columns": data.columns,
         "sampling": data.sampling,
         "training_samples": len(data.parts.train),
