@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from maedfer.constants import NUM_FRAMES
+from maedfer.constants import NUM_FRAMES, STORED_FPS
 from maedfer.data.faces.detectors import DetectorName
-from maedfer.data.shards.records import STORED_FPS
 from maedfer.data.video.source import Source
 
 SHOWN = 5

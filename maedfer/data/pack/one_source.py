@@ -21,6 +21,7 @@ from maedfer.data.faces.crop_settings import CropSettings
 from maedfer.data.faces.crops import CropPlan, cut_crops, plan_crops
 from maedfer.data.faces.detectors import Detector, DetectorName, make_detector
 from maedfer.data.faces.tracks import follow_faces, largest_at_a_time
+from maedfer.data.pack.settings import StoreSettings
 from maedfer.data.shards.encoding import encode_track
 from maedfer.data.shards.format import write_shard
 from maedfer.data.shards.records import TrackGeometry, sample_key, shard_sample, track_record
@@ -42,6 +43,7 @@ class Job:
 
     source: Source
     settings: CropSettings
+    store: StoreSettings
     label: int | None
     spool: str
     votes: list[float] | None = None
@@ -188,9 +190,9 @@ def _sample(
     job: Job, plan: CropPlan, crops: np.ndarray, identity: tuple[int, str], detector: str
 ) -> dict[str, bytes]:
     """Encode the crops (F, size, size, 3) of a plan and write their record."""
-    source, settings = job.source, job.settings
+    source, settings, store = job.source, job.settings, job.store
     number, fingerprint = identity
-    encoded = encode_track(crops, settings.encoding, plan.fps, settings.quality)
+    encoded = encode_track(crops, store.encoding, plan.fps, store.quality)
     angles = None if plan.angles is None else plan.angles.round(2).tolist()
     margin = 0.0 if detector == "none" else settings.margin
     record = track_record(
@@ -200,7 +202,7 @@ def _sample(
         fps=plan.fps,
         width=settings.size,
         height=settings.size,
-        encoding=settings.encoding,
+        encoding=store.encoding,
         source=source.name,
         start_s=plan.times[0],
         end_s=plan.times[-1],

@@ -14,13 +14,10 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from maedfer.constants import CLIP_SPAN_S
+from maedfer.constants import CLIP_SPAN_S, STORED_FPS
 from maedfer.data.shards.encoding import EXTENSIONS, EncodedTrack, Encoding, check_quality
 from maedfer.data.shards.format import SCHEMA
 from maedfer.files import dump_json
-
-STORED_FPS = 12.5
-"""Stored frames per second: every second one is a frame of a clip, so that clips can start in between."""
 
 
 @dataclass(frozen=True)

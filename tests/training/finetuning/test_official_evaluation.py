@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from helpers import pretraining_runs
+from helpers.clip_batches import clip_batch
 from helpers.finetuning_runs import arguments, rewritten, scores, table
 
 from maedfer.__main__ import main
@@ -198,12 +200,11 @@ def test_views_that_are_the_same_clip_are_computed_once():
     model = build_encoder("lgi_former_tiny_patch8_64", model_args).eval()
     module = FineTuning.of_classifier(model, ["a", "b"])
     clips = torch.randint(0, 256, (4, 16, 3, 32, 32), dtype=torch.uint8)
-    batch = {"clips": clips, "boxes": torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 4), "flips": torch.zeros(4) > 0}
-    batch |= {"keys": list("aabb"), "targets": torch.zeros(4, 2), "valid": torch.ones(4) > 0}
+    batch = clip_batch("aabb", clips=clips, targets=torch.zeros(4, 2))
     clips[1] = clips[0]
     with torch.no_grad():
-        once = module.predicted(batch | {"starts": [0.0, 0.0, 0.0, 0.8]}, views=2)["outputs"]
-        whole = module.predicted(batch | {"starts": [0.0, 0.1, 0.0, 0.8]}, views=2)["outputs"]
+        once = module.predicted(replace(batch, starts=[0.0, 0.0, 0.0, 0.8]), views=2)["outputs"]
+        whole = module.predicted(replace(batch, starts=[0.0, 0.1, 0.0, 0.8]), views=2)["outputs"]
     torch.testing.assert_close(once, whole, atol=1e-6, rtol=0)
 
 
