@@ -154,7 +154,8 @@ class FineTuning(ScheduledModule, FiniteSteps):
             ValueError: nothing names the outputs, or `classes` are not those of the model.
         """
         config = model.config
-        names = (config.get("labels") if config else None) or classes
+        output = config.output if config else None
+        names = output.names if output else classes
         if not names:
             raise ValueError(
                 f"the model does not name its {model.num_classes} classes: name them in the order of its "
@@ -165,9 +166,8 @@ class FineTuning(ScheduledModule, FiniteSteps):
                 f"--classes {list(classes or names)}: the model has {model.num_classes} outputs"
                 + (f", {', '.join(names)}: leave out --classes" if names is not classes else "")
             )
-        module = cls(config.get("architecture"), config.get("model_args"))
-        provenance = config.get("provenance") or {}
-        module.task, module.outputs = task_of(provenance.get("task", "classify")), tuple(names)
+        module = cls(config.architecture, dict(config.model_args)) if config else cls()
+        module.task, module.outputs = task_of(output.task if output else "classify"), tuple(names)
         module._take(model, torch.ones(len(module.outputs)))
         return module
 
