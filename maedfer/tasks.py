@@ -4,4 +4,5 @@ from __future__ import annotations
 
 from typing import Literal
 
-Task = Literal["classify", "multilabel", "regress"]
+TaskName = Literal["classify", "multilabel", "regress"]
+Task = TaskName

@@ -202,8 +202,9 @@ def read_records(shards: str, table: ShardTable, fetcher: Fetcher) -> list[dict[
             says.
     """
     records: list[dict[str, Any]] = []
-    streams = open_shards(shards, table, range(len(table.names)), fetcher)
-    for name, expected, stream in zip(table.names, table.counts, streams, strict=True):
+    streams = open_shards(shards, table, range(len(table)), fetcher)
+    for number, stream in enumerate(streams):
+        name, expected = table.entry(number).name, table.entry(number).samples
         try:
             found = list(_records(stream))
         except (tarfile.TarError, EOFError, OSError, ValueError) as error:

@@ -92,7 +92,7 @@ class LabelledDataModule(ClipDataModule):
         super().__init__(shards, crop=crop, flip=flip, **kwargs)
         if views < 1:
             raise ValueError(f"--data.views {views} must be 1 or more")
-        self._draws_alike, self.fold = is_official("--data.draws", draws), fold
+        self._draws_alike, self.fold = is_official("draws", draws), fold
         self.task, self.classes, self.columns, self.soft_labels = task, classes, columns, soft_labels
         self.test_split, self.official, self.views = test_split, official, views
         self._rules = PartRules(

@@ -18,6 +18,7 @@ from einops import rearrange
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 
+from maedfer.data.loading.batch import ClipBatch
 from maedfer.data.loading.views import prepare_clips
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.lgi_former import LGIFormer
@@ -102,7 +103,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         self._label_smoothing, self._weighted, self._erasing = label_smoothing, class_weights, erasing
         self._mixing = Mixing(mixup, cutmix)
         self._weight_decay, self._layer_decay = weight_decay, layer_decay
-        self._official_tokens = is_official("--model.region_tokens", region_tokens)
+        self._official_tokens = is_official("region_tokens", region_tokens)
         self._checkpointing = grad_checkpointing
         self.compiles, self._call = compile, compiled_call() if compile else call
         self.task: Task = "classify"
@@ -152,7 +153,8 @@ class FineTuning(ScheduledModule, FiniteSteps):
             ValueError: nothing names the outputs, or `classes` are not those of the model.
         """
         config = model.config
-        names = (config.get("labels") if config else None) or classes
+        output = config.output if config else None
+        names = output.names if output else classes
         if not names:
             raise ValueError(
                 f"the model does not name its {model.num_classes} classes: name them in the order of its "
@@ -163,9 +165,8 @@ class FineTuning(ScheduledModule, FiniteSteps):
                 f"--classes {list(classes or names)}: the model has {model.num_classes} outputs"
                 + (f", {', '.join(names)}: leave out --classes" if names is not classes else "")
             )
-        module = cls(config.get("architecture"), config.get("model_args"))
-        provenance = config.get("provenance") or {}
-        module.task, module.outputs = provenance.get("task", "classify"), tuple(names)
+        module = cls(config.architecture, dict(config.model_args)) if config else cls()
+        module.task, module.outputs = output.task if output else "classify", tuple(names)
         module._take(model, torch.ones(len(module.outputs)))
         return module
 
@@ -184,13 +185,13 @@ class FineTuning(ScheduledModule, FiniteSteps):
         """Outputs (B, K) before any activation, of normalised clips (B, 3, T, H, W)."""
         return self.classifier(clips)
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Tensor]:
         """Loss of a batch; the data module moves its cursor past it."""
-        clips = prepare_clips(batch["clips"], batch["boxes"], batch["flips"], self.img_size)
+        clips = prepare_clips(batch.clips, batch.boxes, batch.flips, self.img_size)
         # Dropout and stochastic depth draw from torch's own stream, of which a checkpoint knows nothing.
-        torch.manual_seed(seed_of(batch["seeds"][0], "drop") >> 65)
-        clips = erase(clips, batch["seeds"], self._erasing)
-        clips, targets = self._mixing(clips, batch["targets"], batch["seeds"][0])
+        torch.manual_seed(seed_of(batch.seeds[0], "drop") >> 65)
+        clips = erase(clips, batch.seeds, self._erasing)
+        clips, targets = self._mixing(clips, batch.targets, batch.seeds[0])
         loss = self.loss(self._call(self.classifier, clips), targets)
         self.watch(loss)
         self.trainer.datamodule.consumed(batch)
@@ -209,27 +210,27 @@ class FineTuning(ScheduledModule, FiniteSteps):
             return F.binary_cross_entropy_with_logits(outputs, targets, pos_weight=self.output_weights)
         return F.mse_loss(outputs, targets)
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+    def validation_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
         """What is predicted for the one clip of every sample of a batch."""
         return self.predicted(batch, views=1)
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+    def test_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
         """What is predicted for every sample of a batch, its views averaged."""
         return self.predicted(batch, self.trainer.datamodule.views)
 
-    def predicted(self, batch: dict[str, Any], views: int) -> dict[str, Any]:
+    def predicted(self, batch: ClipBatch, views: int) -> dict[str, Any]:
         """Activated outputs and targets (S, K) of the samples of a batch, averaged over adjacent views."""
-        places, sources = distinct_views(batch["starts"], views)
-        parts = [batch[name] for name in ("clips", "boxes", "flips")]
+        places, sources = distinct_views(batch.starts, views)
+        parts = [batch.clips, batch.boxes, batch.flips]
         if len(places) < len(sources):
             parts = [part[places] for part in parts]
         outputs = self.activate(self(prepare_clips(*parts, self.img_size)).float())[sources]
         first = slice(None, None, views)
         return {
-            "keys": batch["keys"][first],
+            "keys": batch.keys[first],
             "outputs": rearrange(outputs, "(s v) k -> s v k", v=views).mean(1),
-            "targets": batch["targets"][first],
-            "valid": batch["valid"][first],
+            "targets": batch.targets[first],
+            "valid": batch.valid[first],
         }
 
     def activate(self, outputs: Tensor) -> Tensor:

@@ -38,5 +38,5 @@ def pixel_predictions(data: LabelledDataModule) -> Predictions:
 def differences(data: LabelledDataModule, part: Part) -> np.ndarray:
     """Last minus first frame of the centred clip of every sample, float32 (n, 3*H*W)."""
     batch = data.plain_clips(part.split, part.numbers)
-    clips = batch["clips"].numpy().astype(np.float32)
+    clips = batch.clips.numpy().astype(np.float32)
     return (clips[:, -1] - clips[:, 0]).reshape(len(part), -1)

@@ -16,6 +16,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from maedfer.data.loading.batch import ClipBatch
 from maedfer.training.run.records import StepTable, trim_ranks
 from maedfer.training.run.screen import tell
 from maedfer.training.steps.finite_steps import FiniteSteps, StepLost
@@ -45,7 +46,7 @@ class NonFiniteLoss(Callback):
             raise ValueError(f"--stop_after_skipped {stop_after} must be 1 or more")
         self._folder, self._stop_after = folder / "non_finite", stop_after
         self._path: Path | None = None
-        self._batch: dict[str, Any] = {}
+        self._batch: ClipBatch | None = None
         self._step = 0
         self._rows: list[dict[str, Any]] = []
         self.skipped, self._in_a_row = 0, 0
@@ -102,12 +103,12 @@ class NonFiniteLoss(Callback):
                 f"{self._folder}): {REMEDY}"
             )
 
-    def _note(self, trainer: Trainer, bad_rank: int, loss: float, batch: dict[str, Any]) -> None:
+    def _note(self, trainer: Trainer, bad_rank: int, loss: float, batch: ClipBatch) -> None:
         """Keep the rows of a micro-batch, and say that its step is lost."""
         step, rank = self._step + 1, trainer.global_rank
         self._rows += [
             {"step": step, "rank": rank, "loss": loss, "key": key, "start": f"{start:.3f}"}
-            for key, start in zip(batch["keys"], batch["starts"], strict=True)
+            for key, start in zip(batch.keys, batch.starts, strict=True)
         ]
         if self.skipped < STEPS_TOLD:
             last = "; further ones are only counted" if self.skipped == STEPS_TOLD - 1 else ""
