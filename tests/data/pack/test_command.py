@@ -17,6 +17,7 @@ from maedfer.data.pack.pool import run_jobs
 from maedfer.data.pack.report import read_report
 from maedfer.data.shards.encoding import decode_frames, encode_track
 from maedfer.data.shards.format import read_index, read_shard
+from maedfer.data.shards.records import TrackRecord
 from maedfer.data.shards.verify import RECORD_TYPES, verify
 from maedfer.data.video.video_file import VideoFile
 
@@ -77,7 +78,7 @@ def test_records_have_every_field_and_no_path_of_this_machine(packed, pack_folde
     assert len(found) == 7
     for record, sample in found.values():
         assert record.keys() == RECORD_TYPES.keys() | {"frame_bytes", "sha256"}
-        frames = decode_frames(sample["mjpg"], record, range(record["frames"]))
+        frames = decode_frames(sample["mjpg"], TrackRecord(**record), range(record["frames"]))
         assert frames.shape == (record["frames"], 32, 32, 3)
         assert len(record["geometry"]["boxes"]) == record["frames"]
         assert str(pack_folder.parent).encode() not in sample["json"]
