@@ -14,6 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
+from maedfer.errors import UserError
+
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SETTINGS = {"tracks": 2, "track-seconds": 3, "samples": 8, "seconds": 0.02, "rounds": 1, "memory-clips": 80}
@@ -272,16 +274,16 @@ def test_a_busy_child_counts_as_time_on_a_core():
 @pytest.mark.parametrize(
     ("setting", "complaint"),
     [
-        ({"batch_size": 6}, "--batch-size 6 must be a multiple of 4"),
-        ({"tracks": 0}, "--tracks 0 must be 1 or more"),
-        ({"videos": Path("nowhere")}, "--videos nowhere is not a folder"),
-        ({"rounds": 0}, "--rounds 0 must be 1 or more"),
-        ({"seconds": 0.0}, "--seconds 0.0 must be positive"),
+        ({"batch_size": 6}, "batch_size: 6 must be a multiple of 4"),
+        ({"tracks": 0}, "tracks: 0 must be 1 or more"),
+        ({"videos": Path("nowhere")}, "videos: nowhere is not a folder"),
+        ({"rounds": 0}, "rounds: 0 must be 1 or more"),
+        ({"seconds": 0.0}, "seconds: 0.0 must be positive"),
     ],
 )
 def test_wrong_input_is_refused_before_anything_is_written(setting, complaint, tmp_path):
     from benchmarks.loader import loader
 
-    with pytest.raises(ValueError, match=complaint):
+    with pytest.raises(UserError, match=complaint):
         loader(out=tmp_path, **setting)
     assert not list(tmp_path.iterdir())

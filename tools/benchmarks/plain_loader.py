@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 from maedfer.constants import IMAGENET_MEAN, IMAGENET_STD, NUM_FRAMES
 from maedfer.data.loading.masks import MaskSpec
 from maedfer.data.loading.views import MULTI_PLACES, MULTI_SCALES
+from maedfer.errors import UserError
 
 SIZE = 160
 STRIDE = 4
@@ -81,11 +82,12 @@ def require_decord() -> None:
     """Find out whether the plain way can read videos.
 
     Raises:
-        ValueError: decord is not installed.
+        UserError: decord is not installed.
     """
     if importlib.util.find_spec("decord") is None:
-        raise ValueError(
-            "the plain way needs decord: pip install decord (it has wheels for Linux on x86-64 and Windows)"
+        raise UserError(
+            None,
+            "the plain way needs decord: pip install decord (it has wheels for Linux on x86-64 and Windows)",
         )
 
 

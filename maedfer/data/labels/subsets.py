@@ -8,6 +8,7 @@ its numbers.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,12 @@ class Part:
     def keys(self) -> list[str]:
         """Keys of the samples."""
         return [record.key for record in self.records]
+
+    @property
+    def descriptions(self) -> list[dict[str, Any]]:
+        """Key, source, subject, fold and metadata of each sample, as tables of scores show them."""
+        names = ("key", "source", "subject", "fold", "metadata")
+        return [{name: getattr(record, name) for name in names} for record in self.records]
 
     @property
     def top(self) -> np.ndarray:
@@ -121,8 +128,8 @@ def make_parts(records: Mapping[str, Sequence[TrackRecord]], reader: LabelReader
         ValueError: samples without a label, a class without a training sample, a test part that says nothing,
             or rules that the samples cannot follow; the message names the flag.
     """
-    if rules.labels_per_class is not None and reader.task != "classify":
-        raise ValueError(f"--data.labels_per_class counts classes: --task {reader.task} has none")
+    if rules.labels_per_class is not None and not reader.task.is_single_label:
+        raise ValueError(f"--data.labels_per_class counts classes: --task {reader.task.name} has none")
     wanted = (rules.train_split, rules.val_split, rules.test_split)
     train, val, test = (
         whole_part(split, records[split], reader, rules.skip_unlabelled) if records.get(split) else None
@@ -177,7 +184,7 @@ def check_test(part: Part, reader: LabelReader) -> None:
     Raises:
         ValueError: the part has one.
     """
-    if reader.task == "classify" and len(only := set(part.top.tolist())) == 1:
+    if reader.task.is_single_label and len(only := set(part.top.tolist())) == 1:
         raise ValueError(
             f"all {len(part)} test samples (split {part.split}) are {reader.names[only.pop()]}: scores on a "
             "single class say nothing, test on other samples (--data.test_split, --data.fold)"
@@ -226,7 +233,7 @@ def _check_classes(train: Part, reader: LabelReader, rules: PartRules) -> None:
     """Refuse classes that cannot be learnt."""
     seen = (train.targets != 0).any(axis=0)
     absent = [name for name, learnable in zip(reader.names, seen, strict=True) if not learnable]
-    if absent and reader.task != "regress":
+    if absent and reader.task.has_classes:
         fold = "" if rules.fold is None else f" without fold {rules.fold}"
         flag = "--data.columns" if reader.columns else "--data.classes"
         raise ValueError(

@@ -106,7 +106,7 @@ class ClipDataModule(RunPosition, pl.LightningDataModule):
         self.shards, self.split, self.val_split = shards, split, val_split
         self.batch_size, self.clips_per_sample, self.num_frames = batch_size, clips_per_sample, NUM_FRAMES
         self.frame_interval_s, self.sampling = frame_interval_s, sampling
-        self._time_line = self.official_time if is_official("--data.sampling", sampling) else TrackTime
+        self._time_line = self.official_time if is_official("sampling", sampling) else TrackTime
         self.seed, self.workers, self.shuffle_window = seed, workers, shuffle_window
         self.max_broken_share, self.record_keys = max_broken_share, record_keys
         self.start_method, self.fetcher = start_method, Fetcher(stall_timeout_s, fetch_tries)

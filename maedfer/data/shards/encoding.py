@@ -140,7 +140,8 @@ def _decode_jpeg(data: bytes, record: TrackRecord, wanted: Sequence[int]) -> np.
     sizes = record.frame_bytes or []
     if len(sizes) != record.frames or sum(sizes) != len(data):
         raise _WrongFrames(
-            f"{len(data)} bytes, the record says {len(sizes)} sizes, {sum(sizes)} bytes, {record.frames} frames"
+            f"{len(data)} bytes, the record says {len(sizes)} sizes, {sum(sizes)} bytes, "
+            f"{record.frames} frames"
         )
     ends, stored = list(accumulate(sizes)), memoryview(data)
     frames = np.empty((len(wanted), record.height, record.width, 3), np.uint8)

@@ -24,7 +24,7 @@ def describe_geometry(
 
 
 def made_by(program: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the `made_by` of an index: program, version of maedfer, and the settings that decide the bytes."""
+    """Returns the `made_by` of an index: program, version of maedfer, settings that decide the bytes."""
     try:
         release = version("maedfer")
     except PackageNotFoundError:  # run from a checkout

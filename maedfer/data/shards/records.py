@@ -136,7 +136,8 @@ class TrackRecord:
         """Writes the record, keys sorted, so that equal records give equal bytes."""
         values = {name: getattr(self, name) for name in FIELD_TYPES}
         lacking = {name for name in OPTIONAL if values[name] is None}
-        return dump_json({name: value for name, value in values.items() if name not in lacking} | self.more)
+        kept = {name: value for name, value in values.items() if name not in lacking}
+        return dump_json({**kept, **self.more})
 
     def value(self, column: str) -> Any:
         """Returns a field, or else a value of the metadata, by its name; None where there is neither."""
@@ -181,7 +182,7 @@ def parse_record(data: bytes) -> dict[str, Any]:
 def wrong_values(values: Mapping[str, Any]) -> Iterator[str]:
     """Yields a text for each field of a record whose value is of a wrong type or not positive."""
     for name, allowed in FIELD_TYPES.items():
-        value = values.get(name)
+        value: Any = values.get(name)
         if name not in values or (name in OPTIONAL and value is None):
             continue
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):

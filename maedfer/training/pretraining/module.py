@@ -120,7 +120,7 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
         self.num_predicted = count_predicted(self.num_masked, predicted_share)
         self.compiles, self._call = compile, compiled_call() if compile else call
         self._weight_decay = weight_decay
-        self._official_tokens = is_official("--model.region_tokens", region_tokens)
+        self._official_tokens = is_official("region_tokens", region_tokens)
 
     def setup(self, stage: str) -> None:
         """Ask the stream for clips and masks that fit the encoder."""

@@ -6,6 +6,7 @@ import pytest
 
 from maedfer.data.shards.encoding import decode_frames, encode_track
 from maedfer.data.shards.records import BrokenSample, TrackRecord
+from maedfer.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -122,11 +123,11 @@ def test_turned_bits_are_a_broken_sample_or_other_pixels(frames, name):
 
 
 def test_what_cannot_be_stored_is_refused(frames):
-    with pytest.raises(ValueError, match="even"):
+    with pytest.raises(UserError, match=r"^size: h264 needs an even size"):
         encode_track(frames[:, :-1], "h264", 12.5)
-    with pytest.raises(ValueError, match="--quality 52"):
+    with pytest.raises(UserError, match=r"^quality: 52"):
         encode_track(frames, "h264", 12.5, 52)
-    with pytest.raises(ValueError, match="--encoding png"):
+    with pytest.raises(UserError, match=r"^encoding: png"):
         encode_track(frames, "png", 12.5)
     with pytest.raises(ValueError, match="uint8"):
         encode_track(frames.astype(np.float32), "jpeg", 12.5)
