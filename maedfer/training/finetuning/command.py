@@ -103,7 +103,7 @@ def finish(cli: FinetuneCLI) -> int:
                 title=f"{cli.model.architecture} on {Path(data.shards).name}",
                 command=f"maedfer finetune {shlex.join(cli.args)}",
                 card=card,
-                records=scored_part(data).records,
+                records=scored_part(data).descriptions,
                 synthetic=data.is_synthetic,
                 settings=folder.config.read_text(encoding="utf-8"),
                 seed=cli.config.seed_everything,
@@ -149,7 +149,7 @@ def final_scores(cli: FinetuneCLI) -> ScoreCard | None:
         say("neither a test split nor a validation share: nothing to score")
         return None
     predictions = scoring.predictions["val" if data.parts.test is None else "test"]
-    card = ScoreCard.of(predictions, scored_part(data).records)
+    card = ScoreCard.of(predictions, scored_part(data).descriptions)
     say(card.as_text(data.is_synthetic))
     return card
 

@@ -109,13 +109,13 @@ def evaluate(
     flags = {"model": model, "shards": shards, "split": split, "fold": fold, "official": official}
     flags |= {"views": views, "frame-interval-s": frame_interval_s, "classes": classes, "columns": columns}
     command = command_of(flags | {"soft-labels": soft_labels, "skip-unlabelled": skip_unlabelled})
-    card = ScoreCard.of(scoring.predictions["test"], part.records)
+    card = ScoreCard.of(scoring.predictions["test"], part.descriptions)
     write_evaluation(
         Path(out),
         title=title_of(model, shards, split, fold, seen),
         command=command,
         card=card,
-        records=part.records,
+        records=part.descriptions,
         synthetic=data.is_synthetic,
         corpus=corpus_of(data.index.made_by),
     )
