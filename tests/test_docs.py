@@ -8,14 +8,8 @@ import pytest
 from maedfer.verbs import VERBS
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted(
-    [
-        *ROOT.glob("*.md"),
-        *ROOT.glob("docs/*.md"),
-        *(ROOT / f"{d}/README.md" for d in ("configs", "data_shards")),
-    ]
-)
-PAGES += [ROOT / "tools" / "studies" / "README.md"]
+FOLDERS = (".", "docs", "configs", "data_shards", "tools/studies")
+PAGES = sorted(page for folder in FOLDERS for page in (ROOT / folder).glob("*.md"))
 
 
 def anchors(page: Path) -> set[str]:
