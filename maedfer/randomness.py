@@ -8,11 +8,11 @@ import numpy as np
 
 
 def random_words(count: int, *name: str | int) -> np.ndarray:
-    """Random uint64 (count,), a pure function of the name."""
+    """Draws uint64 numbers (count,), a pure function of the name."""
     return np.random.PCG64(seed_of(*name)).random_raw(count)
 
 
 def seed_of(*name: str | int) -> int:
-    """A 128-bit seed hashed from its name, such as (seed, epoch, sample key, view)."""
+    """Returns a 128-bit seed hashed from its name, such as (seed, epoch, sample key, view)."""
     text = "\x1f".join(str(part) for part in name)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "big")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from maedfer.__main__ import main
 from maedfer.demo.table import FRESH, LABELS_PER_CLASS, LabelTable
-from maedfer.processes.side_by_side import STOPPED, beside
+from maedfer.processes.parallel_runs import STOPPED, run_in_background
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def demo(out: str | None = None, full: bool = False) -> str:
     table = LabelTable(folder, labelled, run, scale.seeds, training, probing)
     make_labelled(folder / "videos", labelled, folder / "labelled.png", scale)
     # So small a model gains little by a second core; what needs no encoder takes all of it.
-    with beside(table.runs(FRESH)):
+    with run_in_background(table.runs(FRESH)):
         pretrain(folder / "unlabelled", run, scale)
     stage(
         "reconstruct", "--model", run, "--shards", folder / "unlabelled", "--out", folder / "reconstruction"

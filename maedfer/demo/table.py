@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
-from maedfer.processes.side_by_side import run_side_by_side
+from maedfer.processes.parallel_runs import run_in_parallel
 
 LABELS_PER_CLASS = 16
 
@@ -89,7 +89,7 @@ class LabelTable:
         print(f"\n$ {command} ...")
         for name, more in ROWS.items():
             print(f"    {name:<34}{shlex.join(more).format(pretrained=self.pretrained)}", flush=True)
-        run_side_by_side(self.runs(), "fine-tuning")
+        run_in_parallel(self.runs(), "fine-tuning")
         rows = {name: [uar_of(self.run(name, seed)) for seed in range(self.seeds)] for name in ROWS}
         rows[PIXELS] = [pixel_uar(self.shards)]
         write_table(self.folder, rows, self.pretrained)
