@@ -12,7 +12,8 @@ from maedfer.constants import FRAME_INTERVAL_S, NUM_FRAMES
 from maedfer.data.loading.batch import ClipBatch
 from maedfer.data.loading.clip_maker import ClipMaker
 from maedfer.data.loading.clip_times import TrackTime
-from maedfer.data.loading.epoch_plan import Cursor, EpochPlan, Leg, Reading, evaluation_reading
+from maedfer.data.loading.cursor import Cursor, Leg
+from maedfer.data.loading.epoch_plan import EpochPlan, Reading, evaluation_reading
 from maedfer.data.loading.loader import ClipLoader, tell_epoch_length
 from maedfer.data.loading.masks import MaskSpec
 from maedfer.data.loading.position import RunPosition

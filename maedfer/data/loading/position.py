@@ -11,7 +11,8 @@ from typing import Any
 from pytorch_lightning.trainer.states import TrainerFn
 
 from maedfer.data.loading.batch import ClipBatch
-from maedfer.data.loading.epoch_plan import Cursor, EpochPlan
+from maedfer.data.loading.cursor import Cursor
+from maedfer.data.loading.epoch_plan import EpochPlan
 
 
 class RunPosition:
