@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from maedfer.demo.table import PIXELS
 from maedfer.models import build_encoder
+from maedfer.models.config import InputSpec, ModelConfig
 from maedfer.models.weights import save_encoder
 from maedfer.processes.side_by_side import is_done
 from maedfer.resources import find_config
@@ -188,7 +189,7 @@ def test_an_encoder_is_used_in_the_shape_it_was_trained_in(name, tmp_path):
     shape |= {key: flags[f"--model.{key}"] for key in shape if f"--model.{key}" in flags}
     geometry = {"detector": "none", "margin": 0.0, "rotated": False, "size": 48}
     encoder = build_encoder(shape["architecture"], shape["model_args"])
-    save_encoder(encoder, tmp_path, **shape, geometry=geometry, provenance={"synthetic": True})
+    save_encoder(encoder, tmp_path, ModelConfig(**shape, input=InputSpec(geometry=geometry)))
 
     use = Use(TUNED, "clean", 16, 0, Pretraining("clean", name, 1, 0))
     words = use.words(Faces("clean", tmp_path, tmp_path), tmp_path)

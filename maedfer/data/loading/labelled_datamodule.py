@@ -28,7 +28,7 @@ from maedfer.data.loading.rand_augment import ClipAugment
 from maedfer.data.loading.upstream_draws import SharedDraws
 from maedfer.data.loading.upstream_times import FineTuningTime
 from maedfer.data.loading.views import Crop, ViewSpec
-from maedfer.tasks import Task
+from maedfer.tasks import TaskName
 from maedfer.upstream import Switch, is_official
 
 
@@ -71,7 +71,7 @@ class LabelledDataModule(ClipDataModule):
     def __init__(
         self,
         shards: str,
-        task: Task = "classify",
+        task: TaskName = "classify",
         classes: list[str | int] | None = None,
         columns: list[str] | None = None,
         soft_labels: bool = False,

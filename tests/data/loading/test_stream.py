@@ -19,6 +19,7 @@ from maedfer.data.shards.encoding import decode_frames
 from maedfer.data.shards.format import read_index, write_shard
 from maedfer.data.shards.reader import RawSample, ShardReader, UnusableSample, shard_url
 from maedfer.data.shards.table import ShardTable
+from maedfer.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def test_targets_come_from_the_record_and_are_nan_without_a_label(tmp_path):
     def edit(key, members):
         return stream_sample(key, label=None) if key == "train0-01" else members
 
-    labels = LabelReader("classify", tuple(f"class {n}" for n in range(8)))
+    labels = LabelReader(TASKS["classify"], tuple(f"class {n}" for n in range(8)))
     batches = epoch_of(write_stream_shards(tmp_path / "some", edit=edit), labels=labels, clips_per_sample=2)
     targets = {
         key: target for batch in batches for key, target in zip(batch.keys, batch.targets, strict=True)
@@ -103,7 +104,7 @@ def test_targets_come_from_the_record_and_are_nan_without_a_label(tmp_path):
 
 
 def test_a_label_that_cannot_be_read_makes_a_broken_sample(folder):
-    labels = LabelReader("classify", ("zero", "one"))
+    labels = LabelReader(TASKS["classify"], ("zero", "one"))
     broken = dict(pair for batch in epoch_of(folder, labels=labels, batch=8) for pair in batch.broken)
     assert set(range(2, 7)) <= {int(key[-2:]) for key in broken} <= set(range(2, 8))
     assert all(f"unknown labels {int(key[-2:])} (" in reason for key, reason in broken.items())

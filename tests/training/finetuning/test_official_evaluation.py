@@ -17,6 +17,7 @@ from maedfer.constants import IMAGENET_MEAN, IMAGENET_STD
 from maedfer.data.shards.format import read_index, read_shard
 from maedfer.evaluation.predictions import read_predictions
 from maedfer.models import LGIFormer, build_encoder
+from maedfer.models.config import read_config
 from maedfer.models.official import to_official
 from maedfer.models.weights import load_classifier
 from maedfer.training.finetuning.module import FineTuning, distinct_views
@@ -139,8 +140,7 @@ def test_a_run_is_evaluated_as_it_was_trained(tracks, tmp_path):
     run, official = tmp_path / "run", ("--data.sampling", "official", "--data.draws", "official")
     words = (*official, "--model.region_tokens", "official", "--data.test_split", "test", "--official")
     assert main(arguments(tracks, run, *words, steps=2)) == 0
-    provenance = json.loads((run / "classifier" / "config.json").read_text())["provenance"]
-    assert provenance["sampling"] == "official"
+    assert read_config(run / "classifier").input.sampling == "official"
     for more in ((), ("--official", "true")):
         shutil.rmtree(tmp_path / "out", ignore_errors=True)
         assert evaluate(run, tracks, tmp_path / "out", *more) == 0
@@ -211,7 +211,7 @@ def test_views_that_are_the_same_clip_are_computed_once():
 def test_released_weights_load_with_a_name_for_each_class(weights):
     path, model = weights
     module = FineTuning.of_classifier(load_classifier(path), tuple("abcdefg"))
-    assert module.outputs == tuple("abcdefg") and module.task == "classify" and module.num_frames == 16
+    assert module.outputs == tuple("abcdefg") and module.task.name == "classify" and module.num_frames == 16
     clip = torch.randn(1, 3, 16, 160, 160)
     with torch.no_grad():
         torch.testing.assert_close(module(clip), model(clip))
