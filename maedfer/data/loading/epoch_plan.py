@@ -34,6 +34,9 @@ from maedfer.data.shards.table import ShardTable
 from maedfer.errors import UserError
 from maedfer.randomness import random_words
 
+Numbers = NDArray[np.int64] | range
+"""Numbers of samples, ascending."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -56,13 +59,14 @@ class EpochPlan:
     Args:
         table: The shards.
         seed: Seed of the run.
-        chosen: Numbers of the samples that take part, int64 (n,), ascending; None takes all. Visits are
-            numbered over all samples of the shards whatever the choice.
+        chosen: Numbers of the samples that take part, (n,), ascending; None takes all. Visits are numbered
+            over all samples of the shards whatever the choice.
     """
 
-    def __init__(self, table: ShardTable, seed: int, chosen: NDArray[np.int64] | None = None) -> None:
+    def __init__(self, table: ShardTable, seed: int, chosen: Numbers | None = None) -> None:
         self.table, self.seed = table, seed
-        self.chosen = None if chosen is None or len(chosen) == table.samples else chosen
+        every = chosen is None or len(chosen) == table.samples
+        self.chosen = None if every else np.asarray(chosen, np.int64)
 
     @property
     def samples(self) -> int:
@@ -179,9 +183,7 @@ class EpochPlan:
         return samples[np.sort(picked)]
 
 
-def evaluation_reading(
-    numbers: NDArray[np.int64] | range, samples: int, leg: Leg, rank: int, worker: int
-) -> Reading:
+def evaluation_reading(numbers: Numbers, samples: int, leg: Leg, rank: int, worker: int) -> Reading:
     """Returns each of some samples once, in order: rank shares differ by one at most, and ranks have as many
     batches.
 
