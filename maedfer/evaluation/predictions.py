@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from maedfer.data.shards.records import TrackRecord
 from maedfer.errors import UserError
 from maedfer.files import write_atomically
 from maedfer.tasks import Task, task_of_columns
@@ -44,10 +45,15 @@ class SampleInfo:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, record: Mapping[str, Any]) -> Self:
+    def of(cls, record: TrackRecord) -> Self:
         """Takes the facts from the record of a sample."""
-        source, subject, fold = (_text(record.get(name)) for name in SAMPLE_COLUMNS[1:])
-        return cls(record["key"], source, subject, fold, record.get("metadata") or {})
+        return cls(
+            key=record.key,
+            source=_text(record.source),
+            subject=_text(record.subject),
+            fold=_text(record.fold),
+            metadata=record.metadata,
+        )
 
     def value(self, column: str) -> str | None:
         """Returns the subject, the fold or a metadata value as text; None if it is missing or empty."""
@@ -205,7 +211,13 @@ def read_samples(path: Path) -> list[SampleInfo]:
         FileNotFoundError: it is missing.
     """
     header, *rows = _read_cells(path)
-    return [SampleInfo.of({"key": "", **dict(zip(header, row, strict=False))}) for row in rows]
+    samples = []
+    for row in rows:
+        key, source, subject, fold = (
+            _text(dict(zip(header, row, strict=False)).get(column)) for column in SAMPLE_COLUMNS
+        )
+        samples.append(SampleInfo(key or "", source, subject, fold))
+    return samples
 
 
 def _read_cells(path: Path) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from maedfer.data.shards.records import TrackRecord
 from maedfer.evaluation.predictions import Predictions, SampleInfo
 from maedfer.tasks import TASKS
 
@@ -39,6 +40,7 @@ def records_of(predictions, **columns):
     rows = []
     for i, key in enumerate(predictions.keys):
         fields = {name: values[i] for name, values in columns.items()}
-        about = {"subject": fields.pop("subject", None), "fold": fields.pop("fold", None)}
-        rows.append(SampleInfo.of({"key": key, "source": f"faces/{key}.mp4", **about, "metadata": fields}))
+        subject, fold = (fields.pop(name, None) for name in ("subject", "fold"))
+        facts = {"source": f"faces/{key}.mp4", "subject": subject, "fold": fold, "metadata": fields}
+        rows.append(SampleInfo.of(TrackRecord(key, 16, 25.0, 96, 96, "jpeg", **facts)))
     return rows
