@@ -16,6 +16,7 @@ from pathlib import Path
 
 from maedfer.__main__ import main
 from maedfer.demo.table import FRESH, LABELS_PER_CLASS, LabelTable
+from maedfer.files import make_folder
 from maedfer.processes.parallel_runs import STOPPED, run_in_background
 
 
@@ -127,7 +128,7 @@ def note_scale(folder: Path, scale: Scale) -> None:
     note, text = folder / "demo.json", json.dumps({"clips": scale.clips, "steps": scale.steps})
     if note.is_file() and note.read_text(encoding="utf-8") != text:
         raise ValueError(f"{folder} holds a demo of another length: give another folder with --out")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     note.write_text(text, encoding="utf-8")
 
 

@@ -15,7 +15,7 @@ from maedfer.evaluation.compare import (
     compare_runs,
     read_run,
 )
-from maedfer.files import defined, dump_json, write_atomically
+from maedfer.files import defined, dump_json, make_folder, write_atomically
 from maedfer.report.comparison import as_json, as_text, write_comparison
 
 
@@ -43,7 +43,7 @@ def compare(runs: list[str], out: str = "runs/compare") -> str:
     second = align_clips(first, second)
     found = compare_runs(first, second)
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_atomically(folder / "comparison.json", dump_json(defined(as_json(found)), indent=1))
     write_comparison(folder, found)
     return f"{as_text(found)}\nreport: {folder / 'report.html'}"

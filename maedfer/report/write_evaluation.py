@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maedfer.evaluation.predictions import SampleInfo, write_predictions
 from maedfer.evaluation.score_card import ScoreCard
-from maedfer.files import defined, dump_json, write_atomically
+from maedfer.files import defined, dump_json, make_folder, write_atomically
 from maedfer.report.evaluation import write_score_report
 from maedfer.report.score_figures import LEARNING, draw_learning, draw_scores
 
@@ -37,7 +37,7 @@ def write_evaluation(
         corpus: the corpus of the samples, of which published results are shown.
     """
     figures = folder / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
+    make_folder(figures)
     write_predictions(folder / "predictions.csv", card.predictions, records)
     by = {column: [row.as_json() for row in rows] for column, rows in card.groups.items()}
     content = {"scores": card.scores, "synthetic": synthetic, "by": by}

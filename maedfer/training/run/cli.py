@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from maedfer.data.loading.datamodule import ClipDataModule
-from maedfer.files import write_atomically
+from maedfer.files import make_folder, write_atomically
 from maedfer.parsing import Parser, parse
 from maedfer.resources import find_config, find_shards
 from maedfer.runs.folder import RunFolder
@@ -195,7 +195,7 @@ class RunCLI(LightningCLI, ABC):
             settings[name] = value
         for name in INVOCATION_ONLY:
             settings.pop(name, None)
-        self.folder.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder.path, "run")
         text = self.parser.dump(settings, skip_validation=True, skip_none=False)
         write_atomically(self.folder.config, text.encode())
 
