@@ -1,1 +1,1 @@
-"""Faces in a video: find them (`detectors`), follow them (`tracks`), cut them out (`crops`)."""
+"""Faces in a video: `face_tracks` finds them (`detectors`), follows them (`tracks`), cuts them out (`crops`)."""
