@@ -6,7 +6,7 @@ import re
 import pytest
 
 from maedfer.data.corpora import load_corpus
-from maedfer.data.shards.records import made_by
+from maedfer.data.shards.origin import made_by
 from maedfer.evaluation.published import (
     OwnRow,
     corpus_of,

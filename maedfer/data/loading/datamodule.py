@@ -21,8 +21,8 @@ from maedfer.data.loading.upstream_times import PretrainingTime
 from maedfer.data.loading.views import Crop, ViewSpec
 from maedfer.data.loading.workers import worker_loader
 from maedfer.data.shards.format import ShardIndex
+from maedfer.data.shards.origin import is_synthetic
 from maedfer.data.shards.reader import ShardReader, index_of
-from maedfer.data.shards.records import is_synthetic
 from maedfer.data.shards.remote import Fetcher
 from maedfer.data.shards.table import ShardTable
 from maedfer.processes.cores import workers_for

@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 
 from maedfer.data.loading.labelled_datamodule import LabelledDataModule
 from maedfer.evaluation.published import corpus_of
-from maedfer.evaluation.scores import describe
+from maedfer.evaluation.score_card import ScoreCard
 from maedfer.models.config import InputSpec
 from maedfer.models.weights import load_classifier
 from maedfer.report.write_evaluation import write_evaluation
@@ -88,7 +88,7 @@ def evaluate(
     split = split or ("test" if fold is None else "train")
     data = LabelledDataModule(
         find_shards(shards),
-        task=module.task,
+        task=module.task.name,
         classes=list(module.outputs) if read is None else None,
         columns=read,
         soft_labels=soft_labels,
@@ -109,10 +109,17 @@ def evaluate(
     flags = {"model": model, "shards": shards, "split": split, "fold": fold, "official": official}
     flags |= {"views": views, "frame-interval-s": frame_interval_s, "classes": classes, "columns": columns}
     command = command_of(flags | {"soft-labels": soft_labels, "skip-unlabelled": skip_unlabelled})
-    what = (title_of(model, shards, split, fold, seen), command, scoring.predictions["test"], part)
-    write_evaluation(Path(out), *what, data.is_synthetic, corpus=corpus_of(data.index.made_by))
-    said = describe(scoring.predictions["test"], data.is_synthetic) + "\n" + SEEN * seen
-    return f"{said}report: {Path(out) / 'report.html'}"
+    card = ScoreCard.of(scoring.predictions["test"], part.descriptions)
+    write_evaluation(
+        Path(out),
+        title=title_of(model, shards, split, fold, seen),
+        command=command,
+        card=card,
+        records=part.descriptions,
+        synthetic=data.is_synthetic,
+        corpus=corpus_of(data.index.made_by),
+    )
+    return f"{card.as_text(data.is_synthetic)}\n{SEEN * seen}report: {Path(out) / 'report.html'}"
 
 
 def title_of(model: str, shards: str, split: str, fold: str | int | None, seen: bool) -> str:

@@ -45,6 +45,6 @@ def _config(module: FineTuning, data: LabelledDataModule, steps: int, clips: int
         module.architecture,
         module.model_args,
         input_of(data),
-        OutputSpec(module.task, module.outputs, columns),
+        OutputSpec(module.task.name, module.outputs, columns),
         provenance,
     )

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
@@ -24,7 +23,7 @@ from maedfer.models.encoder import VideoEncoder
 from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.probe import LinearProbe
 from maedfer.randomness import seed_of
-from maedfer.tasks import Task
+from maedfer.tasks import TASKS, Task, TaskName, task_of
 from maedfer.training.finetuning.mixing import Mixing, erase
 from maedfer.training.finetuning.start import Start, starting_encoder
 from maedfer.training.steps.compilation import call, compiled_call
@@ -106,10 +105,10 @@ class FineTuning(ScheduledModule, FiniteSteps):
         self._official_tokens = is_official("region_tokens", region_tokens)
         self._checkpointing = grad_checkpointing
         self.compiles, self._call = compile, compiled_call() if compile else call
-        self.task: Task = "classify"
+        self.task: Task = TASKS["classify"]
         self.outputs: tuple[str, ...] = ()
 
-    def build(self, task: Task, outputs: Sequence[str], targets: Tensor, source: str | None) -> Start:
+    def build(self, task: TaskName, outputs: Sequence[str], targets: Tensor, source: str | None) -> Start:
         """Make the model, once the labels are known.
 
         Args:
@@ -127,7 +126,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         """
         start = starting_encoder(self.architecture, {**self.model_args, **self._shape}, source)
         self.architecture, self.model_args = start.architecture, start.model_args
-        self.task, self.outputs = task, tuple(outputs)
+        self.task, self.outputs = task_of(task), tuple(outputs)
         start.encoder.set_grad_checkpointing(self._checkpointing)
         if self.freeze_encoder:
             model: VideoEncoder | LinearProbe = LinearProbe(start.encoder, len(outputs), self._pool)
@@ -136,9 +135,11 @@ class FineTuning(ScheduledModule, FiniteSteps):
             model.reset_classifier(len(outputs), global_pool=self._pool)
             if isinstance(model, LGIFormer):
                 model.freeze_unpooled()
-        self._take(model, _weights(task, targets) if self._weighted else torch.ones(len(outputs)))
-        if task == "regress":
-            _last_linear(model).bias.data.copy_(targets.mean(0))
+        weights = self.task.class_weights(targets) if self._weighted else torch.ones(len(outputs))
+        self._take(model, weights)
+        bias = self.task.initial_bias(targets)
+        if bias is not None:
+            _last_linear(model).bias.data.copy_(bias)
         return start
 
     @classmethod
@@ -166,7 +167,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
                 + (f", {', '.join(names)}: leave out --classes" if names is not classes else "")
             )
         module = cls(config.architecture, dict(config.model_args)) if config else cls()
-        module.task, module.outputs = output.task if output else "classify", tuple(names)
+        module.task, module.outputs = task_of(output.task if output else "classify"), tuple(names)
         module._take(model, torch.ones(len(module.outputs)))
         return module
 
@@ -201,14 +202,8 @@ class FineTuning(ScheduledModule, FiniteSteps):
         return {"loss": loss, "unscaled": loss.detach()}
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy, binary cross-entropy or squared error of outputs (B, K) against targets (B, K)."""
-        outputs = outputs.float()
-        if self.task == "classify":
-            smoothing = self._label_smoothing
-            return F.cross_entropy(outputs, targets, self.output_weights, label_smoothing=smoothing)
-        if self.task == "multilabel":
-            return F.binary_cross_entropy_with_logits(outputs, targets, pos_weight=self.output_weights)
-        return F.mse_loss(outputs, targets)
+        """Returns the loss of raw outputs (B, K) against targets (B, K), as the task has it."""
+        return self.task.loss(outputs.float(), targets, self.output_weights, self._label_smoothing)
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
         """What is predicted for the one clip of every sample of a batch."""
@@ -224,7 +219,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         parts = [batch.clips, batch.boxes, batch.flips]
         if len(places) < len(sources):
             parts = [part[places] for part in parts]
-        outputs = self.activate(self(prepare_clips(*parts, self.img_size)).float())[sources]
+        outputs = self.task.activate(self(prepare_clips(*parts, self.img_size)).float())[sources]
         first = slice(None, None, views)
         return {
             "keys": batch.keys[first],
@@ -232,11 +227,6 @@ class FineTuning(ScheduledModule, FiniteSteps):
             "targets": batch.targets[first],
             "valid": batch.valid[first],
         }
-
-    def activate(self, outputs: Tensor) -> Tensor:
-        """Probabilities of classes, of every label, or the quantities themselves."""
-        activations = {"classify": lambda x: x.softmax(-1), "multilabel": torch.sigmoid}
-        return activations.get(self.task, lambda x: x)(outputs)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """One optimizer, its learning rate decaying from block to block, one schedule per step."""
@@ -273,12 +263,6 @@ def distinct_views(starts: Sequence[float], views: int) -> tuple[list[int], list
         numbers.setdefault((place // views, start), len(numbers)) for place, start in enumerate(starts)
     ]
     return [sources.index(number) for number in range(len(numbers))], sources
-
-
-def _weights(task: Task, targets: Tensor) -> Tensor:
-    """Weights (K,): n / (K n_k) for classes (scikit-learn's `balanced`), negatives / positives for labels."""
-    counts, samples = targets.sum(0).clamp(min=1), len(targets)
-    return samples / (targets.shape[1] * counts) if task == "classify" else (samples - counts) / counts
 
 
 def _last_linear(model: nn.Module) -> nn.Linear:

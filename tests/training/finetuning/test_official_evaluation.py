@@ -211,7 +211,7 @@ def test_views_that_are_the_same_clip_are_computed_once():
 def test_released_weights_load_with_a_name_for_each_class(weights):
     path, model = weights
     module = FineTuning.of_classifier(load_classifier(path), tuple("abcdefg"))
-    assert module.outputs == tuple("abcdefg") and module.task == "classify" and module.num_frames == 16
+    assert module.outputs == tuple("abcdefg") and module.task.name == "classify" and module.num_frames == 16
     clip = torch.randn(1, 3, 16, 160, 160)
     with torch.no_grad():
         torch.testing.assert_close(module(clip), model(clip))
