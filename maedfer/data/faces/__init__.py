@@ -1,1 +1,1 @@
-"""Faces in a video: `face_tracks` finds them (`detectors`), follows them (`tracks`), cuts them out (`crops`)."""
+"""Faces in a video: finds them (`detectors`), follows them (`tracks`) and cuts them out (`crops`)."""

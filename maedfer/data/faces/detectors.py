@@ -142,8 +142,8 @@ class WholeFrame:
         if not inside or width <= 0 or abs(width - height) > 1e-6:
             raise UserError(
                 "frame_crop",
-                f"{list(part)} must be left, top, width, height in shares of the largest centred square of the "
-                "frame: inside it, width and height the same",
+                f"{list(part)} must be left, top, width, height in shares of the centred square of the "
+                "frame: inside it, and width equal to height",
             )
         self._part, self._squeeze = (left, top, width), squeeze
 
@@ -179,7 +179,9 @@ def make_detector(
         raise UserError(option, f"works only with `detector` none: {name} decides where to crop")
     if name == "yunet":
         if model is None:
-            raise UserError("detector_model", "`detector` yunet needs the YuNet .onnx file (OpenCV model zoo)")
+            raise UserError(
+                "detector_model", "`detector` yunet needs the YuNet .onnx file (OpenCV model zoo)"
+            )
         return YuNetDetector(model)
     if model is not None:
         raise UserError("detector_model", f"works only with `detector` yunet, not with {name}")

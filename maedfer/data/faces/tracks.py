@@ -68,12 +68,12 @@ class FaceTrack:
     looks: np.ndarray
 
     def seen(self, start_s: float, end_s: float) -> float:
-        """Returns the share of the looks in a span in which the face was seen; 1 for a span without a look."""
+        """Returns the share of the looks in a span in which the face was seen; 1 if there is no look."""
         looks = np.count_nonzero((self.looks >= start_s) & (self.looks <= end_s))
         return np.count_nonzero((self.times >= start_s) & (self.times <= end_s)) / looks if looks else 1.0
 
     def areas(self, times: np.ndarray, square: bool = True) -> np.ndarray:
-        """Returns smoothed areas of the face at the given times: (n, 4) as (centre x, centre y, width, height).
+        """Returns smoothed areas at the given times: (n, 4) as (centre x, centre y, width, height).
 
         With `square`, both sides are the longer one.
         """
@@ -110,7 +110,8 @@ def smooth_curve(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.nd
     first, second = (weight * distance).sum(1), (weight * distance**2).sum(1)
     # intercept of the weighted line; the small number keeps a track seen only once at its mean
     weight = weight * (second[:, None] + 1e-9 - first[:, None] * distance)
-    return weight @ values / weight.sum(1, keepdims=True)
+    smooth: np.ndarray = weight @ values / weight.sum(1, keepdims=True)
+    return smooth
 
 
 @dataclass
@@ -209,7 +210,8 @@ def _continues(before: Box, now: Box) -> float:
 def _eye_angles(eyes: np.ndarray) -> np.ndarray:
     """Returns slopes in degrees of (D, 2, 2) eye pairs, without jumps at half turns."""
     line = eyes[:, 1] - eyes[:, 0]
-    return np.rad2deg(np.unwrap(np.arctan2(line[:, 1], line[:, 0])))
+    angles: np.ndarray = np.rad2deg(np.unwrap(np.arctan2(line[:, 1], line[:, 0])))
+    return angles
 
 
 def follow_faces(
@@ -267,7 +269,8 @@ def shot_changed(before: np.ndarray, now: np.ndarray) -> bool:
 def _colours(thumbnail: np.ndarray) -> np.ndarray:
     """Returns the share of the pixels in each of 4 x 4 x 4 colour bins (64,)."""
     bins = (thumbnail >> 6).reshape(-1, 3) @ np.array([16, 4, 1])
-    return np.bincount(bins, minlength=64) / len(bins)
+    shares: np.ndarray = np.bincount(bins, minlength=64) / len(bins)
+    return shares
 
 
 def _detect(frame: Frame, detector: Detector) -> list[Detection]:

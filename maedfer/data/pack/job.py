@@ -1,4 +1,4 @@
-"""The messages between `maedfer pack` and its worker processes, one JSON line each: jobs and their results."""
+"""The messages between `maedfer pack` and its workers, one JSON line each: jobs and their results."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Job:
 
 @dataclass
 class SourceResult:
-    """The outcome for a source: status and reason for the report, key and size of each sample in its spool."""
+    """The outcome for a source: status and reason, and key and size of each sample in its spool file."""
 
     status: Status
     reason: str = ""

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from maedfer.data.pack.job import Job, SourceResult, WorkerFailed
@@ -32,7 +32,7 @@ def run_jobs(
     stall_timeout: float,
     source_timeout: float | None = None,
     command: Sequence[str] = WORKER,
-) -> Iterator[tuple[int, SourceResult]]:
+) -> Generator[tuple[int, SourceResult]]:
     """Yields the number and the result of each job as soon as it is done, in any order.
 
     A job whose worker is silent, takes too long or crashes has the status `unreadable`.

@@ -19,20 +19,22 @@ class UnreadableVideo(UserError):
 
 
 class Frame(Protocol):
-    """One frame of a source.
-
-    `time_s` counts from the start of the source; `width` and `height` are those of the upright picture with
-    square pixels.
-    """
+    """One frame of a source; its size is that of the upright picture with square pixels."""
 
     @property
-    def time_s(self) -> float: ...
+    def time_s(self) -> float:
+        """Seconds from the start of the source."""
+        ...
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """Pixels from left to right."""
+        ...
 
     @property
-    def height(self) -> int: ...
+    def height(self) -> int:
+        """Pixels from top to bottom."""
+        ...
 
     def picture(self, max_side: int | None = None) -> np.ndarray:
         """Returns upright uint8 RGB (H, W, 3), reduced so that the longer side is at most `max_side`."""

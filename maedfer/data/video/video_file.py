@@ -84,7 +84,7 @@ class VideoFile:
     def _decode(
         self, container: av.container.InputContainer, stream: av.VideoStream
     ) -> Iterator[tuple[av.VideoFrame, float]]:
-        """Decodes packet by packet, so that a damaged one costs its own frames and not the rest of the file."""
+        """Decodes packet by packet, so that a damaged one costs only its own frames."""
         interval = 1 / float(stream.average_rate or 25)
         origin = stream.start_time or 0
         time_s = -interval
