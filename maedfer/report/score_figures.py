@@ -1,10 +1,12 @@
-"""Pictures of scores: confusion matrix, reliability diagram, continuous answers, and how a run got there.
+"""Draws scores: confusion matrix, reliability diagram, predicted against true quantities, learning curves.
 
-matplotlib is used through its object interface, as in `pictures`.
+matplotlib is used through its object interface, as in `reconstruction_figures`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +17,31 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from maedfer.evaluation.predictions import Predictions
 from maedfer.evaluation.scores import BINS, MAIN, TITLES, confusion, reliability, scores, shown
 from maedfer.report.reconstruction_figures import read_table, smooth
+from maedfer.report.spread_figures import save_figure
 
-CONFUSION, RELIABILITY, REGRESSION, LEARNING = (
-    "confusion.png",
-    "reliability.png",
-    "regression.png",
-    "learning.png",
-)
-"""File names in a folder of figures, where the report looks for them."""
+CONFUSION, RELIABILITY = "confusion.png", "reliability.png"
+REGRESSION, LEARNING = "regression.png", "learning.png"
+"""File names in a folder of figures."""
 
 READABLE_CLASSES = 20
-"""With more classes the numbers in the cells would not fit; shades remain."""
+"""Cells of a confusion matrix with more classes have no numbers, which would not fit."""
+
+
+def score_pictures(figures: Path) -> dict[str, Path]:
+    """Returns the pictures of a page of scores by heading; the page leaves out those that do not exist."""
+    return {
+        "Confusion": figures / CONFUSION,
+        "Reliability": figures / RELIABILITY,
+        "Predicted and true": figures / REGRESSION,
+        "Training": figures / LEARNING,
+    }
 
 
 def draw_scores(folder: Path, predictions: Predictions, title: str) -> None:
-    """Draw what a task has: confusion and reliability, or continuous answers; several labels have neither."""
+    """Draws confusion and reliability of classes, or predicted against true quantities.
+
+    Several labels per sample have neither.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if predictions.task == "classify":
         draw_confusion(folder / CONFUSION, predictions, title)
@@ -39,7 +51,7 @@ def draw_scores(folder: Path, predictions: Predictions, title: str) -> None:
 
 
 def draw_confusion(path: Path, predictions: Predictions, title: str) -> None:
-    """The confusion matrix: percent of each true class, and counts below; a class without samples is hatched.
+    """Draws the confusion matrix: percent of each true class, with counts; hatched without samples.
 
     Args:
         path: PNG file.
@@ -54,6 +66,7 @@ def draw_confusion(path: Path, predictions: Predictions, title: str) -> None:
     figure = Figure(figsize=(side + 0.4, side), layout="constrained")
     axis = figure.subplots()
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axis.spines[:].set_visible(False)
     if classes <= READABLE_CLASSES:
         _write_cells(axis, counts, shares)
     for row in np.flatnonzero(totals[:, 0] == 0):
@@ -66,11 +79,11 @@ def draw_confusion(path: Path, predictions: Predictions, title: str) -> None:
     axis.set(xlabel="predicted: percent of the row (samples)", ylabel="true (samples)")
     values = scores(predictions)
     line = f"UAR {shown('uar', values['uar'])} %, WAR {shown('war', values['war'])} %"
-    _finish(figure, path, f"{title}\n{line}")
+    save_figure(figure, path, f"{title}\n{line}")
 
 
 def _write_cells(axis: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
-    """Percent and count in every cell that has samples."""
+    """Writes percent and count into every cell of a class that has samples."""
     for (row, column), count in np.ndenumerate(counts):
         if not counts[row].any():
             continue
@@ -81,7 +94,7 @@ def _write_cells(axis: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
 
 
 def draw_reliability(path: Path, predictions: Predictions, title: str) -> None:
-    """Accuracy against confidence, with the number of samples of each bin below.
+    """Draws accuracy against confidence, with the number of samples of each bin below.
 
     Args:
         path: PNG file.
@@ -104,14 +117,12 @@ def draw_reliability(path: Path, predictions: Predictions, title: str) -> None:
     lower.bar(centres, count, width=1 / BINS, color="0.6", edgecolor="white")
     lower.set(xlabel="confidence (probability of the answer)", ylabel="samples")
     lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-    for axis in (upper, lower):
-        axis.spines[["top", "right"]].set_visible(False)
     error = shown("ece", scores(predictions)["ece"])
-    _finish(figure, path, f"{title}\ncalibration error {error} % ({BINS} bins)")
+    save_figure(figure, path, f"{title}\ncalibration error {error} % ({BINS} bins)")
 
 
 def draw_regression(path: Path, predictions: Predictions, title: str) -> None:
-    """Answers against the truth, a panel per quantity, with its CCC.
+    """Draws predicted against true values, one panel per quantity with its CCC.
 
     Args:
         path: PNG file.
@@ -132,39 +143,36 @@ def draw_regression(path: Path, predictions: Predictions, title: str) -> None:
         axis.set(xlabel="true", ylabel="predicted")
         axis.set_title(f"{name}: CCC {shown('ccc', values[f'ccc_{name}'])}", fontsize=9)
         axis.set_aspect("equal", adjustable="datalim")
-        axis.spines[["top", "right"]].set_visible(False)
-    _finish(figure, path, title)
+    save_figure(figure, path, title)
 
 
 def draw_learning(path: Path, metrics: Path, validation: Path, title: str) -> bool:
-    """Training loss, learning rate, and the scores of the held-out samples against the step.
+    """Draws training loss, learning rate and held-out scores against the step.
 
     Args:
         path: PNG file.
         metrics: `metrics.csv` of the run.
-        validation: the table of its validation scores; both are drawn as far as they have columns.
+        validation: table of its validation scores; panels without columns in the tables are left out.
         title: line above the picture.
 
     Returns:
-        Whether there was anything to draw.
+        False if there was nothing to draw.
     """
     training, held_out = read_table(metrics), read_table(validation)
-    panels = []
+    panels: list[Callable[[Axes], None]] = []
     if "loss" in training:
-        panels.append(lambda axis: _draw_loss(axis, training, held_out))
+        panels.append(partial(_draw_loss, training=training, held_out=held_out))
     if "lr" in training:
-        panels.append(lambda axis: _draw_rate(axis, training))
+        panels.append(partial(_draw_rate, training=training))
     if any(name in held_out for name in TITLES):
-        panels.append(lambda axis: _draw_scores(axis, held_out))
+        panels.append(partial(_draw_scores, held_out=held_out))
     if not panels:
         return False
     figure = Figure(figsize=(4.2 * len(panels), 3.6), layout="constrained")
     for axis, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         panel(axis)
         axis.set_xlabel("step")
-        axis.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _finish(figure, path, title)
+    save_figure(figure, path, title)
     return True
 
 
@@ -186,7 +194,7 @@ def _draw_rate(axis: Axes, training: dict[str, list[float]]) -> None:
 
 
 def _draw_scores(axis: Axes, held_out: dict[str, list[float]]) -> None:
-    """Main scores as shares; the best step of the one that selects an epoch is marked."""
+    """Draws the main scores as shares, and marks the best step of the score that selects an epoch."""
     drawn = [name for name in ("uar", "war", "macro_f1", "micro_f1", "ccc", "pearson") if name in held_out]
     for name in drawn:
         axis.plot(held_out["step"], held_out[name], "o-", markersize=3, label=TITLES[name])
@@ -200,8 +208,3 @@ def _draw_scores(axis: Axes, held_out: dict[str, list[float]]) -> None:
     axis.legend(fontsize=8, frameon=False)
     if "ccc" not in held_out:
         axis.yaxis.set_major_formatter(PercentFormatter(1.0))
-
-
-def _finish(figure: Figure, path: Path, title: str) -> None:
-    figure.suptitle(title, fontsize=9)
-    figure.savefig(path, dpi=110, bbox_inches="tight")

@@ -17,7 +17,7 @@ from maedfer.evaluation.predictions import Predictions
 from maedfer.evaluation.published import corpus_of
 from maedfer.evaluation.scores import describe, scores
 from maedfer.models.strict_loading import load_strictly
-from maedfer.report.write_evaluation import write_evaluation
+from maedfer.report.evaluation import EvaluationInfo, write_evaluation
 from maedfer.training.distributed.zero_strategy import whole_parameters
 from maedfer.training.finetuning.cli import FinetuneCLI
 from maedfer.training.finetuning.export import export_classifier
@@ -99,12 +99,15 @@ def finish(cli: FinetuneCLI) -> int:
         values = {} if predictions is None else scores(predictions)
         if predictions is not None:
             part = data.part_of("val" if data.parts.test is None else "test")
-            title = f"{cli.model.architecture} on {Path(data.shards).name}"
-            settings = folder.config.read_text(encoding="utf-8")
-            command = f"maedfer finetune {shlex.join(cli.args)}"
-            corpus = None if data.parts.test is None else corpus_of(data.index.made_by)
-            about = (part, data.is_synthetic, settings, cli.config.seed_everything, corpus)
-            write_evaluation(folder.path, title, command, predictions, *about)
+            info = EvaluationInfo(
+                title=f"{cli.model.architecture} on {Path(data.shards).name}",
+                command=f"maedfer finetune {shlex.join(cli.args)}",
+                synthetic=data.is_synthetic,
+                corpus=None if data.parts.test is None else corpus_of(data.index.made_by),
+                seed=cli.config.seed_everything,
+                settings=folder.config.read_text(encoding="utf-8"),
+            )
+            write_evaluation(folder.path, info, predictions, part.records)
         folder.finish(
             {
                 "steps": steps,

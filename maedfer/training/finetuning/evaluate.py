@@ -17,7 +17,7 @@ from maedfer.data.loading.labelled_datamodule import LabelledDataModule
 from maedfer.evaluation.published import corpus_of
 from maedfer.evaluation.scores import describe
 from maedfer.models.weights import load_classifier
-from maedfer.report.write_evaluation import write_evaluation
+from maedfer.report.evaluation import EvaluationInfo, write_evaluation
 from maedfer.resources import find_shards
 from maedfer.training.distributed.threads import settle_threads
 from maedfer.training.finetuning.module import FineTuning
@@ -107,9 +107,13 @@ def evaluate(
     seen = was_trained_on(made, data.index, split, fold)
     flags = {"model": model, "shards": shards, "split": split, "fold": fold, "official": official}
     flags |= {"views": views, "frame-interval-s": frame_interval_s, "classes": classes, "columns": columns}
-    command = command_of(flags | {"soft-labels": soft_labels, "skip-unlabelled": skip_unlabelled})
-    what = (title_of(model, shards, split, fold, seen), command, scoring.predictions["test"], part)
-    write_evaluation(Path(out), *what, data.is_synthetic, corpus=corpus_of(data.index.made_by))
+    info = EvaluationInfo(
+        title=title_of(model, shards, split, fold, seen),
+        command=command_of(flags | {"soft-labels": soft_labels, "skip-unlabelled": skip_unlabelled}),
+        synthetic=data.is_synthetic,
+        corpus=corpus_of(data.index.made_by),
+    )
+    write_evaluation(Path(out), info, scoring.predictions["test"], part.records)
     said = describe(scoring.predictions["test"], data.is_synthetic) + "\n" + SEEN * seen
     return f"{said}report: {Path(out) / 'report.html'}"
 
