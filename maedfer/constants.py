@@ -15,3 +15,6 @@ FRAME_INTERVAL_S = 0.16
 
 CLIP_SPAN_S = (NUM_FRAMES - 1) * FRAME_INTERVAL_S
 """Seconds from the first to the last frame of a clip: 2.4."""
+
+STORED_FPS = 12.5
+"""Stored frames per second: every second one is a frame of a clip, so that clips can start in between."""

@@ -8,7 +8,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from maedfer.evaluation.bootstrap import DRAWS, LEVEL, MAIN_SCORES
+from maedfer.evaluation.bootstrap import DRAWS, LEVEL
 from maedfer.evaluation.comparison import Comparison, Difference
 from maedfer.evaluation.scores import TITLES
 from maedfer.report.page import Table, versions, write_page
@@ -22,7 +22,7 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
     differences = {row.score: row._asdict() | {"difference": row.value} for row in found.differences}
     tested = {} if found.mcnemar is None else {"mcnemar": found.mcnemar._asdict()}
     drawn = {"draws": DRAWS, "level": LEVEL, "versions": versions()}
-    return asdict(found) | {"differences": differences} | tested | drawn
+    return asdict(found) | {"task": found.task.name, "differences": differences} | tested | drawn
 
 
 def format_comparison(found: Comparison) -> str:
@@ -41,7 +41,7 @@ def difference_table(found: Comparison) -> Table:
 def score_title(score: str, task: Task) -> str:
     """Returns the title of a score with its unit; scores of a class are titled by the class."""
     unit = " (%)" if scale_of(score) == 100 else ""
-    if score in MAIN_SCORES[task]:
+    if score in task.main_scores:
         return f"{TITLES[score]}{unit}"
     kind, _, name = score.partition("_")
     return f"{TITLES.get(kind, kind)} of {name}{unit}"
@@ -78,7 +78,7 @@ def write_comparison_page(folder: Path, found: Comparison) -> None:
     spreads = [_to_spread(row, found.task) for row in found.differences if not isnan(row.value)]
     draw_differences(figure, spreads, "second minus first", f"first: {found.first}\nsecond: {found.second}")
     notes = make_notes(found)
-    if len(found.differences) > len(MAIN_SCORES[found.task]):
+    if len(found.differences) > len(found.task.main_scores):
         notes.append("The intervals of single classes are not corrected for multiple comparisons.")
     write_page(
         folder / "report.html",

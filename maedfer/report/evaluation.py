@@ -7,19 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maedfer.evaluation.predictions import Predictions, write_predictions
+from maedfer.evaluation.measures import ClassScores
+from maedfer.evaluation.predictions import write_predictions
 from maedfer.evaluation.published import OwnRow, rows_beside, side_by_side, unlike_test
-from maedfer.evaluation.scores import (
-    GROUP_SCORES,
-    MAX_GROUPS,
-    PLAIN,
-    TITLES,
-    ClassScores,
-    grouped,
-    per_class,
-    scores,
-    shown,
-)
+from maedfer.evaluation.score_card import ScoreCard
+from maedfer.evaluation.scores import COUNTS, MAX_GROUPS, PLAIN, TITLES, GroupScores, shown
 from maedfer.files import defined, dump_json, write_atomically
 from maedfer.report.page import Table, write_page
 from maedfer.report.runs import describe_pace
@@ -48,105 +40,102 @@ class EvaluationInfo:
 
 
 def write_evaluation(
-    folder: Path, info: EvaluationInfo, predictions: Predictions, records: Sequence[Mapping[str, Any]]
+    folder: Path, info: EvaluationInfo, card: ScoreCard, records: Sequence[Mapping[str, Any]]
 ) -> None:
     """Writes `predictions.csv`, `scores.json`, figures and `report.html` of an evaluation.
 
     Args:
         folder: the run, whose curves are drawn too, or any other folder.
         info: the origin of the predictions.
-        predictions: predictions of all samples.
-        records: JSON records of the samples, in any order.
+        card: predictions and their scores.
+        records: records of the samples, in any order.
     """
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
-    write_predictions(folder / "predictions.csv", predictions, records)
-    content = {
-        "scores": scores(predictions),
-        "synthetic": info.synthetic,
-        "by": grouped(predictions, records),
-    }
+    write_predictions(folder / "predictions.csv", card.predictions, records)
+    by = {column: [row.as_json() for row in rows] for column, rows in card.groups.items()}
+    content = {"scores": card.scores, "synthetic": info.synthetic, "by": by}
     # JSON has no NaN, which is the F1 of a subject without a known positive.
     write_atomically(folder / "scores.json", dump_json(defined(content), indent=1))
     title = f"{info.title} (synthetic faces)" if info.synthetic else info.title
-    draw_scores(figures, predictions, title)
+    draw_scores(figures, card, title)
     draw_learning(figures / LEARNING, folder / "metrics.csv", folder / "validation.csv", title)
-    write_evaluation_page(folder, info, predictions, records)
+    write_evaluation_page(folder, info, card, records)
 
 
 def write_evaluation_page(
-    folder: Path, info: EvaluationInfo, predictions: Predictions, records: Sequence[Mapping[str, Any]]
+    folder: Path, info: EvaluationInfo, card: ScoreCard, records: Sequence[Mapping[str, Any]]
 ) -> None:
     """Writes `report.html` with the pictures that lie in the `figures` of a folder."""
-    kinds = GROUP_SCORES[predictions.task]
+    kinds = card.predictions.task.group_scores
     write_page(
         folder / "report.html",
         "evaluation.html",
         title=info.title,
         info=info,
         pace=describe_pace(folder),
-        scores=score_table(predictions),
-        published=published_table(predictions, records, info.corpus),
-        classes=class_table(predictions),
+        scores=score_table(card),
+        published=published_table(card, records, info.corpus),
+        classes=class_table(card),
         pictures=score_pictures(folder / "figures"),
-        by={name: group_table(rows, kinds) for name, rows in grouped(predictions, records).items()},
+        by={column: group_table(rows, kinds) for column, rows in card.groups.items()},
         settings=info.settings,
     )
 
 
-def score_table(predictions: Predictions) -> Table:
-    """Returns all scores; a row per quantity for quantities."""
-    values = scores(predictions)
-    if predictions.task != "regress":
+def score_table(card: ScoreCard) -> Table:
+    """Returns all scores; a row per output if the task scores each of them."""
+    values, kinds = card.scores, card.predictions.task.output_scores
+    if not kinds:
         return Table([(column_title(name), shown(name, value)) for name, value in values.items()])
-    rows = [("mean", *(shown(kind, values[kind]) for kind in PLAIN))]
-    rows += [(n, *(shown(kind, values[f"{kind}_{n}"]) for kind in PLAIN)) for n in predictions.names]
-    header = ["quantity", *map(column_title, PLAIN)]
-    return Table(rows, header, f"{len(predictions):,} samples.")
+    rows = [("mean", *(shown(kind, values[kind]) for kind in kinds))]
+    rows += [(n, *(shown(kind, values[f"{kind}_{n}"]) for kind in kinds)) for n in card.predictions.names]
+    header = ["quantity", *map(column_title, kinds)]
+    return Table(rows, header, f"{len(card.predictions):,} samples.")
 
 
 def column_title(score: str) -> str:
     """Returns the title of a score, with the unit of those that are printed as percent."""
-    return TITLES.get(score, score) + ("" if score in ("samples", "absent", *PLAIN) else " (%)")
+    return TITLES.get(score, score) + ("" if score in (*COUNTS, *PLAIN) else " (%)")
 
 
-def class_table(predictions: Predictions) -> Table:
-    """Returns recall, precision and F1 of every class, in percent; no rows for quantities."""
+def class_table(card: ScoreCard) -> Table:
+    """Returns recall, precision and F1 of every class, in percent; no rows for a task without classes."""
     kinds = ClassScores._fields[1:]
-    classes = [] if predictions.task == "regress" else per_class(predictions)
-    rows = [(row.name, *(shown(kind, getattr(row, kind)) for kind in kinds)) for row in classes]
+    rows = [(row.name, *(shown(kind, getattr(row, kind)) for kind in kinds)) for row in card.classes]
     return Table(rows, ["class", *map(column_title, kinds)])
 
 
-def published_table(
-    predictions: Predictions, records: Sequence[Mapping[str, Any]], corpus: str | None
-) -> Table:
+def published_table(card: ScoreCard, records: Sequence[Mapping[str, Any]], corpus: str | None) -> Table:
     """Returns the published results on a corpus, and these as the last row.
 
     There are no rows if nothing is published on the corpus or for other classes only.
     """
-    folds = sorted({str(record["fold"]) for record in records if record.get("fold") is not None})
-    rows = rows_beside(corpus, predictions.names, folds) if predictions.task == "classify" else []
-    if corpus is None or not rows:
+    predictions = card.predictions
+    if corpus is None or not predictions.task.is_single_label:
         return Table([])
-    values, recalls = scores(predictions), {row.name: row.recall for row in per_class(predictions)}
-    header, *cells = side_by_side(rows, OwnRow("this run", values["uar"], values["war"], recalls))
+    folds = sorted({str(record["fold"]) for record in records if record.get("fold") is not None})
+    rows = rows_beside(corpus, predictions.names, folds)
+    if not rows:
+        return Table([])
+    recalls = {row.name: row.recall for row in card.classes}
+    header, *cells = side_by_side(rows, OwnRow("this run", card.scores["uar"], card.scores["war"], recalls))
     tested = {folds[0] if len(folds) == 1 else "": len(predictions)}
     return Table(cells, header, unlike_test(corpus, tested))
 
 
-def group_table(groups: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> Table:
-    """Returns the scores of groups of samples, of the `MAX_GROUPS` largest ones.
+def group_table(groups: Sequence[GroupScores], kinds: Sequence[str]) -> Table:
+    """Returns the scores of the `MAX_GROUPS` largest groups of samples.
 
     Args:
-        groups: rows of `scores_by`.
+        groups: scores of all groups.
         kinds: names of their scores.
     """
-    kept = sorted(groups, key=lambda row: -row["samples"])[:MAX_GROUPS]
+    kept = sorted(groups, key=lambda row: -row.samples)[:MAX_GROUPS]
     note = f"The {MAX_GROUPS} groups with the most samples, of {len(groups):,}."
     rows = [
-        (row["name"], f"{row['samples']}", *(shown(kind, row[kind]) for kind in kinds))
-        for row in sorted(kept, key=lambda row: row["name"])
+        (row.name, f"{row.samples}", *(shown(kind, row.scores[kind]) for kind in kinds))
+        for row in sorted(kept, key=lambda row: row.name)
     ]
     header = ["group", "samples", *map(column_title, kinds)]
     return Table(rows, header, note if len(kept) < len(groups) else "")

@@ -8,9 +8,9 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from maedfer.evaluation.bootstrap import CLASS_SCORE, DRAWS, LEVEL
+from maedfer.evaluation.bootstrap import DRAWS, LEVEL
 from maedfer.evaluation.fold_scores import FoldScores, fold_scores, pool, read_folds
-from maedfer.evaluation.predictions import Predictions, write_predictions
+from maedfer.evaluation.predictions import write_predictions
 from maedfer.evaluation.published import (
     OwnRow,
     PublishedRow,
@@ -20,7 +20,7 @@ from maedfer.evaluation.published import (
     side_by_side,
     unlike_test,
 )
-from maedfer.evaluation.scores import GROUP_SCORES, grouped, scores
+from maedfer.evaluation.score_card import ScoreCard
 from maedfer.files import defined, dump_json, write_atomically
 from maedfer.report.evaluation import column_title, group_table
 from maedfer.report.page import SYNTHETIC, Table, versions, write_page
@@ -63,7 +63,7 @@ class CrossValidation:
     Attributes:
         info: description of the runs.
         scores: scores of each fold, their means and intervals.
-        pooled: predictions of all folds.
+        pooled: predictions of all folds and their scores.
         records: records of their clips.
         corpus: the corpus of the shards, if they name one.
         published: results published on it.
@@ -72,7 +72,7 @@ class CrossValidation:
 
     info: CrossValidationInfo
     scores: FoldScores
-    pooled: Predictions
+    pooled: ScoreCard
     records: Sequence[Mapping[str, Any]]
     corpus: str | None
     published: Sequence[PublishedRow]
@@ -94,7 +94,7 @@ def write_fold_results(folder: FoldFolder, info: CrossValidationInfo, made_by: M
         UserError: the runs do not fit together.
     """
     results = read_results(folder, info, made_by)
-    write_predictions(folder.path / "predictions.csv", results.pooled, results.records)
+    write_predictions(folder.path / "predictions.csv", results.pooled.predictions, results.records)
     write_atomically(folder.path / "scores.json", dump_json(defined(scores_json(results)), indent=1))
     write_fold_page(folder.path, results)
     lines = [aligned(fold_cells(results.scores)), *results.notes]
@@ -111,8 +111,11 @@ def read_results(
 ) -> CrossValidation:
     """Reads the predictions of all folds and scores them together."""
     answers = read_folds([(fold, folder.run_of(fold).path) for fold in info.folds])
-    found, pooled, corpus = fold_scores(answers), pool(answers), corpus_of(made_by)
-    published = rows_beside(corpus, pooled.names, info.folds) if pooled.task == "classify" else []
+    records = [record for fold in answers for record in fold.records]
+    pooled = ScoreCard.of(pool(answers), records)
+    found, corpus = fold_scores(answers), corpus_of(made_by)
+    has_published = pooled.predictions.task.is_single_label
+    published = rows_beside(corpus, pooled.predictions.names, info.folds) if has_published else []
     notes = make_notes(info, found, folder.unlike_settings(info.folds))
     if corpus is not None and published:
         notes.append(unlike_test(corpus, {fold.fold: len(fold.predictions) for fold in answers}))
@@ -120,7 +123,7 @@ def read_results(
         info=info,
         scores=found,
         pooled=pooled,
-        records=[record for fold in answers for record in fold.records],
+        records=records,
         corpus=corpus,
         published=published,
         notes=list(filter(None, notes)),
@@ -188,11 +191,11 @@ def scores_json(results: CrossValidation) -> dict[str, Any]:
         "std": found.std,
         "intervals": {**drawn, **{name: list(ends) for name, ends in found.intervals.items()}},
         "folds": found.each,
-        CLASS_SCORE[results.pooled.task]: {
+        results.pooled.predictions.task.class_score: {
             row.name: {"mean": row.mean, "folds": list(row.each), "samples": row.samples}
             for row in found.classes
         },
-        "pooled": scores(results.pooled),
+        "pooled": results.pooled.scores,
         "synthetic": info.synthetic,
         "corpus": results.corpus,
         "published": [asdict(row) for row in results.published],
@@ -206,13 +209,13 @@ def scores_json(results: CrossValidation) -> dict[str, Any]:
 def write_fold_page(folder: Path, results: CrossValidation) -> None:
     """Draws the figures of all folds and writes `report.html`."""
     info, found, pooled = results.info, results.scores, results.pooled
+    task = pooled.predictions.task
     title = f"{len(info.folds)} folds of {info.shards}" + (" (synthetic faces)" if info.synthetic else "")
     figures = folder / "figures"
     draw_scores(figures, pooled, f"{title}, pooled")
     draw_folds(figures / FOLDS, found.each, found.mean, found.intervals, title)
     header, *rows = fold_cells(found)
     published = side_by_side(results.published, own_row(found)) if results.published else [[]]
-    subjects = grouped(pooled, results.records).get("subject", [])
     write_page(
         folder / "report.html",
         "folds.html",
@@ -223,9 +226,9 @@ def write_fold_page(folder: Path, results: CrossValidation) -> None:
         spread=figures / FOLDS,
         corpus=results.corpus,
         published=Table(published[1:], published[0]),
-        classes=class_table(found, CLASS_SCORE[pooled.task]),
+        classes=class_table(found, task.class_score),
         pictures=score_pictures(figures),
-        subjects=group_table(subjects, GROUP_SCORES[pooled.task]),
+        subjects=group_table(pooled.groups.get("subject", []), task.group_scores),
         settings=info.settings,
     )
 

@@ -14,10 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from maedfer.evaluation.predictions import Predictions
-from maedfer.evaluation.scores import BINS, MAIN, TITLES, confusion, reliability, scores, shown
+from maedfer.evaluation.measures import BINS, confusion, reliability
+from maedfer.evaluation.score_card import ScoreCard
+from maedfer.evaluation.scores import TITLES, shown
 from maedfer.report.reconstruction_figures import read_table, smooth
 from maedfer.report.spread_figures import save_figure
+from maedfer.tasks import TASKS
 
 CONFUSION, RELIABILITY = "confusion.png", "reliability.png"
 REGRESSION, LEARNING = "regression.png", "learning.png"
@@ -37,31 +39,32 @@ def score_pictures(figures: Path) -> dict[str, Path]:
     }
 
 
-def draw_scores(folder: Path, predictions: Predictions, title: str) -> None:
+def draw_scores(folder: Path, card: ScoreCard, title: str) -> None:
     """Draws confusion and reliability of classes, or predicted against true quantities.
 
     Several labels per sample have neither.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if predictions.task == "classify":
-        draw_confusion(folder / CONFUSION, predictions, title)
-        draw_reliability(folder / RELIABILITY, predictions, title)
-    elif predictions.task == "regress":
-        draw_regression(folder / REGRESSION, predictions, title)
+    task = card.predictions.task
+    if task.is_single_label:
+        draw_confusion(folder / CONFUSION, card, title)
+        draw_reliability(folder / RELIABILITY, card, title)
+    if not task.has_classes:
+        draw_regression(folder / REGRESSION, card, title)
 
 
-def draw_confusion(path: Path, predictions: Predictions, title: str) -> None:
+def draw_confusion(path: Path, card: ScoreCard, title: str) -> None:
     """Draws the confusion matrix: percent of each true class, with counts; hatched without samples.
 
     Args:
         path: PNG file.
-        predictions: a classification.
+        card: scored predictions of a classification.
         title: line above the picture; UAR and WAR are added.
     """
-    counts = confusion(predictions)
+    names, counts = card.predictions.names, confusion(card.predictions)
     totals = counts.sum(1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
-    classes = len(predictions.names)
+    classes = len(names)
     side = min(2.6 + 0.6 * classes, 14)
     figure = Figure(figsize=(side + 0.4, side), layout="constrained")
     axis = figure.subplots()
@@ -71,14 +74,11 @@ def draw_confusion(path: Path, predictions: Predictions, title: str) -> None:
         _write_cells(axis, counts, shares)
     for row in np.flatnonzero(totals[:, 0] == 0):
         axis.axhspan(row - 0.5, row + 0.5, facecolor="none", edgecolor="0.8", hatch="////", linewidth=0)
-    rows = [f"{name} ({total})" for name, total in zip(predictions.names, totals[:, 0], strict=True)]
+    rows = [f"{name} ({total})" for name, total in zip(names, totals[:, 0], strict=True)]
     axis.set_yticks(range(classes), rows, fontsize=8)
-    axis.set_xticks(
-        range(classes), predictions.names, fontsize=8, rotation=45, ha="right", rotation_mode="anchor"
-    )
+    axis.set_xticks(range(classes), names, fontsize=8, rotation=45, ha="right", rotation_mode="anchor")
     axis.set(xlabel="predicted: percent of the row (samples)", ylabel="true (samples)")
-    values = scores(predictions)
-    line = f"UAR {shown('uar', values['uar'])} %, WAR {shown('war', values['war'])} %"
+    line = f"UAR {shown('uar', card.scores['uar'])} %, WAR {shown('war', card.scores['war'])} %"
     save_figure(figure, path, f"{title}\n{line}")
 
 
@@ -93,15 +93,15 @@ def _write_cells(axis: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
         axis.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
 
 
-def draw_reliability(path: Path, predictions: Predictions, title: str) -> None:
+def draw_reliability(path: Path, card: ScoreCard, title: str) -> None:
     """Draws accuracy against confidence, with the number of samples of each bin below.
 
     Args:
         path: PNG file.
-        predictions: a classification.
+        card: scored predictions of a classification.
         title: line above the picture; the calibration error is added.
     """
-    confidence, accuracy, count = reliability(predictions)
+    confidence, accuracy, count = reliability(card.predictions)
     centres = (np.arange(BINS) + 0.5) / BINS
     figure = Figure(figsize=(4.6, 5.2), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
@@ -117,19 +117,19 @@ def draw_reliability(path: Path, predictions: Predictions, title: str) -> None:
     lower.bar(centres, count, width=1 / BINS, color="0.6", edgecolor="white")
     lower.set(xlabel="confidence (probability of the answer)", ylabel="samples")
     lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-    error = shown("ece", scores(predictions)["ece"])
+    error = shown("ece", card.scores["ece"])
     save_figure(figure, path, f"{title}\ncalibration error {error} % ({BINS} bins)")
 
 
-def draw_regression(path: Path, predictions: Predictions, title: str) -> None:
+def draw_regression(path: Path, card: ScoreCard, title: str) -> None:
     """Draws predicted against true values, one panel per quantity with its CCC.
 
     Args:
         path: PNG file.
-        predictions: continuous quantities.
+        card: scored predictions of quantities.
         title: line above the picture.
     """
-    values, names = scores(predictions), predictions.names
+    predictions, names = card.predictions, card.predictions.names
     columns = min(len(names), 4)
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(3.2 * columns + 0.4, 3.3 * rows + 0.5), layout="constrained")
@@ -141,7 +141,7 @@ def draw_regression(path: Path, predictions: Predictions, title: str) -> None:
         axis.scatter(truth, answer, s=10, alpha=0.4, linewidths=0, color="C0")
         axis.axline((truth[0], truth[0]), slope=1, color="0.4", linestyle=":", linewidth=1)
         axis.set(xlabel="true", ylabel="predicted")
-        axis.set_title(f"{name}: CCC {shown('ccc', values[f'ccc_{name}'])}", fontsize=9)
+        axis.set_title(f"{name}: CCC {shown('ccc', card.scores[f'ccc_{name}'])}", fontsize=9)
         axis.set_aspect("equal", adjustable="datalim")
     save_figure(figure, path, title)
 
@@ -198,7 +198,7 @@ def _draw_scores(axis: Axes, held_out: dict[str, list[float]]) -> None:
     drawn = [name for name in ("uar", "war", "macro_f1", "micro_f1", "ccc", "pearson") if name in held_out]
     for name in drawn:
         axis.plot(held_out["step"], held_out[name], "o-", markersize=3, label=TITLES[name])
-    main = next((name for name in MAIN.values() if name in held_out), None)
+    main = next((name for name in (task.main_score for task in TASKS.values()) if name in held_out), None)
     if main is not None:
         best = int(np.nanargmax(held_out[main]))
         axis.axvline(

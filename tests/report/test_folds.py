@@ -7,7 +7,7 @@ import yaml
 from helpers.answers import classified, labelled, measured, records_of
 from helpers.page import Page
 
-from maedfer.data.shards.records import made_by
+from maedfer.data.shards.origin import made_by
 from maedfer.evaluation.fold_scores import fold_scores, pool, read_folds
 from maedfer.evaluation.predictions import Predictions, read_predictions, write_predictions
 from maedfer.report.folds import CrossValidationInfo, write_fold_results

@@ -2,29 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-from maedfer.constants import NUM_FRAMES
+from maedfer.constants import NUM_FRAMES, STORED_FPS
 from maedfer.data.faces.detectors import DetectorName
-from maedfer.data.shards.encoding import Encoding
 
 
 @dataclass(frozen=True)
 class CropSettings:
-    """The settings of `maedfer pack` that decide what is stored of a source."""
+    """Decides which faces of a video are found and how they are cut; each name is a flag of `maedfer pack`.
 
-    detector: DetectorName
-    detector_model: str | None
-    size: int
-    margin: float
-    fps: float
-    encoding: Encoding
-    quality: int
-    min_face: float
-    max_seconds: float
+    Attributes:
+        detector: Finds the faces; `none` for videos that already are face crops.
+        detector_model: The YuNet .onnx file; only `yunet` has one.
+        size: Side of the crops in pixels.
+        margin: Share of the face box that is added on every side; not used by `none`.
+        fps: Frames per second, at most.
+        min_face: Smallest side of a face in source pixels.
+        max_seconds: Longer tracks are split into equal pieces.
+        largest_face: Keep only the largest face at a time.
+        frame_crop: left, top, width, height in shares of the centred square; only for `none`.
+        one_track: Keep only the longest piece.
+        min_frames: Frames that a piece must have.
+        squeeze: Squeeze frames to squares instead of cutting them; only for `none`.
+    """
+
+    detector: DetectorName = "haar"
+    detector_model: str | None = None
+    size: int = 160
+    margin: float = 0.15
+    fps: float = STORED_FPS
+    min_face: float = 48
+    max_seconds: float = 10.0
     largest_face: bool = False
-    frame_crop: Sequence[float] | None = None
+    frame_crop: tuple[float, float, float, float] | None = None
     one_track: bool = False
     min_frames: int = NUM_FRAMES
     squeeze: bool = False
+
+    def changed(self, **given: object) -> CropSettings:
+        """Returns these settings with the given ones that are not None.
+
+        A detector that looks for faces drops `frame_crop` and `squeeze`, unless they are given.
+        """
+        values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        whole = values.get("detector", self.detector) == "none"
+        return replace(self if whole else replace(self, frame_crop=None, squeeze=False), **values)
+
+    @classmethod
+    def from_geometry(cls, geometry: Mapping[str, Any], detector_model: str | None = None) -> CropSettings:
+        """Returns the settings that cut faces as those of an index were cut.
+
+        Args:
+            geometry: The `geometry` of an index: `detector`, `size`, `margin`, and `squeezed` if True.
+            detector_model: The YuNet .onnx file, which an index does not hold.
+        """
+        return cls(
+            detector=geometry["detector"],
+            detector_model=detector_model,
+            size=geometry["size"],
+            margin=geometry["margin"],
+            squeeze=geometry.get("squeezed", False),
+        )

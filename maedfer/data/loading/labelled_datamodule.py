@@ -28,7 +28,8 @@ from maedfer.data.loading.rand_augment import ClipAugment
 from maedfer.data.loading.upstream_draws import SharedDraws
 from maedfer.data.loading.upstream_times import FineTuningTime
 from maedfer.data.loading.views import Crop, ViewSpec
-from maedfer.tasks import Task
+from maedfer.data.shards.records import TrackRecord
+from maedfer.tasks import TaskName
 from maedfer.upstream import Switch, is_official
 
 
@@ -71,7 +72,7 @@ class LabelledDataModule(ClipDataModule):
     def __init__(
         self,
         shards: str,
-        task: Task = "classify",
+        task: TaskName = "classify",
         classes: list[str | int] | None = None,
         columns: list[str] | None = None,
         soft_labels: bool = False,
@@ -92,7 +93,7 @@ class LabelledDataModule(ClipDataModule):
         super().__init__(shards, crop=crop, flip=flip, **kwargs)
         if views < 1:
             raise ValueError(f"--data.views {views} must be 1 or more")
-        self._draws_alike, self.fold = is_official("--data.draws", draws), fold
+        self._draws_alike, self.fold = is_official("draws", draws), fold
         self.task, self.classes, self.columns, self.soft_labels = task, classes, columns, soft_labels
         self.test_split, self.official, self.views = test_split, official, views
         self._rules = PartRules(
@@ -190,10 +191,10 @@ class LabelledDataModule(ClipDataModule):
         shared = SharedDraws(self.ranks[0], max(1, self.workers)) if self._draws_alike else None
         return replace(maker, labels=self.reader, augment=self._augment, shared=shared)
 
-    def _split_records(self) -> dict[str, list[dict[str, Any]]]:
+    def _split_records(self) -> dict[str, list[TrackRecord]]:
         """The records of the splits to part."""
         splits = [self.split, *filter(self._count, (self.val_split, self.test_split))]
         return {split: self._records(split) for split in splits}
 
-    def _records(self, split: str) -> list[dict[str, Any]]:
+    def _records(self, split: str) -> list[TrackRecord]:
         return read_records(self.shards, self._table(split), self.fetcher)

@@ -18,18 +18,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from maedfer.data.faces.crop_settings import CropSettings
 from maedfer.data.faces.detectors import DetectorName
 from maedfer.data.pack.inputs import find_given
 from maedfer.data.pack.one_source import Job, SourceResult
 from maedfer.data.pack.plan import PackPlan, begin, check_settings, digest, finished_before, make_plan
 from maedfer.data.pack.pool import WorkerFailed, run_jobs
 from maedfer.data.pack.report import REPORT_NAME, PackSummary, count_statuses, write_report
+from maedfer.data.pack.settings import StoreSettings
 from maedfer.data.pack.sources import parse_part
 from maedfer.data.pack.spool import ShardFiller, Spool
-from maedfer.data.shards.encoding import Encoding, check_quality
+from maedfer.data.shards.encoding import Encoding, check_quality, describe_encoding
 from maedfer.data.shards.format import ShardEntry, ShardIndex, write_index
-from maedfer.data.shards.records import describe_encoding, describe_geometry, made_by
+from maedfer.data.shards.origin import describe_geometry, made_by
 from maedfer.processes.cores import usable_cores
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -103,16 +103,26 @@ def pack(
         KeyboardInterrupt: stopped; the message says how to go on.
     """
     given = find_given(sources, corpus, clips, allow_missing)
-    flags = {"detector": detector, "largest_face": largest_face, "one_track": one_track, "squeeze": squeeze}
-    flags |= {"max_seconds": max_seconds, "min_frames": min_frames, "frame_crop": frame_crop, "fps": fps}
-    how = {"detector_model": detector_model, "size": size, "margin": margin, "min_face": min_face}
-    how |= {"encoding": encoding, "quality": check_quality(encoding, quality)}
-    crop = CropSettings(**how, **vars(given.packing.with_flags(flags)))
+    crop = given.crop.changed(
+        detector=detector,
+        detector_model=detector_model,
+        size=size,
+        margin=margin,
+        fps=fps,
+        min_face=min_face,
+        min_frames=min_frames,
+        max_seconds=max_seconds,
+        largest_face=largest_face,
+        one_track=one_track,
+        frame_crop=frame_crop,
+        squeeze=squeeze,
+    )
+    store = StoreSettings(encoding, check_quality(encoding, quality))
     positive = {"shard-size": shard_size, "max-samples": max_samples, "stall-timeout": stall_timeout}
     positive |= {"workers": workers, "source-timeout": source_timeout}
-    check_settings(crop, {name: value for name, value in positive.items() if value is not None})
+    check_settings(crop, store, {name: value for name, value in positive.items() if value is not None})
     rest = {"split": split, "val_share": val_share, "shard_size": shard_size, "max_samples": max_samples}
-    plan = make_plan(given, crop, rest, part)
+    plan = make_plan(given, crop, store, rest, part)
     finished = finished_before(Path(out), plan)
     return finished or _run(Path(out), plan, workers or usable_cores(), stall_timeout, source_timeout)
 
@@ -178,7 +188,7 @@ def _job(plan: PackPlan, spool: Spool, number: int) -> Job:
     source = plan.sources[number]
     label = None if source.label is None else plan.classes.index(source.label)
     votes = source.votes and [source.votes.get(name, 0) for name in plan.classes]
-    return Job(source, plan.crop, label, str(spool.samples(number)), votes)
+    return Job(source, plan.crop, plan.store, label, str(spool.samples(number)), votes)
 
 
 def _fill(
@@ -224,6 +234,6 @@ def _index(plan: PackPlan, entries: tuple[ShardEntry, ...]) -> ShardIndex:
         entries,
         plan.classes,
         describe_geometry(crop.detector, crop.size, margin, rotated, crop.squeeze),
-        describe_encoding(crop.encoding, crop.quality, crop.fps),
+        describe_encoding(plan.store.encoding, plan.store.quality, crop.fps),
         made_by("maedfer pack", plan.settings) | {"sources": digest(plan), "synthetic": drawn},
     )

@@ -21,9 +21,10 @@ from maedfer.data.faces.crop_settings import CropSettings
 from maedfer.data.faces.crops import CropPlan, cut_crops, plan_crops
 from maedfer.data.faces.detectors import Detector, DetectorName, make_detector
 from maedfer.data.faces.tracks import follow_faces, largest_at_a_time
+from maedfer.data.pack.settings import StoreSettings
 from maedfer.data.shards.encoding import encode_track
 from maedfer.data.shards.format import write_shard
-from maedfer.data.shards.records import TrackGeometry, sample_key, shard_sample, track_record
+from maedfer.data.shards.records import TrackGeometry, TrackRecord, sample_key, shard_sample
 from maedfer.data.video.image_folder import FrameFolder, folder_fingerprint
 from maedfer.data.video.source import Source
 from maedfer.data.video.video_file import UnreadableVideo, VideoFile
@@ -42,6 +43,7 @@ class Job:
 
     source: Source
     settings: CropSettings
+    store: StoreSettings
     label: int | None
     spool: str
     votes: list[float] | None = None
@@ -188,31 +190,30 @@ def _sample(
     job: Job, plan: CropPlan, crops: np.ndarray, identity: tuple[int, str], detector: str
 ) -> dict[str, bytes]:
     """Encode the crops (F, size, size, 3) of a plan and write their record."""
-    source, settings = job.source, job.settings
+    source, settings, store = job.source, job.settings, job.store
     number, fingerprint = identity
-    encoded = encode_track(crops, settings.encoding, plan.fps, settings.quality)
+    encoded = encode_track(crops, store.encoding, plan.fps, store.quality)
     angles = None if plan.angles is None else plan.angles.round(2).tolist()
     margin = 0.0 if detector == "none" else settings.margin
-    record = track_record(
-        encoded,
+    record = TrackRecord(
         key=sample_key(source.name, number, fingerprint, (source.start_s, source.end_s)),
         frames=len(crops),
         fps=plan.fps,
         width=settings.size,
         height=settings.size,
-        encoding=settings.encoding,
+        encoding=store.encoding,
         source=source.name,
         start_s=plan.times[0],
         end_s=plan.times[-1],
         track=number,
-        geometry=TrackGeometry(plan.boxes, angles, margin, detector),
+        geometry=TrackGeometry(boxes=plan.boxes, rotation=angles, margin=margin, detector=detector),
         face_ok=plan.face_ok,
         label=job.label,
         label_name=source.label,
         votes=job.votes,
         fold=source.fold,
         subject=source.subject,
-        metadata=source.metadata,
+        metadata=dict(source.metadata),
     )
     return shard_sample(record, encoded)
 

@@ -13,6 +13,7 @@ from maedfer.data.faces.crop_settings import CropSettings
 from maedfer.data.faces.detectors import make_detector
 from maedfer.data.pack.inputs import Given
 from maedfer.data.pack.report import PackSummary, count_statuses, read_report
+from maedfer.data.pack.settings import StoreSettings
 from maedfer.data.pack.sources import parse_part, split_of, take_part
 from maedfer.data.pack.spool import Spool
 from maedfer.data.shards.format import INDEX_NAME, SHEET_NAME, read_index, shard_name
@@ -30,6 +31,7 @@ class PackPlan:
     parts; `given` is what it is a part of."""
 
     crop: CropSettings
+    store: StoreSettings
     settings: dict[str, Any]
     sources: list[Source]
     splits: list[str]
@@ -54,7 +56,7 @@ class PackPlan:
         ]
 
 
-def check_settings(crop: CropSettings, positive: dict[str, float]) -> None:
+def check_settings(crop: CropSettings, store: StoreSettings, positive: dict[str, float]) -> None:
     """Refuse settings that cannot be; `positive` are further numbers by their flags.
 
     Raises:
@@ -71,14 +73,16 @@ def check_settings(crop: CropSettings, positive: dict[str, float]) -> None:
             f"--fps {crop.fps} is less than {1 / FRAME_INTERVAL_S:g}: "
             f"a clip needs {NUM_FRAMES} frames {FRAME_INTERVAL_S} s apart"
         )
-    if crop.encoding == "h264" and crop.size % 2:
+    if store.encoding == "h264" and crop.size % 2:
         raise ValueError(f"--size {crop.size} must be even for --encoding h264")
     if crop.margin < 0 or crop.min_face < 0:
         raise ValueError(f"--margin {crop.margin} and --min-face {crop.min_face} must not be negative")
     make_detector(crop.detector, crop.detector_model, crop.frame_crop, crop.squeeze)
 
 
-def make_plan(given: Given, crop: CropSettings, rest: dict[str, Any], part: str | None) -> PackPlan:
+def make_plan(
+    given: Given, crop: CropSettings, store: StoreSettings, rest: dict[str, Any], part: str | None
+) -> PackPlan:
     """Decide all that must not depend on which of the sources a part packs."""
     if not 0 <= rest["val_share"] <= 1:
         raise ValueError(f"--val-share {rest['val_share']} must lie between 0 and 1")
@@ -90,10 +94,10 @@ def make_plan(given: Given, crop: CropSettings, rest: dict[str, Any], part: str 
         shard_name(name, 0)
     number, count = parse_part(part)
     model = crop.detector_model and hashlib.sha256(Path(crop.detector_model).read_bytes()).hexdigest()
-    settings = asdict(crop) | rest | {"detector_model": model, "part": f"{number}/{count}"}
+    settings = asdict(crop) | asdict(store) | rest | {"detector_model": model, "part": f"{number}/{count}"}
     settings["frame_crop"] = crop.frame_crop and list(crop.frame_crop)  # as JSON has it
     settings["corpus"] = given.corpus and given.corpus.name
-    return PackPlan(crop, settings, mine, splits, given.classes, given)
+    return PackPlan(crop, store, settings, mine, splits, given.classes, given)
 
 
 def _size(path: str) -> int | None:

@@ -21,6 +21,7 @@ import cv2
 
 from maedfer.data.faces.crop_settings import CropSettings
 from maedfer.data.pack.one_source import Job, pack_source
+from maedfer.data.pack.settings import StoreSettings
 from maedfer.data.video.source import Source
 
 BEAT_EVERY_S = 0.2
@@ -51,9 +52,8 @@ def work(message: dict[str, Any], alive: Callable[[], object] = lambda: None) ->
         message: A `Job` as plain values.
         alive: Called now and then.
     """
-    job = Job(
-        **message | {"source": Source(**message["source"]), "settings": CropSettings(**message["settings"])}
-    )
+    types = {"source": Source, "settings": CropSettings, "store": StoreSettings}
+    job = Job(**message | {name: make(**message[name]) for name, make in types.items()})
     try:
         return asdict(pack_source(job, alive))
     except OSError as error:

@@ -34,8 +34,7 @@ from pytorch_lightning.strategies import DeepSpeedStrategy, StrategyRegistry
 from torch import Tensor, nn
 
 from maedfer.training.distributed.zero_checkpoint import ZeroCheckpoint, aside, discard, replace_checkpoint
-from maedfer.training.run.non_finite import NonFiniteLoss
-from maedfer.training.steps.finite_steps import FiniteSteps, running_statistics
+from maedfer.training.steps.finite_steps import FiniteSteps, StepLost, running_statistics
 
 PRECISIONS = ("32", "32-true", "bf16", "bf16-mixed")
 """What `--trainer.precision` may be, as Lightning spells them."""
@@ -51,24 +50,20 @@ class ZeroPrecision(DeepSpeedPrecision):
     def backward(self, tensor: Tensor, model: FiniteSteps, *args: Any, **kwargs: Any) -> None:
         """Backward pass of a loss that Lightning has divided by the micro-batches of a step.
 
-        There is none in a step that is left out: the engine could not take the gradients back.
+        A step that is skipped has none, because the engine could not take the gradients back.
 
         Raises:
-            ValueError: such a step has several micro-batches, and some are in the engine already.
-            SystemExit: the same on the other ranks, which need not say it again.
+            StepLost: such a step has several micro-batches, and the engine already has some of them.
         """
         trainer = model.trainer
         if not model.left_out:
             trainer.model.backward(tensor, scale_wrt_gas=False)
         elif trainer.accumulate_grad_batches > 1:
-            record = next(c for c in trainer.callbacks if isinstance(c, NonFiniteLoss))
-            record.write_last(trainer, model, float(tensor) * trainer.accumulate_grad_batches)
-            if not trainer.is_global_zero:
-                raise SystemExit(2)
-            raise ValueError(
-                f"the loss of step {trainer.global_step + 1} is no number, and under DeepSpeed a step of "
-                "several micro-batches cannot be left out: take --trainer.accumulate_grad_batches 1, or "
-                "lower --model.base_lr"
+            raise StepLost(
+                float(tensor) * trainer.accumulate_grad_batches,
+                "accumulate_grad_batches",
+                f"the loss of step {trainer.global_step + 1} is NaN or infinite, and DeepSpeed cannot skip a "
+                f"step of {trainer.accumulate_grad_batches} micro-batches: take 1, or lower `base_lr`",
             )
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from pytorch_lightning import Callback
 
-from maedfer.evaluation.scores import MAIN
 from maedfer.runs.folder import RunFolder
+from maedfer.tasks import task_of
 from maedfer.training.finetuning.scoring import Scoring
 from maedfer.training.run.callbacks import (
     best_checkpoint,
@@ -31,7 +31,7 @@ def fine_tuning_callbacks(folder: RunFolder, config: Any) -> list[Callback]:
         *records(folder, config, FINE_TUNING_COLUMNS),
         Scoring(folder.path / "validation.csv"),
         *progress(folder, config),
-        best_checkpoint(folder, f"val/{MAIN[config.task]}", "max"),
+        best_checkpoint(folder, f"val/{task_of(config.task).main_score}", "max"),
         CheckpointOnSignal(folder.last),
         last_checkpoint(folder, config.checkpoint_every),
     ]

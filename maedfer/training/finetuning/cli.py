@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.cli import LightningArgumentParser
 
 from maedfer.data.loading.labelled_datamodule import LabelledDataModule
-from maedfer.tasks import Task
+from maedfer.tasks import TaskName
 from maedfer.training.finetuning.callbacks import fine_tuning_callbacks
 from maedfer.training.finetuning.module import FineTuning
 from maedfer.training.run.cli import RunCLI
@@ -24,7 +24,7 @@ class FinetuneCLI(RunCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The flags of a run, what is learnt, and how."""
         super().add_arguments_to_parser(parser)
-        parser.add_argument("--task", type=Task, default="classify", help="What the labels are.")
+        parser.add_argument("--task", type=TaskName, default="classify", help="What the labels are.")
         parser.add_argument(
             "--freeze_encoder", type=bool, default=False, help="Train the head only: a probe of the encoder."
         )

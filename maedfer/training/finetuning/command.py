@@ -13,9 +13,10 @@ from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from maedfer.constants import FRAME_INTERVAL_S
-from maedfer.evaluation.predictions import Predictions
+from maedfer.data.labels.subsets import Part
+from maedfer.data.loading.labelled_datamodule import LabelledDataModule
 from maedfer.evaluation.published import corpus_of
-from maedfer.evaluation.scores import describe, scores
+from maedfer.evaluation.score_card import ScoreCard
 from maedfer.models.strict_loading import load_strictly
 from maedfer.report.evaluation import EvaluationInfo, write_evaluation
 from maedfer.training.distributed.zero_strategy import whole_parameters
@@ -94,11 +95,9 @@ def finish(cli: FinetuneCLI) -> int:
             take_best(cli)
         if trainer.is_global_zero:
             export_classifier(cli.model, data, folder.classifier, steps, steps * cli.model.global_batch)
-    predictions = final_predictions(cli)
+    card = final_scores(cli)
     if trainer.is_global_zero:
-        values = {} if predictions is None else scores(predictions)
-        if predictions is not None:
-            part = data.part_of("val" if data.parts.test is None else "test")
+        if card is not None:
             info = EvaluationInfo(
                 title=f"{cli.model.architecture} on {Path(data.shards).name}",
                 command=f"maedfer finetune {shlex.join(cli.args)}",
@@ -107,14 +106,14 @@ def finish(cli: FinetuneCLI) -> int:
                 seed=cli.config.seed_everything,
                 settings=folder.config.read_text(encoding="utf-8"),
             )
-            write_evaluation(folder.path, info, predictions, part.records)
+            write_evaluation(folder.path, info, card, scored_part(data).descriptions)
         folder.finish(
             {
                 "steps": steps,
                 "skipped_steps": skipped_steps(trainer),
                 **cli.asked_length(),
                 "synthetic": data.is_synthetic,
-                "scores": values,
+                "scores": {} if card is None else card.scores,
             }
         )
     say(f"classifier: {folder.classifier}   report: {folder.report}")
@@ -130,8 +129,13 @@ def take_best(cli: FinetuneCLI) -> None:
         say("the run ended before its first validation: these are its last weights")
 
 
-def final_predictions(cli: FinetuneCLI) -> Predictions | None:
-    """Predictions on the test part, read here for the first time; on the validation part without one."""
+def scored_part(data: LabelledDataModule) -> Part:
+    """Returns the test part or, without one, the validation part."""
+    return data.part_of("val" if data.parts.test is None else "test")
+
+
+def final_scores(cli: FinetuneCLI) -> ScoreCard | None:
+    """Scores the test part, which is read here for the first time, or the validation part without one."""
     trainer, data = cli.trainer, cli.datamodule
     scoring = next(callback for callback in trainer.callbacks if isinstance(callback, Scoring))
     if data.parts.test is not None:
@@ -143,8 +147,9 @@ def final_predictions(cli: FinetuneCLI) -> Predictions | None:
         say("neither a test split nor a validation share: nothing to score")
         return None
     predictions = scoring.predictions["val" if data.parts.test is None else "test"]
-    say(describe(predictions, data.is_synthetic))
-    return predictions
+    card = ScoreCard.of(predictions, scored_part(data).descriptions)
+    say(card.as_text(data.is_synthetic))
+    return card
 
 
 def opening_line(cli: FinetuneCLI) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from maedfer.errors import UserError
 from maedfer.processes.child import run_child
 from maedfer.report.folds import CrossValidationInfo, write_fold_results
 from maedfer.runs.fold_folder import FoldFolder, parse_folds
@@ -36,13 +37,13 @@ def train_folds(args: list[str]) -> int:
     """Train and test on every fold; returns 0, or the exit code of the first run that did not end well.
 
     Raises:
-        ValueError: folds that the shards do not have or that cannot be tested on, a folder that holds
+        UserError: folds that the shards do not have or that cannot be tested on, a folder that holds
             something else, or settings that a run refuses.
     """
     environment, words = dict(os.environ), in_pairs(args)
     asked, given = folds_named(words), without(words, "--folds")
     if any(word.split("=")[0] == "--data.fold" for word in given):
-        raise ValueError("--folds tests on each fold in turn, --data.fold on one: give one of them")
+        raise UserError("folds", "tests on each fold in turn, `fold` on one: give one of them")
     cli = FinetuneCLI(with_recipes(given, FinetuneCLI.default_run))
     folder, resume = FoldFolder(cli.folder.path), bool(cli.config.resume)
     folds = folder.folds_to_run(asked, resume)
@@ -74,8 +75,8 @@ def begin(cli: FinetuneCLI, folder: FoldFolder, folds: list[str], args: list[str
         folder.refuse_other_runs(folds, resume)
     try:
         all_folds = cli.datamodule.check_folds(folds)
-    except ValueError as error:  # the flag as it was given
-        raise ValueError(str(error).replace("--data.fold", "--folds")) from error
+    except UserError as error:
+        raise UserError("folds" if error.parameter == "fold" else error.parameter, error.message) from error
     if resume and folder.noted() is None:
         say(f"warning: --resume finds no folds in {folder.path}: starting with the first")
     if is_first:
@@ -106,15 +107,15 @@ def folds_named(words: list[str]) -> list[str] | None:
     """The folds behind `--folds`; None without it.
 
     Raises:
-        ValueError: it names none, or is given twice.
+        UserError: it names none, or is given twice.
     """
     if "--folds" not in words:
         return None
     if words.count("--folds") > 1:
-        raise ValueError("--folds is given twice: name all folds in one, as 1-5 or a,b,c")
+        raise UserError("folds", "given twice: name all folds in one, as 1-5 or a,b,c")
     named = words[words.index("--folds") + 1 :][:1]
     if not named or named[0].startswith("--"):
-        raise ValueError("--folds names none: give folds as 1-5 or as names, a,b,c")
+        raise UserError("folds", "names none: give folds as 1-5 or as names, a,b,c")
     return parse_folds(named[0])
 
 

@@ -28,6 +28,7 @@ from maedfer.training.distributed.zero_checkpoint import before, repair_checkpoi
 from maedfer.training.distributed.zero_strategy import refuse_other_strategy, settle_strategy
 from maedfer.training.run.interruption import RunInterrupted
 from maedfer.training.run.screen import say
+from maedfer.training.steps.finite_steps import StepLost
 
 INVOCATION_ONLY = ("run", "resume", "config", "folds")
 """Arguments of one invocation, which a saved configuration leaves out."""
@@ -162,6 +163,8 @@ class RunCLI(LightningCLI, ABC):
         except BaseException as error:
             watch_no_longer()
             stop_ranks(self.trainer)
+            if isinstance(error, StepLost) and not self.trainer.is_global_zero:
+                raise SystemExit(2) from error  # the first rank prints the message
             if lost_rank(error):
                 again = f"maedfer {self.verb} --run {self.folder.path} --resume"
                 raise ValueError(f"another rank has ended, so this one cannot go on: {again}") from error

@@ -16,9 +16,10 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from maedfer.data.loading.batch import ClipBatch
 from maedfer.training.run.records import StepTable, trim_ranks
 from maedfer.training.run.screen import tell
-from maedfer.training.steps.finite_steps import FiniteSteps
+from maedfer.training.steps.finite_steps import FiniteSteps, StepLost
 
 COLUMNS = ("step", "rank", "loss", "key", "start")
 """Columns of `non_finite/rank<r>.csv`: a row for each clip of a batch that was left out."""
@@ -45,7 +46,7 @@ class NonFiniteLoss(Callback):
             raise ValueError(f"--stop_after_skipped {stop_after} must be 1 or more")
         self._folder, self._stop_after = folder / "non_finite", stop_after
         self._path: Path | None = None
-        self._batch: dict[str, Any] = {}
+        self._batch: ClipBatch | None = None
         self._step = 0
         self._rows: list[dict[str, Any]] = []
         self.skipped, self._in_a_row = 0, 0
@@ -69,10 +70,11 @@ class NonFiniteLoss(Callback):
         """Remember which clips come."""
         self._batch = batch
 
-    def write_last(self, trainer: Trainer, module: FiniteSteps, loss: float) -> None:
-        """Write down the clips of a micro-batch that the run ends with, before its end."""
-        self._note(trainer, module.bad_rank, loss, self._batch)
-        self._write(trainer)
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Write the clips of a micro-batch that ends the run."""
+        if isinstance(exception, StepLost):
+            self._note(trainer, pl_module.bad_rank, exception.loss, self._batch)
+            self._write(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: FiniteSteps, outputs: Any, batch: Any, batch_idx: int
@@ -101,12 +103,12 @@ class NonFiniteLoss(Callback):
                 f"{self._folder}): {REMEDY}"
             )
 
-    def _note(self, trainer: Trainer, bad_rank: int, loss: float, batch: dict[str, Any]) -> None:
+    def _note(self, trainer: Trainer, bad_rank: int, loss: float, batch: ClipBatch) -> None:
         """Keep the rows of a micro-batch, and say that its step is lost."""
         step, rank = self._step + 1, trainer.global_rank
         self._rows += [
             {"step": step, "rank": rank, "loss": loss, "key": key, "start": f"{start:.3f}"}
-            for key, start in zip(batch["keys"], batch["starts"], strict=True)
+            for key, start in zip(batch.keys, batch.starts, strict=True)
         ]
         if self.skipped < STEPS_TOLD:
             last = "; further ones are only counted" if self.skipped == STEPS_TOLD - 1 else ""

@@ -11,6 +11,20 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EMAWeightAveraging
 from torch import Tensor
 
+from maedfer.errors import UserError
+
+
+class StepLost(UserError):
+    """Ends a run at a step that cannot be skipped; every rank raises it at the same step.
+
+    Attributes:
+        loss: this rank's loss of the micro-batch, perhaps finite.
+    """
+
+    def __init__(self, loss: float, parameter: str, message: str) -> None:
+        super().__init__(parameter, message)
+        self.loss = loss
+
 
 class OnItsWay:
     """A number on its way from the device: asking for it waits for what came before it, not for what came

@@ -7,6 +7,7 @@ from maedfer.data.faces.crops import cut_area, cut_crops, plan_crops, stored_tim
 from maedfer.data.faces.detectors import Detection, make_detector, overlap, suppress
 from maedfer.data.faces.tracks import FaceTracker, follow_faces, largest_at_a_time, shot_changed, smooth_curve
 from maedfer.data.pack.one_source import Job, pack_source
+from maedfer.data.pack.settings import StoreSettings
 from maedfer.data.video.source import Source
 from maedfer.data.video.video_file import VideoFile
 
@@ -73,8 +74,10 @@ def test_a_source_of_two_faces_may_give_one_sample_at_a_time(tmp_path, monkeypat
     small, large = scene(lambda _: (20, 32), face=16), scene(lambda _: (70, 32))
     path = write_video(tmp_path / "a.mp4", lambda t: np.maximum(small(t), large(t)), 75)
     monkeypatch.setattr("maedfer.data.pack.one_source._detector", lambda *_: RedSquares())
-    settings = CropSettings("haar", None, 32, 0.1, 12.5, "jpeg", 85, 8, 10.0, largest_face)
-    result = pack_source(Job(Source("a.mp4", str(path)), settings, None, str(tmp_path / "spool.tar")))
+    settings = CropSettings(size=32, margin=0.1, min_face=8, largest_face=largest_face)
+    result = pack_source(
+        Job(Source("a.mp4", str(path)), settings, StoreSettings(), None, str(tmp_path / "spool.tar"))
+    )
     assert result.status == "ok" and len(result.samples) == tracks
 
 

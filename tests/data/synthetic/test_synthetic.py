@@ -22,6 +22,7 @@ from maedfer.data.synthetic.clips import SIZES
 from maedfer.data.synthetic.drawing import HeadPose, canvas_size, face_shapes, paint
 from maedfer.data.synthetic.expressions import APEX, PERIOD_S, Performance, draw_performance, hold_pose
 from maedfer.data.synthetic.faces import draw_identity
+from maedfer.errors import UserError
 from maedfer.files import sha256
 
 AVERAGE = Difficulty(identity=0.0, background=0.0)
@@ -141,7 +142,7 @@ def test_difficulty_buries_the_expression():
 @pytest.mark.parametrize(
     ("make", "word"),
     [
-        (lambda: SyntheticFaces(size=16), "size=16"),
+        (lambda: SyntheticFaces(size=16), "size: 16"),
         (lambda: SyntheticFaces(fps=0), "fps=0"),
         (lambda: SyntheticFaces(difficulty="hard"), "clean, diverse, messy"),
         (lambda: Difficulty(noise=-1), "noise=-1"),
@@ -168,7 +169,7 @@ def test_shards_do_not_depend_on_the_workers_and_say_synthetic(tmp_path):
     ]
     assert sha256(tmp_path / "a" / "test-000000.tar") == index.shards[-1].sha256
     assert index.classes == CLASSES and index.made_by["settings"]["synthetic"]
-    with pytest.raises(ValueError, match=r"index\.json"):
+    with pytest.raises(UserError, match=r"index\.json"):
         write_shards(tmp_path / "a", faces, counts)
 
 
@@ -177,6 +178,7 @@ def test_shard_samples_decode_to_the_drawn_clip(tmp_path):
     import tarfile
 
     from maedfer.data.shards.encoding import decode_frames
+    from maedfer.data.shards.records import TrackRecord
 
     faces = SyntheticFaces(size=48, num_frames=6, fps=12.5)
     write_shards(tmp_path, faces, {"val": 2}, labelled=False, quality=95, workers=1)
@@ -184,7 +186,7 @@ def test_shard_samples_decode_to_the_drawn_clip(tmp_path):
         members = {member.name: tar.extractfile(member).read() for member in tar}
     names = sorted(members)
     meta = json.loads(members[names[0]])
-    frames = decode_frames(members[names[1]], meta, range(6))
+    frames = decode_frames(members[names[1]], TrackRecord(**meta), range(6))
     drawn = dataclasses.replace(faces, split="val").clip(int(meta["source"][-6:])).frames
     assert np.abs(frames.astype(int) - drawn).mean() < 3
     assert meta["label"] is None and meta["metadata"] == {"synthetic": True} and meta["short"]
