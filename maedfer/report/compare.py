@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from maedfer.errors import UserError
-from maedfer.evaluation.compare import comparison, on_the_same_clips, read_run
+from maedfer.evaluation.compare import align_clips, compare_runs, read_run
 from maedfer.files import defined, dump_json, write_atomically
 from maedfer.report.comparison import comparison_json, format_comparison, write_comparison_page
 
@@ -30,7 +30,7 @@ def compare(runs: list[str], out: str = "runs/compare") -> str:
     folder = Path(out)
     check_folders(runs, folder)
     first, second = (read_run(run) for run in runs)
-    found = comparison(first, on_the_same_clips(first, second))
+    found = compare_runs(first, align_clips(first, second))
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "comparison.json", dump_json(defined(comparison_json(found)), indent=1))
     write_comparison_page(folder, found)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from maedfer.evaluation.measures import ClassScores
-from maedfer.evaluation.predictions import write_predictions
-from maedfer.evaluation.published import OwnRow, rows_beside, side_by_side, unlike_test
+from maedfer.evaluation.predictions import SampleInfo, write_predictions
+from maedfer.evaluation.published import OwnRow, comparable_rows, comparison_rows, other_test
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.evaluation.scores import COUNTS, MAX_GROUPS, PLAIN, TITLES, GroupScores, shown
 from maedfer.files import defined, dump_json, write_atomically
@@ -40,7 +39,7 @@ class EvaluationInfo:
 
 
 def write_evaluation(
-    folder: Path, info: EvaluationInfo, card: ScoreCard, records: Sequence[Mapping[str, Any]]
+    folder: Path, info: EvaluationInfo, card: ScoreCard, samples: Sequence[SampleInfo]
 ) -> None:
     """Writes `predictions.csv`, `scores.json`, figures and `report.html` of an evaluation.
 
@@ -48,11 +47,11 @@ def write_evaluation(
         folder: the run, whose curves are drawn too, or any other folder.
         info: the origin of the predictions.
         card: predictions and their scores.
-        records: records of the samples, in any order.
+        samples: facts about the samples, in any order.
     """
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
-    write_predictions(folder / "predictions.csv", card.predictions, records)
+    write_predictions(folder / "predictions.csv", card.predictions, samples)
     by = {column: [row.as_json() for row in rows] for column, rows in card.groups.items()}
     content = {"scores": card.scores, "synthetic": info.synthetic, "by": by}
     # JSON has no NaN, which is the F1 of a subject without a known positive.
@@ -60,11 +59,11 @@ def write_evaluation(
     title = f"{info.title} (synthetic faces)" if info.synthetic else info.title
     draw_scores(figures, card, title)
     draw_learning(figures / LEARNING, folder / "metrics.csv", folder / "validation.csv", title)
-    write_evaluation_page(folder, info, card, records)
+    write_evaluation_page(folder, info, card, samples)
 
 
 def write_evaluation_page(
-    folder: Path, info: EvaluationInfo, card: ScoreCard, records: Sequence[Mapping[str, Any]]
+    folder: Path, info: EvaluationInfo, card: ScoreCard, samples: Sequence[SampleInfo]
 ) -> None:
     """Writes `report.html` with the pictures that lie in the `figures` of a folder."""
     kinds = card.predictions.task.group_scores
@@ -75,7 +74,7 @@ def write_evaluation_page(
         info=info,
         pace=describe_pace(folder),
         scores=score_table(card),
-        published=published_table(card, records, info.corpus),
+        published=published_table(card, samples, info.corpus),
         classes=class_table(card),
         pictures=score_pictures(folder / "figures"),
         by={column: group_table(rows, kinds) for column, rows in card.groups.items()},
@@ -106,7 +105,7 @@ def class_table(card: ScoreCard) -> Table:
     return Table(rows, ["class", *map(column_title, kinds)])
 
 
-def published_table(card: ScoreCard, records: Sequence[Mapping[str, Any]], corpus: str | None) -> Table:
+def published_table(card: ScoreCard, samples: Sequence[SampleInfo], corpus: str | None) -> Table:
     """Returns the published results on a corpus, and these as the last row.
 
     There are no rows if nothing is published on the corpus or for other classes only.
@@ -114,14 +113,16 @@ def published_table(card: ScoreCard, records: Sequence[Mapping[str, Any]], corpu
     predictions = card.predictions
     if corpus is None or not predictions.task.is_single_label:
         return Table([])
-    folds = sorted({str(record["fold"]) for record in records if record.get("fold") is not None})
-    rows = rows_beside(corpus, predictions.names, folds)
+    folds = sorted({sample.fold for sample in samples if sample.fold is not None})
+    rows = comparable_rows(corpus, predictions.names, folds)
     if not rows:
         return Table([])
     recalls = {row.name: row.recall for row in card.classes}
-    header, *cells = side_by_side(rows, OwnRow("this run", card.scores["uar"], card.scores["war"], recalls))
+    header, *cells = comparison_rows(
+        rows, OwnRow("this run", card.scores["uar"], card.scores["war"], recalls)
+    )
     tested = {folds[0] if len(folds) == 1 else "": len(predictions)}
-    return Table(cells, header, unlike_test(corpus, tested))
+    return Table(cells, header, other_test(corpus, tested))
 
 
 def group_table(groups: Sequence[GroupScores], kinds: Sequence[str]) -> Table:

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from maedfer.evaluation.bootstrap import DRAWS, LEVEL
-from maedfer.evaluation.fold_scores import FoldScores, fold_scores, pool, read_folds
-from maedfer.evaluation.predictions import write_predictions
+from maedfer.evaluation.fold_scores import FoldScores, pool_folds, read_folds, score_folds
+from maedfer.evaluation.predictions import SampleInfo, write_predictions
 from maedfer.evaluation.published import (
     OwnRow,
     PublishedRow,
+    comparable_rows,
+    comparison_rows,
     corpus_of,
+    other_test,
     percent,
-    rows_beside,
-    side_by_side,
-    unlike_test,
 )
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.files import defined, dump_json, write_atomically
@@ -64,7 +64,7 @@ class CrossValidation:
         info: description of the runs.
         scores: scores of each fold, their means and intervals.
         pooled: predictions of all folds and their scores.
-        records: records of their clips.
+        samples: facts about their clips.
         corpus: the corpus of the shards, if they name one.
         published: results published on it.
         notes: sentences that limit what the numbers mean.
@@ -73,7 +73,7 @@ class CrossValidation:
     info: CrossValidationInfo
     scores: FoldScores
     pooled: ScoreCard
-    records: Sequence[Mapping[str, Any]]
+    samples: Sequence[SampleInfo]
     corpus: str | None
     published: Sequence[PublishedRow]
     notes: Sequence[str]
@@ -94,12 +94,12 @@ def write_fold_results(folder: FoldFolder, info: CrossValidationInfo, made_by: M
         UserError: the runs do not fit together.
     """
     results = read_results(folder, info, made_by)
-    write_predictions(folder.path / "predictions.csv", results.pooled.predictions, results.records)
+    write_predictions(folder.path / "predictions.csv", results.pooled.predictions, results.samples)
     write_atomically(folder.path / "scores.json", dump_json(defined(scores_json(results)), indent=1))
     write_fold_page(folder.path, results)
     lines = [aligned(fold_cells(results.scores)), *results.notes]
     if results.published:
-        header, *rows = side_by_side(results.published, own_row(results.scores))
+        header, *rows = comparison_rows(results.published, own_row(results.scores))
         kept = [k for k, name in enumerate(header) if name in SCREEN_COLUMNS]
         lines.append(f"Published on {results.corpus} (sources in the report):")
         lines.append(aligned([[row[k] for k in kept] for row in (header, *rows)]))
@@ -111,19 +111,19 @@ def read_results(
 ) -> CrossValidation:
     """Reads the predictions of all folds and scores them together."""
     answers = read_folds([(fold, folder.run_of(fold).path) for fold in info.folds])
-    records = [record for fold in answers for record in fold.records]
-    pooled = ScoreCard.of(pool(answers), records)
-    found, corpus = fold_scores(answers), corpus_of(made_by)
+    samples = [sample for fold in answers for sample in fold.samples]
+    pooled = ScoreCard.of(pool_folds(answers), samples)
+    found, corpus = score_folds(answers), corpus_of(made_by)
     has_published = pooled.predictions.task.is_single_label
-    published = rows_beside(corpus, pooled.predictions.names, info.folds) if has_published else []
+    published = comparable_rows(corpus, pooled.predictions.names, info.folds) if has_published else []
     notes = make_notes(info, found, folder.unlike_settings(info.folds))
     if corpus is not None and published:
-        notes.append(unlike_test(corpus, {fold.fold: len(fold.predictions) for fold in answers}))
+        notes.append(other_test(corpus, {fold.fold: len(fold.predictions) for fold in answers}))
     return CrossValidation(
         info=info,
         scores=found,
         pooled=pooled,
-        records=records,
+        samples=samples,
         corpus=corpus,
         published=published,
         notes=list(filter(None, notes)),
@@ -135,7 +135,7 @@ def fold_cells(found: FoldScores) -> list[list[str]]:
     names = [name for name in found.mean if name != "samples"]
     rows = [
         [fold, *(format_score(n, values[n]) for n in names), f"{values['samples']:,.0f}"]
-        for fold, values in found.each.items()
+        for fold, values in found.folds.items()
     ]
     rows.append(["mean", *(format_score(n, found.mean[n]) for n in names), f"{found.mean['samples']:,.0f}"])
     if found.std:
@@ -154,14 +154,14 @@ def format_score(name: str, value: float) -> str:
 def own_row(found: FoldScores) -> OwnRow:
     """Returns the mean over folds as a row below published results."""
     recalls = {row.name: row.mean for row in found.classes}
-    return OwnRow(f"these runs ({len(found.each)} folds)", found.mean["uar"], found.mean["war"], recalls)
+    return OwnRow(f"these runs ({len(found.folds)} folds)", found.mean["uar"], found.mean["war"], recalls)
 
 
 def make_notes(
     info: CrossValidationInfo, found: FoldScores, unlike_settings: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
     """Returns the sentences that limit what the numbers mean."""
-    unit, count = found.unit
+    unit, count = found.unit, found.units
     samples = int(found.mean["samples"])
     notes = [SYNTHETIC] if info.synthetic else []
     drawn = f"{count:,} subjects of {samples:,} clips" if unit == "subject" else f"{count:,} clips"
@@ -172,7 +172,7 @@ def make_notes(
             f"({', '.join(info.all_folds)}); their mean is not the mean of all folds."
         )
     for row in found.classes:
-        without = [fold for fold, value in zip(found.each, row.each, strict=True) if isnan(value)]
+        without = [fold for fold, value in zip(found.folds, row.folds, strict=True) if isnan(value)]
         if without:
             folds = ", ".join(without)
             notes.append(f"No test clip of {row.name} in fold {folds}: the class does not count there.")
@@ -185,14 +185,14 @@ def make_notes(
 def scores_json(results: CrossValidation) -> dict[str, Any]:
     """Returns the content of `scores.json`, whose `scores` are the means over folds."""
     found, info = results.scores, results.info
-    drawn = {"level": LEVEL, "draws": DRAWS, "unit": found.unit[0], "units": found.unit[1]}
+    drawn = {"level": LEVEL, "draws": DRAWS, "unit": found.unit, "units": found.units}
     return {
         "scores": found.mean,
         "std": found.std,
         "intervals": {**drawn, **{name: list(ends) for name, ends in found.intervals.items()}},
-        "folds": found.each,
+        "folds": found.folds,
         results.pooled.predictions.task.class_score: {
-            row.name: {"mean": row.mean, "folds": list(row.each), "samples": row.samples}
+            row.name: {"mean": row.mean, "folds": list(row.folds), "samples": row.samples}
             for row in found.classes
         },
         "pooled": results.pooled.scores,
@@ -213,9 +213,9 @@ def write_fold_page(folder: Path, results: CrossValidation) -> None:
     title = f"{len(info.folds)} folds of {info.shards}" + (" (synthetic faces)" if info.synthetic else "")
     figures = folder / "figures"
     draw_scores(figures, pooled, f"{title}, pooled")
-    draw_folds(figures / FOLDS, found.each, found.mean, found.intervals, title)
+    draw_folds(figures / FOLDS, found.folds, found.mean, found.intervals, title)
     header, *rows = fold_cells(found)
-    published = side_by_side(results.published, own_row(found)) if results.published else [[]]
+    published = comparison_rows(results.published, own_row(found)) if results.published else [[]]
     write_page(
         folder / "report.html",
         "folds.html",
@@ -241,7 +241,7 @@ def class_table(found: FoldScores, kind: str) -> Table:
         kind: name of the score.
     """
     rows = [
-        (row.name, *(format_score(kind, value) for value in (*row.each, row.mean)), f"{row.samples:,}")
+        (row.name, *(format_score(kind, value) for value in (*row.folds, row.mean)), f"{row.samples:,}")
         for row in found.classes
     ]
-    return Table(rows, [column_title(kind), *(f"fold {fold}" for fold in found.each), "mean", "samples"])
+    return Table(rows, [column_title(kind), *(f"fold {fold}" for fold in found.folds), "mean", "samples"])

@@ -13,8 +13,8 @@ from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from maedfer.constants import FRAME_INTERVAL_S
-from maedfer.data.labels.subsets import Part
 from maedfer.data.loading.labelled_datamodule import LabelledDataModule
+from maedfer.evaluation.predictions import SampleInfo
 from maedfer.evaluation.published import corpus_of
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.models.strict_loading import load_strictly
@@ -106,7 +106,7 @@ def finish(cli: FinetuneCLI) -> int:
                 seed=cli.config.seed_everything,
                 settings=folder.config.read_text(encoding="utf-8"),
             )
-            write_evaluation(folder.path, info, card, scored_part(data).descriptions)
+            write_evaluation(folder.path, info, card, samples_of(data))
         folder.finish(
             {
                 "steps": steps,
@@ -129,9 +129,10 @@ def take_best(cli: FinetuneCLI) -> None:
         say("the run ended before its first validation: these are its last weights")
 
 
-def scored_part(data: LabelledDataModule) -> Part:
-    """Returns the test part or, without one, the validation part."""
-    return data.part_of("val" if data.parts.test is None else "test")
+def samples_of(data: LabelledDataModule) -> list[SampleInfo]:
+    """Returns facts about the samples of the test part or, without one, of the validation part."""
+    part = data.part_of("val" if data.parts.test is None else "test")
+    return [SampleInfo.of(record) for record in part.records]
 
 
 def final_scores(cli: FinetuneCLI) -> ScoreCard | None:
@@ -147,7 +148,7 @@ def final_scores(cli: FinetuneCLI) -> ScoreCard | None:
         say("neither a test split nor a validation share: nothing to score")
         return None
     predictions = scoring.predictions["val" if data.parts.test is None else "test"]
-    card = ScoreCard.of(predictions, scored_part(data).descriptions)
+    card = ScoreCard.of(predictions, samples_of(data))
     say(card.as_text(data.is_synthetic))
     return card
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from maedfer.data.loading.labelled_datamodule import LabelledDataModule
+from maedfer.evaluation.predictions import SampleInfo
 from maedfer.evaluation.published import corpus_of
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.models.config import InputSpec
@@ -114,8 +115,9 @@ def evaluate(
         synthetic=data.is_synthetic,
         corpus=corpus_of(data.index.made_by),
     )
-    card = ScoreCard.of(scoring.predictions["test"], part.descriptions)
-    write_evaluation(Path(out), info, card, part.descriptions)
+    samples = [SampleInfo.of(record) for record in part.records]
+    card = ScoreCard.of(scoring.predictions["test"], samples)
+    write_evaluation(Path(out), info, card, samples)
     return f"{card.as_text(data.is_synthetic)}\n{SEEN * seen}report: {Path(out) / 'report.html'}"
 
 
