@@ -17,7 +17,7 @@ from maedfer.__main__ import main
 from maedfer.demo.page import describe_results, write_demo_page
 from maedfer.demo.table import CLASSES, LABELS_PER_CLASS, ROWS_FROM_SCRATCH, LabelTable
 from maedfer.errors import UserError
-from maedfer.processes.side_by_side import STOPPED, beside
+from maedfer.processes.parallel_runs import STOPPED, run_in_background
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def demo(out: str | None = None, full: bool = False) -> str:
     )
     make_labelled(folder / "videos", table.shards, folder / "labelled.png", length)
     # A model this small gains little from a second core, which trains the rows that need no encoder.
-    with beside(table.runs(ROWS_FROM_SCRATCH)):
+    with run_in_background(table.runs(ROWS_FROM_SCRATCH)):
         pretrain(folder / "unlabelled", table.pretrained, length)
     reconstruct(table.pretrained, folder / "unlabelled", folder / "reconstruction")
     scores = table.measure()

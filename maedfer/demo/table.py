@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from maedfer.processes.side_by_side import run_side_by_side
+from maedfer.processes.parallel_runs import run_in_parallel
 from maedfer.runs.folder import RunFolder
 
 CLASSES, LABELS_PER_CLASS = 7, 16
@@ -98,7 +98,7 @@ class LabelTable:
         print(f"\n$ {command} ...")
         for name, flags in ROWS.items():
             print(f"    {name:<34}{shlex.join(flags).format(pretrained=self.pretrained)}", flush=True)
-        run_side_by_side(self.runs(), "fine-tuning")
+        run_in_parallel(self.runs(), "fine-tuning")
         scores = {name: [read_uar(self.run(name, seed)) for seed in range(self.seeds)] for name in ROWS}
         return scores | {PIXELS: [measure_pixels(self.shards)]}
 
