@@ -14,7 +14,7 @@ from maedfer.evaluation.predictions import Predictions, check_counted
 from maedfer.evaluation.scores import scores
 from maedfer.training.finetuning.collector import PredictionCollector
 from maedfer.training.run.records import StepTable
-from maedfer.training.run.screen import say
+from maedfer.training.run.screen import print_rank_zero
 
 
 class Scoring(Callback):
@@ -76,5 +76,5 @@ class Scoring(Callback):
         left_out = int(trainer.strategy.reduce(unreadable, reduce_op="sum"))
         check_counted(predictions, part.keys, left_out)
         if left_out:
-            say(f"{left_out} of {len(part)} samples cannot be decoded and are not scored")
+            print_rank_zero(f"{left_out} of {len(part)} samples cannot be decoded and are not scored")
         return predictions

@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import ProgressBar
 from tqdm import tqdm
 
 from maedfer.text import duration
-from maedfer.training.run.screen import tell
+from maedfer.training.run.screen import log_above_bar
 from maedfer.training.run.throughput import Throughput
 
 LINE_EVERY_S = 60
@@ -133,4 +133,4 @@ class ProgressLines(Callback):
             return
         self._told_at = time.monotonic()
         loss, left = float(outputs["unscaled"]), duration(speed.seconds_left)
-        tell(f"step {step:,} of {pl_module.total_steps:,}: loss {loss:.4f}, {speed.shown}, {left} left")
+        log_above_bar(f"step {step:,} of {pl_module.total_steps:,}: loss {loss:.4f}, {speed.shown}, {left} left")

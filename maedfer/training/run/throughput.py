@@ -19,7 +19,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from maedfer.data.loading.datamodule import ClipDataModule
 from maedfer.processes.cores import usable_cores, workers_for
 from maedfer.training.run.records import StepTable
-from maedfer.training.run.screen import tell
+from maedfer.training.run.screen import log_above_bar
 
 WINDOW_S = 30
 """Seconds of training that a speed is measured over."""
@@ -165,7 +165,7 @@ class Throughput(Callback):
         if self._long_waits == 2 and not self._warned:
             self._warned = True
             remedies = "; ".join(faster_data(trainer.datamodule, trainer.num_devices))
-            tell(f"warning: {speed.waiting:.0%} of the time goes into waiting for data: {remedies}")
+            log_above_bar(f"warning: {speed.waiting:.0%} of the time goes into waiting for data: {remedies}")
 
 
 def faster_data(data: ClipDataModule, devices: int) -> list[str]:
