@@ -1,9 +1,9 @@
-"""The verbs, wired to the functions that do the work. A function's signature and docstring are its flags and
-help.
+"""Runs a verb: parses its flags, calls its function, and turns the outcome into an exit code.
 
-Nothing is decided here. Wrong input, which the functions tell by `ValueError` or `FileNotFoundError`, becomes
-one line and exit code 2. Flags may be written with `-` or `_`, a boolean one without its value, none
-abbreviated.
+The signature and the docstring of a function are its flags and help. Flags may be written with `-` or `_`
+and are never abbreviated; a boolean one needs no value. Wrong input (`UserError`, `FileNotFoundError`)
+becomes one line and exit code 2, with parameters spelt as flags. Any other exception is a bug: traceback and
+exit code 1.
 """
 
 from __future__ import annotations
@@ -11,102 +11,86 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
-from jsonargparse import ArgumentError
-
-from maedfer.parsing import Parser, parse, with_values
-
-FUNCTIONS = {
-    "demo": ("maedfer.demo.command", "demo", None),
-    "synthesize": ("maedfer.data.synthetic.synthesize", "synthesize", None),
-    "pack": ("maedfer.data.pack.command", "pack", "sources"),
-    "verify": ("maedfer.data.shards.verify", "verify", "folder"),
-    "info": ("maedfer.data.shards.info", "info", "folder"),
-    "merge": ("maedfer.data.pack.merge", "merge", "folders"),
-    "reconstruct": ("maedfer.training.pretraining.reconstruct", "reconstruct", None),
-    "evaluate": ("maedfer.training.finetuning.evaluate", "evaluate", None),
-    "compare": ("maedfer.report.compare", "compare", "runs"),
-    "convert": ("maedfer.models.convert", "convert", "file"),
-    "consolidate": ("maedfer.training.consolidate", "consolidate", "run"),
-}
-"""Verb -> module, function, and the parameter that is given without a flag."""
-
-TRAINING = {
-    "pretrain": ("maedfer.training.pretraining.command", "pretrain"),
-    "finetune": ("maedfer.training.finetuning.command", "finetune"),
-}
-"""Verbs that read a recipe with LightningCLI: module and function of the arguments."""
-
-TRAINING_BOOLEANS = ("resume", "freeze_encoder", "official")
-"""Flags of those verbs that need no value."""
+from maedfer.errors import UserError
+from maedfer.parsing import Flags, Parser, parse, with_values
+from maedfer.verbs import VERBS, Verb
 
 
-def run(verb: str, args: list[str]) -> int:
-    """Run a verb with its arguments; returns the exit code."""
-    try:
-        if verb in TRAINING:
-            module, function = TRAINING[verb]
-            return int(_import(verb, module, function)(with_values(args, TRAINING_BOOLEANS)) or 0)
-        return run_function(verb, args)
-    except (ValueError, OSError, ArgumentError) as error:
-        # The data module names its flags as the training verbs have them.
-        message = one_line(error) if verb in TRAINING else one_line(error).replace("--data.", "--")
-        print(f"maedfer {verb}: {message}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stop:
-        print(f"maedfer {verb}: {str(stop) or 'stopped'}", file=sys.stderr)
-        return 130
+def run(name: str, args: list[str]) -> int:
+    """Runs a verb with the words after it and returns the exit code."""
+    verb = VERBS[name]
+    call = _train if verb.trains else _call
+    return report_errors(f"maedfer {name}", args, lambda: call(verb, args))
 
 
-def run_function(verb: str, args: list[str]) -> int:
-    """Call a verb's function with its parsed arguments and print what it returns; 1 when that is not `ok`."""
-    module, name, positional = FUNCTIONS[verb]
-    function = _import(verb, module, name)
-    parser = function_parser(verb, function, positional)
-    parameters = inspect.signature(function).parameters.values()
-    booleans = [p.name for p in parameters if p.default is False or p.annotation == "bool | None"]
-    values = parse(parser, with_values(args, booleans))
+def report_errors(program: str, args: list[str], call: Callable[[], int]) -> int:
+    """Calls a function and turns its errors into messages and exit codes: 2, 130 (Ctrl-C) or 1 (a bug)."""
+    with Flags(args).active() as flags:
+        try:
+            return call()
+        except (UserError, FileNotFoundError) as error:
+            print(f"{program}: {flags.describe(error)}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt as stop:
+            print(f"{program}: {str(stop) or 'stopped'}", file=sys.stderr)
+            return 130
+        except Exception:
+            traceback.print_exc()
+            return 1
+
+
+def _train(verb: Verb, args: list[str]) -> int:
+    return int(_import(verb)(with_values(args, verb.switches)) or 0)
+
+
+def _call(verb: Verb, args: list[str]) -> int:
+    """Calls a function with its parsed arguments and prints what it returns; 1 where that is not `ok`."""
+    function = _import(verb)
+    parameters = _parameters(function).values()
+    switches = [p.name for p in parameters if p.annotation in (bool, bool | None)]
+    values = parse(function_parser(verb, function), with_values(args, switches))
     outcome = function(**values.as_dict())
     if outcome is not None:
         print(outcome)
     return 0 if getattr(outcome, "ok", True) else 1
 
 
-def _import(verb: str, module: str, name: str) -> Callable[..., Any]:
-    """Import what a verb needs; a missing library of an extra is wrong input, with the remedy."""
+def _import(verb: Verb) -> Callable[..., Any]:
+    """Imports the function of a verb; a missing library of an extra is reported with the remedy."""
+    module, _, function = verb.target.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)
+        imported: Callable[..., Any] = getattr(importlib.import_module(module), function)
+        return imported
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] == "maedfer":
             raise
-        raise ValueError(f"needs {error.name}: pip install 'maedfer[train]'") from error
+        raise UserError(None, f"needs {error.name}: pip install 'maedfer[train]'") from error
 
 
-def function_parser(verb: str, function: Callable[..., Any], positional: str | None) -> Parser:
-    """A parser whose flags are the parameters of a function; `positional` takes one or several bare words."""
-    parser = Parser(prog=f"maedfer {verb}")
-    skip = {positional} if positional else set()
-    parser.add_function_arguments(function, skip=skip)
-    if positional:
-        several = inspect.signature(function).parameters[positional].annotation in (list[str], "list[str]")
-        options = {"nargs": "+"} if several else {}
-        parser.add_argument(positional, type=str, help=parameter_help(function, positional), **options)
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(function, eval_str=True).parameters)
+
+
+def function_parser(verb: Verb, function: Callable[..., Any]) -> Parser:
+    """Returns a parser whose flags are the parameters of a function; the positional one takes bare words."""
+    name = verb.positional
+    parser = Parser(prog=f"maedfer {verb.name}")
+    parser.add_function_arguments(function, skip={name} if name else set())
+    if name:
+        several = _parameters(function)[name].annotation == list[str]
+        options: dict[str, Any] = {"nargs": "+"} if several else {}
+        options["help"] = parameter_help(function, name)
+        parser.add_argument(name, type=str, metavar=name.upper(), **options)
     return parser
 
 
 def parameter_help(function: Callable[..., Any], name: str) -> str:
-    """The docstring line of one parameter."""
+    """Returns the docstring line of one parameter."""
     from docstring_parser import parse as parse_docstring
 
-    found = [
-        p.description or "" for p in parse_docstring(function.__doc__ or "").params if p.arg_name == name
-    ]
-    return " ".join(found)
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an error without line breaks, and without the number of an error of the system."""
-    named = isinstance(error, OSError) and error.strerror and not error.filename
-    return " ".join(str(error.strerror if named else error).split()) or type(error).__name__
+    parameters = parse_docstring(function.__doc__ or "").params
+    return " ".join(p.description or "" for p in parameters if p.arg_name == name)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def duration(seconds: float) -> str:
-    """A time in its two largest units: `3 d 4 h`, `4 h 05 min`, `5 min 10 s`, `12 s`."""
+    """Formats a time in its two largest units: `3 d 4 h`, `4 h 05 min`, `5 min 10 s`, `12 s`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -18,7 +18,7 @@ def duration(seconds: float) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells in columns as wide as they need to be, the first to the left and others to the right."""
+    """Aligns rows of cells in columns: the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for first, *cells in rows:

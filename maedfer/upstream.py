@@ -1,18 +1,20 @@
-"""Settings with two values: `correct`, or `official` for what upstream does and published numbers rest on."""
+"""Settings that are `correct`, or `official`: as upstream, whose published numbers rest on its behaviour."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+from maedfer.errors import UserError
+
 Switch = Literal["correct", "official"]
 
 
-def is_official(flag: str, value: Switch) -> bool:
-    """Whether a setting asks for upstream's way.
+def is_official(parameter: str, value: Switch) -> bool:
+    """Returns whether a setting asks for upstream's behaviour.
 
     Raises:
-        ValueError: another value, named with its flag.
+        UserError: another value.
     """
     if value not in ("correct", "official"):
-        raise ValueError(f"{flag} {value} is unknown: take correct or official")
+        raise UserError(parameter, f"{value} is unknown: take correct or official")
     return value == "official"

@@ -9,26 +9,27 @@ there are not done again: a question can be stopped, and asked again with more s
 import importlib
 import sys
 
-from maedfer.cli import one_line
+from maedfer.cli import report_errors
 from maedfer.parsing import Parser, parse, with_values
 
 QUESTIONS = ("budget", "pieces", "pooling")
 
 
-def ask(name: str, words: list[str]) -> None:
-    """Answer one question with its flags.
+def ask(name: str, words: list[str]) -> int:
+    """Answers one question with its flags.
 
     Raises:
-        ValueError: wrong flags, or a run that failed.
+        UserError: wrong flags, or a run that failed.
     """
     question = getattr(importlib.import_module(f"studies.{name}"), name)
     parser = Parser(prog=f"tools/study.py {name}")
     parser.add_function_arguments(question)
     question(**parse(parser, with_values(words, ())).as_dict())
+    return 0
 
 
 def main(args: list[str]) -> int:
-    """Answer one question; returns the exit code."""
+    """Answers one question and returns the exit code."""
     if not args or args[0] not in QUESTIONS:
         asked = bool(args) and args[0] in ("-h", "--help")
         print(
@@ -36,15 +37,7 @@ def main(args: list[str]) -> int:
             file=sys.stdout if asked else sys.stderr,
         )
         return 0 if asked else 2
-    try:
-        ask(args[0], args[1:])
-    except (ValueError, OSError) as error:
-        print(f"study {args[0]}: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"study {args[0]}: stopped; the same command goes on", file=sys.stderr)
-        return 130
-    return 0
+    return report_errors(f"study {args[0]}", args[1:], lambda: ask(args[0], args[1:]))
 
 
 if __name__ == "__main__":

@@ -13,18 +13,10 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import binomtest
 
-from maedfer.evaluation.bootstrap import (
-    CLASS_SCORE,
-    MAIN_SCORES,
-    ScoredPart,
-    interval,
-    mean_over,
-    resample,
-    score_sums,
-    units_of,
-)
+from maedfer.evaluation.bootstrap import ScoredPart, interval, mean_over, resample, units_of
 from maedfer.evaluation.comparison import Comparison, Difference, McNemar
 from maedfer.evaluation.predictions import Predictions, read_abouts, read_predictions
+from maedfer.evaluation.scores import score_sums
 from maedfer.runs.fold_folder import FoldFolder
 
 
@@ -68,8 +60,8 @@ def on_the_same_clips(first: RunAnswers, second: RunAnswers) -> RunAnswers:
     one, other = first.predictions, second.predictions
     if one.task != other.task or sorted(one.names) != sorted(other.names):
         raise ValueError(
-            f"{first.name} answers with {one.task} of {', '.join(one.names)}, {second.name} with "
-            f"{other.task} of {', '.join(other.names)}: only answers to one question can be compared"
+            f"{first.name} answers with {one.task.name} of {', '.join(one.names)}, {second.name} with "
+            f"{other.task.name} of {', '.join(other.names)}: only answers to one question can be compared"
         )
     keys, others = set(one.keys), set(other.keys)
     if keys != others:
@@ -103,18 +95,25 @@ def comparison(first: RunAnswers, second: RunAnswers) -> Comparison:
     pairs = [(one.take(rows), other.take(rows)) for rows in parts.values()]
     drawn = resample([ScoredPart(pair, own) for pair, own in zip(pairs, units, strict=True)])
     values = [mean_over([score_sums(pair[model]).of_all for pair in pairs]) for model in (0, 1)]
-    kind = CLASS_SCORE[one.task]
-    names = [*MAIN_SCORES[one.task], *(f"{kind}_{name}" for name in one.names)]
+    task = one.task
+    names = [*task.main_scores, *(f"{task.class_score}_{name}" for name in one.names)]
     differences = [
         Difference(n, float(values[0][n]), float(values[1][n]), interval(drawn[1][n] - drawn[0][n]))
         for n in names
     ]
-    tested = mcnemar(one, other) if one.task == "classify" else None
+    tested = mcnemar(one, other) if task.is_single_label else None
     field = "key" if what == "clip" else what
     count = len({record[field] for record in first.records})
     return Comparison(
-        *(first.name, second.name, one.task, len(one), tuple(parts) if len(parts) > 1 else ()),
-        *(what, count, tuple(differences), tested),
+        first=first.name,
+        second=second.name,
+        task=task,
+        samples=len(one),
+        folds=tuple(parts) if len(parts) > 1 else (),
+        unit=what,
+        units=count,
+        differences=tuple(differences),
+        mcnemar=tested,
     )
 
 

@@ -14,18 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from maedfer.evaluation.bootstrap import (
-    CLASS_SCORE,
-    MAIN_SCORES,
-    ScoredPart,
-    interval,
-    mean_over,
-    resample,
-    score_sums,
-    units_of,
-)
+from maedfer.evaluation.bootstrap import ScoredPart, interval, mean_over, resample, units_of
+from maedfer.evaluation.measures import decisions
 from maedfer.evaluation.predictions import Predictions, read_abouts, read_predictions
-from maedfer.evaluation.scores import PLAIN, decisions, scores
+from maedfer.evaluation.scores import score_sums, scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +49,7 @@ class FoldScores:
         std: their standard deviation (n - 1); empty for a single fold.
         intervals: 95 % interval of the mean of the main scores.
         unit: what was resampled: `subject` or `clip`, and how many of them there are.
-        classes: the score of each class or quantity, see `CLASS_SCORE`.
+        classes: the score of each class or quantity, see `Task.class_score`.
     """
 
     each: dict[str, dict[str, float]]
@@ -102,7 +94,7 @@ def pool(folds: Sequence[FoldAnswers]) -> Predictions:
 def fold_scores(folds: Sequence[FoldAnswers]) -> FoldScores:
     """The scores of several folds together."""
     task = folds[0].predictions.task
-    each = {fold.fold: _of_task(scores(fold.predictions), task) for fold in folds}
+    each = {fold.fold: _without_outputs(scores(fold.predictions), fold.predictions) for fold in folds}
     mean = {name: float(value) for name, value in mean_over(list(each.values())).items()}
     mean["samples"] = sum(values["samples"] for values in each.values())
     several = len(folds) > 1
@@ -111,13 +103,14 @@ def fold_scores(folds: Sequence[FoldAnswers]) -> FoldScores:
     units, what = units_of([fold.records for fold in folds])
     parts = [ScoredPart((fold.predictions,), own) for fold, own in zip(folds, units, strict=True)]
     (drawn,) = resample(parts)
-    intervals = {name: interval(drawn[name]) for name in MAIN_SCORES[task]}
+    intervals = {name: interval(drawn[name]) for name in task.main_scores}
     return FoldScores(each, mean, std, intervals, (what, _count(folds, what)), _classes(folds))
 
 
-def _of_task(values: dict[str, float], task: str) -> dict[str, float]:
-    """The scores that are told of a fold: for quantities the means over them."""
-    return {n: v for n, v in values.items() if task != "regress" or n in (*PLAIN, "samples")}
+def _without_outputs(values: dict[str, float], predictions: Predictions) -> dict[str, float]:
+    """Returns scores without those of single outputs, such as `ccc_valence`."""
+    names = {f"{score}_{name}" for score in predictions.task.output_scores for name in predictions.names}
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def _count(folds: Sequence[FoldAnswers], what: str) -> int:
@@ -132,7 +125,7 @@ def _classes(folds: Sequence[FoldAnswers]) -> tuple[ClassOverFolds, ...]:
     found = [score_sums(fold.predictions).of_all for fold in folds]
     mean, rows = mean_over(found), []
     for k, name in enumerate(first.names):
-        score = f"{CLASS_SCORE[first.task]}_{name}"
+        score = f"{first.task.class_score}_{name}"
         samples = sum(_samples(fold.predictions, k) for fold in folds)
         each = tuple(float(values[score]) for values in found)
         rows.append(ClassOverFolds(name, each, float(mean[score]), samples))
@@ -141,4 +134,4 @@ def _classes(folds: Sequence[FoldAnswers]) -> tuple[ClassOverFolds, ...]:
 
 def _samples(predictions: Predictions, k: int) -> int:
     """How many samples there are of a class; all of them for a quantity."""
-    return len(predictions) if predictions.task == "regress" else int(decisions(predictions)[0][:, k].sum())
+    return int(decisions(predictions)[0][:, k].sum()) if predictions.task.has_classes else len(predictions)

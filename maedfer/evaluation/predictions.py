@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from maedfer.errors import UserError
 from maedfer.files import write_atomically
-from maedfer.tasks import Task
+from maedfer.tasks import Task, task_of_columns
 
 ABOUT = ("key", "source", "subject", "fold")
 """Fields of a record that stand in front of its answers."""
@@ -52,10 +53,7 @@ class Predictions:
             raise ValueError(f"outputs {self.outputs.shape} and targets {self.targets.shape} are not {shape}")
         self._refuse_nan(self.targets, "have no label: --data.skip_unlabelled true leaves them out")
         self._refuse_nan(self.outputs, "got no finite answer: the training diverged, lower its learning rate")
-        if self.task != "regress" and ((self.outputs < -1e-6) | (self.outputs > 1 + 1e-6)).any():
-            raise ValueError(f"{self.task} takes probabilities, these outputs leave 0..1 (are they logits?)")
-        if self.task == "classify" and (abs(self.outputs.sum(1) - 1) > 1e-2).any():
-            raise ValueError("classify takes probabilities that add up to 1 for every sample")
+        self.task.check_outputs(self.outputs)
 
     def _refuse_nan(self, values: np.ndarray, trouble: str) -> None:
         """Refuse rows with a number that is not finite."""
@@ -134,17 +132,13 @@ def write_predictions(path: Path, predictions: Predictions, records: Sequence[Ma
 def _columns(predictions: Predictions) -> dict[str, list[Any]]:
     """The columns behind those of `ABOUT`, as `read_predictions` expects them."""
     names, columns = predictions.names, {}
-    if predictions.task == "classify":
+    task = predictions.task
+    if task.is_single_label:
         columns["label"] = [names[i] for i in predictions.truth]
         columns["predicted"] = [names[i] for i in predictions.predicted]
-    if predictions.task != "classify" or predictions.targets.max(1, initial=0).min(initial=1) < 1:
+    if not task.is_single_label or predictions.targets.max(1, initial=0).min(initial=1) < 1:
         columns |= _numbers("label_", names, predictions.targets)
-    return columns | _numbers(_prefix(predictions.task), names, predictions.outputs)
-
-
-def _prefix(task: Task) -> str:
-    """What stands in front of an output's name."""
-    return "predicted_" if task == "regress" else "p_"
+    return columns | _numbers(task.output_prefix, names, predictions.outputs)
 
 
 def _numbers(prefix: str, names: Sequence[str], values: np.ndarray) -> dict[str, list[Any]]:
@@ -187,13 +181,13 @@ def _cells(path: Path) -> list[list[str]]:
 
 def _parsed(columns: Mapping[str, Sequence[str]]) -> Predictions:
     """Predictions from columns of text."""
-    task: Task = "classify" if "label" in columns else "regress"
-    if task == "regress" and any(name.startswith("p_") for name in columns):
-        task = "multilabel"
-    prefix = _prefix(task)
+    task = task_of_columns(columns)
+    if task is None:
+        raise UserError(None, "its columns are not those of any task")
+    prefix = task.output_prefix
     names = tuple(name.removeprefix(prefix) for name in columns if name.startswith(prefix))
     outputs = np.array([columns[f"{prefix}{name}"] for name in names], dtype=np.float64).T
-    if task == "classify" and f"label_{names[0]}" not in columns:
+    if task.is_single_label and f"label_{names[0]}" not in columns:
         targets = np.eye(len(names))[[names.index(label) for label in columns["label"]]]
     else:
         targets = np.array([columns[f"label_{name}"] for name in names], dtype=np.float64).T

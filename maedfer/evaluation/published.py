@@ -14,7 +14,7 @@ from math import isnan
 from typing import Any, NamedTuple
 
 from maedfer.data.corpora import load_corpus
-from maedfer.resources import shipped_room
+from maedfer.resources import shipped_folder
 
 FIXED = ("method", "fold", "params_m", "macs_g", "modality", "uar", "war", "source")
 """Columns of the file; the others are classes, with their recall."""
@@ -47,7 +47,7 @@ class PublishedRow:
 
 def published_rows(corpus: str | None) -> list[PublishedRow]:
     """The published results on a corpus, in the order of their tables; empty where there are none here."""
-    path = shipped_room("configs") / "published" / f"{corpus}.csv"
+    path = shipped_folder("configs") / "published" / f"{corpus}.csv"
     if corpus is None or not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as stream:

@@ -1,10 +1,13 @@
-"""The model card beside saved weights: what they are, what they were trained on, what not to do with them."""
+"""Writes the card (`README.md`) of a model folder: what the weights are, their training, and their limits."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from maedfer.models.config import ModelConfig
 
 TEMPLATE = """---
 library_name: maedfer
@@ -23,10 +26,14 @@ model = maedfer.{loader}("path/to/this/folder")
 
 ## Input
 
-A clip of 16 frames (unless `model_args` says otherwise), {interval} seconds apart, of one face cropped as
-`geometry` says; RGB float32 `(B, 3, T, H, W)`, pixels in 0..1 minus mean {mean}, divided by std {std}.
+A clip of {frames} frames, {interval} seconds apart, of one face cropped as `geometry` says; RGB float32
+`(B, 3, T, H, W)`, pixels in 0..1 minus mean {mean}, divided by std {std}. All settings:
 
-{labels}## Intended use
+```json
+{input}
+```
+
+{outputs}## Intended use
 
 Research on facial expressions in video, and as a starting point for fine-tuning on such data. The model
 sees the movement and look of a face. It does not know what a person feels: expressions and feelings differ
@@ -47,32 +54,34 @@ between people, situations and cultures.
 {provenance}
 ```
 
-Model arguments and face geometry:
+Model arguments:
 
 ```json
-{settings}
+{model_args}
 ```
 """
 
 
-def model_card(config: Mapping[str, Any]) -> str:
-    """The card, in Markdown, of weights with this `config.json`."""
-    labels, provenance = config["labels"], config["provenance"]
-    classifier = bool(config["model_args"].get("num_classes"))
+def model_card(config: ModelConfig) -> str:
+    """Returns the card, in Markdown, of the weights that a configuration describes."""
+    classifier = bool(config.model_args.get("num_classes"))
+    names = config.output.names if config.output else ()
     return TEMPLATE.format(
-        title=f"{config['architecture']} ({'classifier' if classifier else 'encoder'})",
+        title=f"{config.architecture} ({'classifier' if classifier else 'encoder'})",
         kind="Classifier" if classifier else "Encoder",
-        architecture=config["architecture"],
+        architecture=config.architecture,
         synthetic=(
             "**Trained on synthetic faces: it shows that the pipeline works and knows no real people.**"
-            if provenance.get("synthetic")
+            if config.provenance.get("synthetic")
             else "What it was trained on is under *Training*."
         ),
         loader="load_classifier" if classifier else "load_encoder",
-        interval=config["frame_interval_s"],
-        mean=config["mean"],
-        std=config["std"],
-        labels=f"## Classes\n\n{', '.join(labels)}\n\n" if labels else "",
-        provenance=json.dumps(provenance, indent=2),
-        settings=json.dumps({key: config[key] for key in ("model_args", "geometry")}, indent=2),
+        frames=config.input.num_frames,
+        interval=config.input.frame_interval_s,
+        mean=list(config.input.mean),
+        std=list(config.input.std),
+        outputs=f"## Outputs\n\n{', '.join(names)}\n\n" if names else "",
+        provenance=json.dumps(dict(config.provenance), indent=2),
+        model_args=json.dumps(dict(config.model_args), indent=2),
+        input=json.dumps(asdict(config.input), indent=2),
     )

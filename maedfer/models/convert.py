@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from maedfer.models.config import ModelConfig
 from maedfer.models.mae import MaskedAutoencoder
 from maedfer.models.official import describe_encoder, encoder_part, from_official, read_official
 from maedfer.models.weights import save_encoder
@@ -32,11 +33,9 @@ def convert(file: str | Path, out: str | Path, **options: Any) -> Path:
     model_args |= {"img_size": encoder.img_size, "num_frames": encoder.num_frames}
     if architecture.startswith("lgi_former"):
         model_args["region_size"] = list(encoder.region_size)
+    provenance = {"converted_from": Path(file).name, "trained_by": "upstream MAE-DFER or VideoMAE code"}
     return save_encoder(
         encoder,
         Path(out) / ("classifier" if encoder.num_classes else "encoder"),
-        architecture=architecture,
-        model_args=model_args,
-        geometry={},
-        provenance={"converted_from": Path(file).name, "trained_by": "upstream MAE-DFER or VideoMAE code"},
+        ModelConfig(architecture, model_args, provenance=provenance),
     )

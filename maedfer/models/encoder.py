@@ -24,6 +24,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from maedfer.models.config import ModelConfig
 from maedfer.models.features import Features, take_blocks
 from maedfer.models.initialisation import fresh_head, init_linears
 from maedfer.models.pooling import ATTENTIVE, AttentivePool, check_pool, pool_features
@@ -94,7 +95,7 @@ class VideoEncoder(nn.Module, ABC):
         self.grad_checkpointing = False
         self.pretrained_cfg: dict[str, Any] = {}
         self.default_cfg = self.pretrained_cfg
-        self.config: dict[str, Any] = {}  # the config.json that the weights came with, see `weights`
+        self.config: ModelConfig | None = None  # of the folder that the weights came from, see `weights`
 
         self.patch_embed = TubeletEmbedding(in_chans, embed_dim, patch_size, tubelet_size)
         self.register_buffer("pos_embed", position_table(positions, self.grid, embed_dim), persistent=False)
@@ -131,6 +132,15 @@ class VideoEncoder(nn.Module, ABC):
     def region_size(self) -> Triple:
         """Tokens (t, h, w) that attend together; the whole grid in joint attention."""
         return self.layout.region
+
+    @property
+    def head_args(self) -> dict[str, Any]:
+        """Constructor arguments of the head as it is now: `reset_classifier` may have changed it."""
+        normed = isinstance(self.fc_norm, nn.LayerNorm)
+        args: dict[str, Any] = {"num_classes": self.num_classes, "pool": self.pool_mode}
+        # Left out where it follows from the head, so that a loaded encoder can still become a classifier.
+        follows = self.num_classes > 0 and self.pool_mode != ATTENTIVE
+        return args if normed == follows else args | {"fc_norm": normed}
 
     @property
     def num_regions(self) -> int:

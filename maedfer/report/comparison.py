@@ -9,7 +9,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from maedfer.evaluation.bootstrap import DRAWS, LEVEL, MAIN_SCORES
+from maedfer.evaluation.bootstrap import DRAWS, LEVEL
 from maedfer.evaluation.comparison import Comparison, Difference
 from maedfer.evaluation.scores import TITLES
 from maedfer.report.page import (
@@ -32,7 +32,8 @@ def as_json(found: Comparison) -> dict[str, Any]:
     differences = {row.score: row._asdict() | {"difference": row.value} for row in found.differences}
     tested = {} if found.mcnemar is None else {"mcnemar": found.mcnemar._asdict()}
     drawn = {"draws": DRAWS, "level": LEVEL, "versions": versions()}
-    return asdict(found) | {"differences": differences} | tested | drawn
+    content = asdict(found) | {"task": found.task.name, "differences": differences}
+    return content | tested | drawn
 
 
 def as_text(found: Comparison) -> str:
@@ -52,9 +53,7 @@ def title_of(score: str, task: Task) -> str:
     unit = " (%)" if scale_of(score) == 100 else ""
     kind, _, name = score.partition("_")
     return (
-        f"{TITLES[score]}{unit}"
-        if score in MAIN_SCORES[task]
-        else f"{TITLES.get(kind, kind)} of {name}{unit}"
+        f"{TITLES[score]}{unit}" if score in task.main_scores else f"{TITLES.get(kind, kind)} of {name}{unit}"
     )
 
 
@@ -91,7 +90,7 @@ def write_comparison(folder: Path, found: Comparison) -> None:
     rows = [(title_of(row.score, found.task), *_scaled(row)) for row in defined]
     draw_differences(figure, rows, "second minus first", f"first: {found.first}\nsecond: {found.second}")
     header, *cells = cells_of(found)
-    several = len(found.differences) > len(MAIN_SCORES[found.task])
+    several = len(found.differences) > len(found.task.main_scores)
     note = "The intervals of single classes are not corrected for their number." if several else ""
     sections = (
         paragraph(f"First: {found.first}. Second: {found.second}."),

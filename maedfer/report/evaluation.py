@@ -6,19 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from maedfer.evaluation.predictions import Predictions
+from maedfer.evaluation.measures import ClassScores
 from maedfer.evaluation.published import OwnRow, rows_beside, side_by_side, unlike_test
-from maedfer.evaluation.scores import (
-    GROUP_SCORES,
-    MAX_GROUPS,
-    PLAIN,
-    TITLES,
-    ClassScores,
-    grouped,
-    per_class,
-    scores,
-    shown,
-)
+from maedfer.evaluation.score_card import ScoreCard
+from maedfer.evaluation.scores import MAX_GROUPS, PLAIN, TITLES, GroupScores, shown
 from maedfer.report.page import (
     paragraph,
     picture,
@@ -36,7 +27,7 @@ def write_score_report(
     folder: Path,
     title: str,
     command: str,
-    predictions: Predictions,
+    card: ScoreCard,
     records: Sequence[Mapping[str, Any]],
     synthetic: bool,
     seed: int | None,
@@ -49,8 +40,8 @@ def write_score_report(
         folder: the run, or where the evaluation writes.
         title: heading, such as the architecture, the shards and their part.
         command: the command line.
-        predictions: what the scores are computed from.
-        records: JSON records of its samples, in any order, for the scores by subject, fold and metadata.
+        card: predictions and their scores.
+        records: records of the samples, which name their folds.
         synthetic: whether the faces were drawn.
         seed: seed of the run; None for an evaluation.
         settings: text of the configuration; None leaves it out.
@@ -62,16 +53,16 @@ def write_score_report(
         paragraph(" ".join(filter(None, about))),
         paragraph(pace(folder)),
         verbatim(command),
-        section("Scores", score_table(predictions)),
-        section(f"Published on {corpus}", published_table(predictions, records, corpus)),
-        section("Classes", class_table(predictions)),
+        section("Scores", score_table(card)),
+        section(f"Published on {corpus}", published_table(card, records, corpus)),
+        section("Classes", class_table(card)),
         section("Confusion", picture(figures / CONFUSION)),
         section("Reliability", picture(figures / RELIABILITY)),
         section("Predicted and true", picture(figures / REGRESSION)),
         section("Training", picture(figures / LEARNING)),
         *(
-            section(f"By {column}", group_table(rows, GROUP_SCORES[predictions.task]))
-            for column, rows in grouped(predictions, records).items()
+            section(f"By {column}", group_table(rows, card.predictions.task.group_scores))
+            for column, rows in card.groups.items()
         ),
         section("Settings", verbatim(settings) if settings else ""),
         section("Versions", versions_table()),
@@ -79,15 +70,16 @@ def write_score_report(
     write_page(folder / "report.html", title, sections)
 
 
-def score_table(predictions: Predictions) -> str:
+def score_table(card: ScoreCard) -> str:
     """All scores; a row per quantity for those that are continuous."""
-    values = scores(predictions)
-    if predictions.task != "regress":
+    values, predictions = card.scores, card.predictions
+    kinds = predictions.task.output_scores
+    if not kinds:
         return table([(TITLES[name] + _unit(name), shown(name, value)) for name, value in values.items()])
-    rows = [("mean", *(shown(kind, values[kind]) for kind in PLAIN))]
-    rows += [(n, *(shown(kind, values[f"{kind}_{n}"]) for kind in PLAIN)) for n in predictions.names]
+    rows = [("mean", *(shown(kind, values[kind]) for kind in kinds))]
+    rows += [(n, *(shown(kind, values[f"{kind}_{n}"]) for kind in kinds)) for n in predictions.names]
     samples = paragraph(f"{len(predictions):,} samples.")
-    return samples + table(rows, ["quantity", *(TITLES[kind] for kind in PLAIN)])
+    return samples + table(rows, ["quantity", *(TITLES[kind] for kind in kinds)])
 
 
 def _unit(name: str) -> str:
@@ -95,39 +87,34 @@ def _unit(name: str) -> str:
     return "" if name in ("samples", "absent", *PLAIN) else " (%)"
 
 
-def class_table(predictions: Predictions) -> str:
+def class_table(card: ScoreCard) -> str:
     """Recall, precision and F1 of every class, in percent; empty for continuous quantities."""
-    if predictions.task == "regress":
-        return ""
     fields = ClassScores._fields[1:]
-    rows = [
-        (row.name, *(shown(kind, getattr(row, kind)) for kind in fields)) for row in per_class(predictions)
-    ]
+    rows = [(row.name, *(shown(kind, getattr(row, kind)) for kind in fields)) for row in card.classes]
     return table(rows, ["class", *(TITLES.get(kind, kind) + _unit(kind) for kind in fields)])
 
 
-def published_table(
-    predictions: Predictions, records: Sequence[Mapping[str, Any]], corpus: str | None
-) -> str:
+def published_table(card: ScoreCard, records: Sequence[Mapping[str, Any]], corpus: str | None) -> str:
     """Published results on a corpus, and these below them; empty where there are none of these classes."""
-    if predictions.task != "classify":
+    predictions = card.predictions
+    if not predictions.task.is_single_label:
         return ""
     folds = sorted({str(record["fold"]) for record in records if record.get("fold") is not None})
     rows = rows_beside(corpus, predictions.names, folds)
     if not rows:
         return ""
     unlike = unlike_test(corpus, {folds[0] if len(folds) == 1 else "": len(predictions)})
-    values, recalls = scores(predictions), {row.name: row.recall for row in per_class(predictions)}
+    values, recalls = card.scores, {row.name: row.recall for row in card.classes}
     header, *cells = side_by_side(rows, OwnRow("this run", values["uar"], values["war"], recalls))
     return paragraph(unlike) + table(cells, header)
 
 
-def group_table(rows: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> str:
+def group_table(rows: Sequence[GroupScores], kinds: Sequence[str]) -> str:
     """Rows of `scores_by`, at most `MAX_GROUPS` of them."""
-    kept = sorted(rows, key=lambda row: -row["samples"])[:MAX_GROUPS]
+    kept = sorted(rows, key=lambda row: -row.samples)[:MAX_GROUPS]
     note = f"The {len(kept)} groups with the most samples, of {len(rows):,}." if len(kept) < len(rows) else ""
-    kept.sort(key=lambda row: row["name"])
-    cells = [(row["name"], row["samples"], *(shown(kind, row[kind]) for kind in kinds)) for row in kept]
+    kept.sort(key=lambda row: row.name)
+    cells = [(row.name, row.samples, *(shown(kind, row.scores[kind]) for kind in kinds)) for row in kept]
     return paragraph(note) + table(
         cells, ["group", "samples", *(TITLES[kind] + _unit(kind) for kind in kinds)]
     )

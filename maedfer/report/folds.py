@@ -8,9 +8,9 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from maedfer.evaluation.bootstrap import CLASS_SCORE, DRAWS, LEVEL
+from maedfer.evaluation.bootstrap import DRAWS, LEVEL
 from maedfer.evaluation.fold_scores import FoldScores, fold_scores, pool, read_folds
-from maedfer.evaluation.predictions import Predictions, write_predictions
+from maedfer.evaluation.predictions import write_predictions
 from maedfer.evaluation.published import (
     OwnRow,
     PublishedRow,
@@ -20,7 +20,8 @@ from maedfer.evaluation.published import (
     side_by_side,
     unlike_test,
 )
-from maedfer.evaluation.scores import GROUP_SCORES, TITLES, grouped, scores
+from maedfer.evaluation.score_card import ScoreCard
+from maedfer.evaluation.scores import TITLES
 from maedfer.files import defined, dump_json, write_atomically
 from maedfer.report.evaluation import group_table
 from maedfer.report.page import (
@@ -36,6 +37,7 @@ from maedfer.report.page import (
 from maedfer.report.score_figures import CONFUSION, REGRESSION, RELIABILITY, draw_scores
 from maedfer.report.spread_figures import FOLDS, draw_folds, scale_of
 from maedfer.runs.fold_folder import FoldFolder
+from maedfer.tasks import Task
 from maedfer.text import aligned
 
 
@@ -69,7 +71,7 @@ class FoldResults:
     Attributes:
         about: what has to stand beside the scores.
         found: the scores.
-        pooled: the answers of all folds.
+        pooled: the answers of all folds, and their scores.
         records: records of their clips.
         corpus: the corpus of the shards, if they name one.
         rows: published results on it.
@@ -78,7 +80,7 @@ class FoldResults:
 
     about: FoldsAbout
     found: FoldScores
-    pooled: Predictions
+    pooled: ScoreCard
     records: Sequence[Mapping[str, Any]]
     corpus: str | None
     rows: Sequence[PublishedRow]
@@ -101,7 +103,7 @@ def write_fold_results(folder: FoldFolder, about: FoldsAbout, maker: Mapping[str
     """
     results = results_of(folder, about, maker)
     found, pooled = results.found, results.pooled
-    write_predictions(folder.path / "predictions.csv", pooled, results.records)
+    write_predictions(folder.path / "predictions.csv", pooled.predictions, results.records)
     write_atomically(folder.path / "scores.json", dump_json(defined(as_json(results)), indent=1))
     figures = folder.path / "figures"
     title = f"{len(about.folds)} folds of {about.shards}" + (" (synthetic faces)" if about.synthetic else "")
@@ -121,9 +123,11 @@ def write_fold_results(folder: FoldFolder, about: FoldsAbout, maker: Mapping[str
 def results_of(folder: FoldFolder, about: FoldsAbout, maker: Mapping[str, Any]) -> FoldResults:
     """Read the runs of all folds, and score them together."""
     answers = read_folds([(fold, folder.run_of(fold).path) for fold in about.folds])
-    found, pooled, corpus = fold_scores(answers), pool(answers), corpus_of(maker)
-    rows = rows_beside(corpus, pooled.names, about.folds) if pooled.task == "classify" else []
+    found, corpus = fold_scores(answers), corpus_of(maker)
     records = [record for fold in answers for record in fold.records]
+    pooled = ScoreCard.of(pool(answers), records)
+    has_published = pooled.predictions.task.is_single_label
+    rows = rows_beside(corpus, pooled.predictions.names, about.folds) if has_published else []
     notes = notes_on(folder, about, found)
     if rows:
         notes.append(unlike_test(corpus, {fold.fold: len(fold.predictions) for fold in answers}))
@@ -200,11 +204,11 @@ def as_json(results: FoldResults) -> dict[str, Any]:
         "std": found.std,
         "intervals": {**drawn, **{name: list(ends) for name, ends in found.intervals.items()}},
         "folds": found.each,
-        CLASS_SCORE[results.pooled.task]: {
+        results.pooled.predictions.task.class_score: {
             row.name: {"mean": row.mean, "folds": list(row.each), "samples": row.samples}
             for row in found.classes
         },
-        "pooled": scores(results.pooled),
+        "pooled": results.pooled.scores,
         "synthetic": about.synthetic,
         "corpus": results.corpus,
         "published": [asdict(row) for row in results.rows],
@@ -218,30 +222,31 @@ def as_json(results: FoldResults) -> dict[str, Any]:
 def write_fold_page(folder: Path, title: str, results: FoldResults) -> None:
     """Write `report.html` of all folds."""
     about, found, pooled = results.about, results.found, results.pooled
+    task = pooled.predictions.task
     header, *lines = fold_cells(found)
     beside = side_by_side(results.rows, own_row(found)) if results.rows else []
-    by_subject = grouped(pooled, results.records).get("subject", [])
+    by_subject = pooled.groups.get("subject", [])
     figures = folder / "figures"
     sections = (
         paragraph(f"Seed {about.seed}. {' '.join(results.notes)}"),
         verbatim("\n".join(about.commands)),
         section("Folds", table(lines, header) + picture(figures / FOLDS)),
         section(f"Published on {results.corpus}", table(beside[1:], beside[0]) if beside else ""),
-        section("Classes", class_cells(found, pooled)),
+        section("Classes", class_cells(found, task)),
         section("Confusion, all folds", picture(figures / CONFUSION)),
         section("Reliability, all folds", picture(figures / RELIABILITY)),
         section("Predicted and true, all folds", picture(figures / REGRESSION)),
-        section("By subject", group_table(by_subject, GROUP_SCORES[pooled.task]) if by_subject else ""),
+        section("By subject", group_table(by_subject, task.group_scores) if by_subject else ""),
         section("Settings", verbatim(about.settings)),
         section("Versions", versions_table()),
     )
     write_page(folder / "report.html", title, sections)
 
 
-def class_cells(found: FoldScores, pooled: Predictions) -> str:
+def class_cells(found: FoldScores, task: Task) -> str:
     """The score of each class or quantity in every fold, and the mean of those."""
-    kind = CLASS_SCORE[pooled.task]
-    name = {"recall": "recall (%)", "f1": "F1 (%)", "ccc": "CCC"}[kind]
+    kind = task.class_score
+    name = TITLES.get(kind, kind) + (" (%)" if scale_of(kind) == 100 else "")
     rows = [
         (row.name, *(number(kind, value) for value in (*row.each, row.mean)), f"{row.samples:,}")
         for row in found.classes

@@ -12,9 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from maedfer.evaluation.predictions import Predictions
-from maedfer.evaluation.scores import BINS, MAIN, TITLES, confusion, reliability, scores, shown
+from maedfer.evaluation.measures import BINS, confusion, reliability
+from maedfer.evaluation.score_card import ScoreCard
+from maedfer.evaluation.scores import TITLES, shown
 from maedfer.report.reconstruction_figures import read_table, smooth
+from maedfer.tasks import TASKS
 
 CONFUSION, RELIABILITY, REGRESSION, LEARNING = (
     "confusion.png",
@@ -28,24 +30,26 @@ READABLE_CLASSES = 20
 """With more classes the numbers in the cells would not fit; shades remain."""
 
 
-def draw_scores(folder: Path, predictions: Predictions, title: str) -> None:
+def draw_scores(folder: Path, card: ScoreCard, title: str) -> None:
     """Draw what a task has: confusion and reliability, or continuous answers; several labels have neither."""
     folder.mkdir(parents=True, exist_ok=True)
-    if predictions.task == "classify":
-        draw_confusion(folder / CONFUSION, predictions, title)
-        draw_reliability(folder / RELIABILITY, predictions, title)
-    elif predictions.task == "regress":
-        draw_regression(folder / REGRESSION, predictions, title)
+    task = card.predictions.task
+    if task.is_single_label:
+        draw_confusion(folder / CONFUSION, card, title)
+        draw_reliability(folder / RELIABILITY, card, title)
+    if not task.has_classes:
+        draw_regression(folder / REGRESSION, card, title)
 
 
-def draw_confusion(path: Path, predictions: Predictions, title: str) -> None:
+def draw_confusion(path: Path, card: ScoreCard, title: str) -> None:
     """The confusion matrix: percent of each true class, and counts below; a class without samples is hatched.
 
     Args:
         path: PNG file.
-        predictions: a classification.
+        card: a classification.
         title: line above the picture; UAR and WAR are added.
     """
+    predictions = card.predictions
     counts = confusion(predictions)
     totals = counts.sum(1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
@@ -64,8 +68,7 @@ def draw_confusion(path: Path, predictions: Predictions, title: str) -> None:
         range(classes), predictions.names, fontsize=8, rotation=45, ha="right", rotation_mode="anchor"
     )
     axis.set(xlabel="predicted: percent of the row (samples)", ylabel="true (samples)")
-    values = scores(predictions)
-    line = f"UAR {shown('uar', values['uar'])} %, WAR {shown('war', values['war'])} %"
+    line = f"UAR {shown('uar', card.scores['uar'])} %, WAR {shown('war', card.scores['war'])} %"
     _finish(figure, path, f"{title}\n{line}")
 
 
@@ -80,15 +83,15 @@ def _write_cells(axis: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
         axis.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
 
 
-def draw_reliability(path: Path, predictions: Predictions, title: str) -> None:
+def draw_reliability(path: Path, card: ScoreCard, title: str) -> None:
     """Accuracy against confidence, with the number of samples of each bin below.
 
     Args:
         path: PNG file.
-        predictions: a classification.
+        card: a classification.
         title: line above the picture; the calibration error is added.
     """
-    confidence, accuracy, count = reliability(predictions)
+    confidence, accuracy, count = reliability(card.predictions)
     centres = (np.arange(BINS) + 0.5) / BINS
     figure = Figure(figsize=(4.6, 5.2), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
@@ -106,19 +109,19 @@ def draw_reliability(path: Path, predictions: Predictions, title: str) -> None:
     lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     for axis in (upper, lower):
         axis.spines[["top", "right"]].set_visible(False)
-    error = shown("ece", scores(predictions)["ece"])
+    error = shown("ece", card.scores["ece"])
     _finish(figure, path, f"{title}\ncalibration error {error} % ({BINS} bins)")
 
 
-def draw_regression(path: Path, predictions: Predictions, title: str) -> None:
+def draw_regression(path: Path, card: ScoreCard, title: str) -> None:
     """Answers against the truth, a panel per quantity, with its CCC.
 
     Args:
         path: PNG file.
-        predictions: continuous quantities.
+        card: continuous quantities.
         title: line above the picture.
     """
-    values, names = scores(predictions), predictions.names
+    predictions, names = card.predictions, card.predictions.names
     columns = min(len(names), 4)
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(3.2 * columns + 0.4, 3.3 * rows + 0.5), layout="constrained")
@@ -130,7 +133,7 @@ def draw_regression(path: Path, predictions: Predictions, title: str) -> None:
         axis.scatter(truth, answer, s=10, alpha=0.4, linewidths=0, color="C0")
         axis.axline((truth[0], truth[0]), slope=1, color="0.4", linestyle=":", linewidth=1)
         axis.set(xlabel="true", ylabel="predicted")
-        axis.set_title(f"{name}: CCC {shown('ccc', values[f'ccc_{name}'])}", fontsize=9)
+        axis.set_title(f"{name}: CCC {shown('ccc', card.scores[f'ccc_{name}'])}", fontsize=9)
         axis.set_aspect("equal", adjustable="datalim")
         axis.spines[["top", "right"]].set_visible(False)
     _finish(figure, path, title)
@@ -190,7 +193,7 @@ def _draw_scores(axis: Axes, held_out: dict[str, list[float]]) -> None:
     drawn = [name for name in ("uar", "war", "macro_f1", "micro_f1", "ccc", "pearson") if name in held_out]
     for name in drawn:
         axis.plot(held_out["step"], held_out[name], "o-", markersize=3, label=TITLES[name])
-    main = next((name for name in MAIN.values() if name in held_out), None)
+    main = next((task.main_score for task in TASKS.values() if task.main_score in held_out), None)
     if main is not None:
         best = int(np.nanargmax(held_out[main]))
         axis.axvline(

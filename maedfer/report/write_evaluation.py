@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from maedfer.data.labels.subsets import Part
-from maedfer.evaluation.predictions import Predictions, write_predictions
-from maedfer.evaluation.scores import grouped, scores
+from maedfer.evaluation.predictions import write_predictions
+from maedfer.evaluation.score_card import ScoreCard
 from maedfer.files import defined, dump_json, write_atomically
 from maedfer.report.evaluation import write_score_report
 from maedfer.report.score_figures import LEARNING, draw_learning, draw_scores
@@ -16,8 +17,8 @@ def write_evaluation(
     folder: Path,
     title: str,
     command: str,
-    predictions: Predictions,
-    part: Part,
+    card: ScoreCard,
+    records: Sequence[Mapping[str, Any]],
     synthetic: bool,
     settings: str = "",
     seed: int | None = None,
@@ -29,8 +30,8 @@ def write_evaluation(
         folder: where they go; the curves of a run there are drawn too.
         title: heading.
         command: the command line that made them.
-        predictions: what the model said.
-        part: the samples it was asked about.
+        card: predictions and their scores.
+        records: records of the samples.
         synthetic: whether the faces were drawn.
         settings: the settings of a run.
         seed: the seed of a run.
@@ -38,13 +39,22 @@ def write_evaluation(
     """
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
-    write_predictions(folder / "predictions.csv", predictions, part.records)
-    by = grouped(predictions, part.records)
-    content = {"scores": scores(predictions), "synthetic": synthetic, "by": by}
+    write_predictions(folder / "predictions.csv", card.predictions, records)
+    by = {column: [row.as_json() for row in rows] for column, rows in card.groups.items()}
+    content = {"scores": card.scores, "synthetic": synthetic, "by": by}
     # A subject of whom no positive is known has no F1, and JSON has no NaN.
     write_atomically(folder / "scores.json", dump_json(defined(content), indent=1))
     said = f"{title} (synthetic faces)" if synthetic else title
-    draw_scores(figures, predictions, said)
+    draw_scores(figures, card, said)
     draw_learning(figures / LEARNING, folder / "metrics.csv", folder / "validation.csv", said)
-    about = (part.records, synthetic, seed, settings, corpus)
-    write_score_report(folder, title, command, predictions, *about)
+    write_score_report(
+        folder,
+        title=title,
+        command=command,
+        card=card,
+        records=records,
+        synthetic=synthetic,
+        seed=seed,
+        settings=settings,
+        corpus=corpus,
+    )

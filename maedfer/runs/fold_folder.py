@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from maedfer.errors import UserError
 from maedfer.files import dump_json, write_atomically
 from maedfer.runs.folder import RunFolder
 
@@ -62,31 +63,32 @@ class FoldFolder:
         """The folds that were asked for, or those of before.
 
         Raises:
-            ValueError: two folds would share a folder.
+            UserError: two folds would share a folder.
         """
         noted = self.noted() if resume else None
         folds = asked or (noted or {}).get("folds", [])
         if len({self.run_of(fold).path for fold in folds}) < len(folds):
-            raise ValueError(f"--folds {','.join(folds)}: these names do not give folders of their own")
+            raise UserError("folds", f"{','.join(folds)}: two of these names give the same folder")
         return folds
 
     def refuse_other_runs(self, folds: Sequence[str], resume: bool) -> None:
         """Refuse to mix runs; only the first rank may ask, before it writes.
 
         Raises:
-            ValueError: there is a run already, or one of another kind, or folds of it are left out.
+            UserError: there is a run already, or one of another kind, or folds of it are left out.
         """
         own, noted = RunFolder(self.path), self.noted()
         if not resume:
             own.checkpoint_to_resume(resume=False)
         elif noted is None and own.exists:
-            raise ValueError(f"{self.path} holds a run without folds: give another folder with --run")
+            raise UserError("run", f"{self.path} holds a run without folds: give another folder")
         begun = [fold for fold in (noted or {}).get("folds", []) if self.run_of(fold).exists]
         left_out = [fold for fold in begun if fold not in folds]
         if left_out:
-            raise ValueError(
-                f"{self.path} holds runs of the folds {', '.join(left_out)} too: name them in --folds, or "
-                "give another folder with --run"
+            raise UserError(
+                "run",
+                f"{self.path} holds runs of the folds {', '.join(left_out)} too: name them in `folds`, or "
+                "give another folder",
             )
 
     def unlike_settings(self, folds: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -114,7 +116,7 @@ def parse_folds(text: str) -> list[str]:
     """The folds that `--folds` names: `1-5` (or `01-05`), `1,3,5`, `one,two`, or a mixture.
 
     Raises:
-        ValueError: an empty name or range, or one fold twice.
+        UserError: an empty name or range, or one fold twice.
     """
     folds: list[str] = []
     for item in (part.strip() for part in text.split(",")):
@@ -122,8 +124,8 @@ def parse_folds(text: str) -> list[str]:
         width = len(ends[1]) if ends and ends[1].startswith("0") else 0
         named = [f"{n:0{width}d}" for n in range(int(ends[1]), int(ends[2]) + 1)] if ends else [item]
         if not all(named) or not named:
-            raise ValueError(f"--folds {text!r} has an empty part: give folds as 1-5 or as names, a,b,c")
+            raise UserError("folds", f"{text!r} has an empty part: give folds as 1-5 or as names, a,b,c")
         folds += named
     if len(set(folds)) < len(folds):
-        raise ValueError(f"--folds {text} names a fold twice")
+        raise UserError("folds", f"{text} names a fold twice")
     return folds

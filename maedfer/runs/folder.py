@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from maedfer.errors import UserError
 from maedfer.files import dump_json, write_atomically
 
 
@@ -79,13 +80,16 @@ class RunFolder:
         """Return the checkpoint to continue from; None starts at step 0.
 
         Raises:
-            ValueError: the folder holds a run and `resume` is not set, or it holds something else.
+            UserError: the folder holds a run and `resume` is not set, or it holds something else.
         """
         if not resume:
             if self.exists:
-                raise ValueError(f"{self.path} already holds a run: continue it with --resume, or give --run")
+                raise UserError(
+                    "run",
+                    f"{self.path} already holds a run: continue it with `resume`, or give another folder",
+                )
             if self.path.is_dir() and any(self.path.iterdir()) and not self.config.exists():
-                raise ValueError(f"{self.path} is not empty and holds no run: give another folder with --run")
+                raise UserError("run", f"{self.path} is not empty and holds no run: give another folder")
             return None
         return self.last if self.last.exists() else None
 

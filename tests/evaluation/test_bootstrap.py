@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from helpers.answers import classified, labelled, measured
 
-from maedfer.evaluation.bootstrap import ScoredPart, interval, mean_over, resample, score_sums, units_of
-from maedfer.evaluation.scores import per_class, scores
+from maedfer.evaluation.bootstrap import ScoredPart, interval, mean_over, resample, units_of
+from maedfer.evaluation.measures import per_class
+from maedfer.evaluation.scores import score_sums, scores
 
 RNG = np.random.default_rng(4)
 NAMES = ("a", "b", "c")

@@ -18,6 +18,7 @@ from maedfer.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
+from maedfer.tasks import TASKS
 from maedfer.training.finetuning.collector import PredictionCollector
 
 ALONE = SimpleNamespace(world_size=1)
@@ -91,7 +92,9 @@ def test_a_table_of_a_classification(tmp_path):
 
 def test_votes_are_kept_in_the_table(tmp_path):
     targets = np.array([[0.6, 0.4], [1.0, 0.0]])
-    answers = Predictions(["a", "b"], np.array([[0.5, 0.5], [0.1, 0.9]]), targets, ("x", "y"), "classify")
+    answers = Predictions(
+        ["a", "b"], np.array([[0.5, 0.5], [0.1, 0.9]]), targets, ("x", "y"), TASKS["classify"]
+    )
     write_predictions(tmp_path / "p.csv", answers, records_of(answers))
     assert [row["label_x"] for row in rows_of(tmp_path / "p.csv")] == ["0.6", "1"]
     np.testing.assert_array_equal(read_predictions(tmp_path / "p.csv").targets, targets)
@@ -154,7 +157,7 @@ def test_a_missing_file_is_refused(tmp_path):
 )
 def test_numbers_that_are_no_answers_are_refused(outputs, targets, message):
     with pytest.raises(ValueError, match=message):
-        Predictions(["a", "b"], np.array(outputs), np.array(targets), ("x", "y"), "classify")
+        Predictions(["a", "b"], np.array(outputs), np.array(targets), ("x", "y"), TASKS["classify"])
 
 
 def test_what_a_file_says_of_its_samples(tmp_path):

@@ -15,7 +15,7 @@ from maedfer.evaluation.published import (
     side_by_side,
     unlike_test,
 )
-from maedfer.resources import shipped_room
+from maedfer.resources import shipped_folder
 
 COUNTS = {"dfew": 37, "ferv39k": 19, "mafw": 18, "cremad": 9, "ravdess": 9, "enterface05": 9}
 
@@ -80,7 +80,7 @@ def test_rows_are_those_of_the_fact_sheet(corpus, shared):
         sorted(filter(None, (cell if cell != "-" else "" for cell in cells)))
         for cells in table_lines(text, corpus)
     ]
-    path = shipped_room("configs") / "published" / f"{corpus}.csv"
+    path = shipped_folder("configs") / "published" / f"{corpus}.csv"
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     columns = [name for name in rows[0] if name not in ("fold", "source")]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from maedfer.evaluation.predictions import Predictions
+from maedfer.tasks import TASKS
 
 
 def classified(truth, answers, names, confidence=0.8):
@@ -15,21 +16,21 @@ def classified(truth, answers, names, confidence=0.8):
         outputs,
         np.eye(classes)[list(truth)],
         tuple(names),
-        "classify",
+        TASKS["classify"],
     )
 
 
 def measured(targets, outputs, names=("valence",)):
     """A regression, one row per sample."""
     targets, outputs = (np.array(v, dtype=np.float64).reshape(-1, len(names)) for v in (targets, outputs))
-    return Predictions([f"k{i:03d}" for i in range(len(targets))], outputs, targets, names, "regress")
+    return Predictions([f"k{i:03d}" for i in range(len(targets))], outputs, targets, names, TASKS["regress"])
 
 
 def labelled(targets, outputs, names):
     """Several labels per sample."""
     targets, outputs = (np.array(v, dtype=np.float64) for v in (targets, outputs))
     return Predictions(
-        [f"k{i:03d}" for i in range(len(targets))], outputs, targets, tuple(names), "multilabel"
+        [f"k{i:03d}" for i in range(len(targets))], outputs, targets, tuple(names), TASKS["multilabel"]
     )
 
 

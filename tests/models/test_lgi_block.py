@@ -8,6 +8,7 @@ from helpers import reference
 from torch.utils.flop_counter import FlopCounterMode
 
 from maedfer.models import build_encoder, region_tube_mask
+from maedfer.models.config import ModelConfig, OutputSpec
 from maedfer.models.lgi_block import INTRA_REGION, LOCAL_GLOBAL, SHARE_ATTENTION, check_stages
 from maedfer.models.official import from_official, to_official
 from maedfer.models.weights import load_classifier, load_encoder, save_encoder
@@ -144,11 +145,11 @@ def test_shared_weights_are_saved_once_and_come_back(build_tiny, clip, tmp_path,
     save_encoder(
         model,
         tmp_path,
-        architecture="lgi_former_tiny_patch8_64",
-        model_args={**shape, "depth": 2, "share_attention": share},
-        geometry={},
-        provenance={},
-        labels=["a", "b"],
+        ModelConfig(
+            "lgi_former_tiny_patch8_64",
+            {**shape, "depth": 2, "share_attention": share},
+            output=OutputSpec("classify", ("a", "b")),
+        ),
     )
     again = load_classifier(tmp_path)
     torch.testing.assert_close(again(clip), model(clip), rtol=0, atol=0)

@@ -7,6 +7,7 @@ from torch import nn
 
 from maedfer import load_classifier, load_encoder
 from maedfer.models import MaskedAutoencoder
+from maedfer.models.config import ModelConfig
 from maedfer.models.pooling import AttentivePool
 from maedfer.models.probe import LinearProbe, StandardisedHead
 from maedfer.models.weights import save_encoder
@@ -18,9 +19,7 @@ ARGS = {"img_size": 32, "num_frames": 8, "embed_dim": 24, "depth": 2, "num_heads
 def save(model, folder):
     name = "lgi_former_tiny_patch8_64" if hasattr(model, "region_tokens") else "vit_joint_tiny_patch8_64"
     region = {"region_size": (2, 2, 4)} if "lgi" in name else {}
-    return save_encoder(
-        model, folder, architecture=name, model_args=ARGS | region, geometry={}, provenance={}
-    )
+    return save_encoder(model, folder, ModelConfig(name, ARGS | region))
 
 
 def many_clips(count=12):

@@ -90,7 +90,11 @@ def test_the_order_of_clips_and_classes_does_not_matter(run_of, tmp_path):
     order, classes = RNG.permutation(60), [2, 0, 1]
     turned = second.take(order)
     turned = Predictions(
-        turned.keys, turned.outputs[:, classes], turned.targets[:, classes], ("c", "a", "b"), "classify"
+        turned.keys,
+        turned.outputs[:, classes],
+        turned.targets[:, classes],
+        ("c", "a", "b"),
+        turned.task,
     )
     one = run_of("a", first)
     plain = compared(tmp_path, one, run_of("b", second))

@@ -8,18 +8,27 @@ import torch
 from helpers.answers import classified, labelled, measured, records_of
 from helpers.page import Page
 
-from maedfer.evaluation.scores import GROUP_SCORES, MAX_GROUPS, grouped
+from maedfer.evaluation.score_card import ScoreCard
+from maedfer.evaluation.scores import MAX_GROUPS, grouped
 from maedfer.report.evaluation import group_table, published_table, write_score_report
 from maedfer.report.page import picture, section, table, write_page
 from maedfer.report.runs import held_out_table, pace, write_report
 from maedfer.report.score_figures import draw_scores
 from maedfer.runs.folder import RunFolder
+from maedfer.tasks import TASKS
 
 
 def report_of(folder, predictions, records=None, synthetic=True, seed=3, settings="model: tiny"):
     records = records_of(predictions) if records is None else records
     write_score_report(
-        folder, "t & <b>", "maedfer finetune 'a b'", predictions, records, synthetic, seed, settings
+        folder,
+        title="t & <b>",
+        command="maedfer finetune 'a b'",
+        card=ScoreCard.of(predictions, records),
+        records=records,
+        synthetic=synthetic,
+        seed=seed,
+        settings=settings,
     )
     text = (folder / "report.html").read_text()
     page = Page(text)
@@ -29,7 +38,7 @@ def report_of(folder, predictions, records=None, synthetic=True, seed=3, setting
 
 def test_a_page_of_a_classification(tmp_path):
     answers = classified([0, 0, 1], [0, 1, 1], ("<angry>", "happy"), confidence=0.75)
-    draw_scores(tmp_path / "figures", answers, "t")
+    draw_scores(tmp_path / "figures", ScoreCard.of(answers), "t")
     text, page = report_of(tmp_path, answers)
     assert page.tables["Scores"][:2] == [["UAR (%)", "75.0"], ["WAR (%)", "66.7"]]
     assert page.tables["Scores"][4:] == [["calibration error (%)", "8.3"], ["samples", "3"]]
@@ -98,7 +107,7 @@ def test_only_the_largest_of_many_groups_are_shown():
     subjects = [f"s{i:03d}" for i in range(people)] + [f"s{i:03d}" for i in range(10, people)]
     answers = classified([0, 1] * (len(subjects) // 2), [0, 1] * (len(subjects) // 2), "ab")
     rows = grouped(answers, records_of(answers, subject=subjects))["subject"]
-    page = Page(group_table(rows, GROUP_SCORES["classify"]))
+    page = Page(group_table(rows, TASKS["classify"].group_scores))
     assert [row[0] for row in page.tables[""][1:]] == [f"s{i:03d}" for i in range(10, people)]
     assert f"{MAX_GROUPS} groups with the most samples, of {people}" in page.text
 
@@ -147,9 +156,11 @@ def test_the_pace_of_a_run_is_that_of_its_windows(tmp_path):
 
 def test_published_results_in_the_page():
     answers = classified([0, 1, 1], [0, 1, 0], "ab")
-    assert published_table(answers, records_of(answers), None) == ""
-    page = Page(published_table(answers, records_of(answers, fold=[1, 1, 1]), "enterface05"))
+    assert published_table(ScoreCard.of(answers), records_of(answers), None) == ""
+    page = Page(published_table(ScoreCard.of(answers), records_of(answers, fold=[1, 1, 1]), "enterface05"))
     assert page.tables[""][-1] == ["this run", "75.00", "66.67"]
     assert ["MAE-DFER", "V", "61.67", "61.64"] in [row[:4] for row in page.tables[""]]
-    assert published_table(answers, records_of(answers), "dfew") == ""  # two classes are not its seven
-    assert published_table(measured([1, 2], [1, 2]), [], "enterface05") == ""
+    assert (
+        published_table(ScoreCard.of(answers), records_of(answers), "dfew") == ""
+    )  # two classes are not its seven
+    assert published_table(ScoreCard.of(measured([1, 2], [1, 2])), [], "enterface05") == ""

@@ -7,11 +7,14 @@ import time
 from collections import Counter
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from maedfer.errors import UserError
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -132,12 +135,12 @@ def test_the_plain_way_takes_every_fourth_frame_from_a_random_one(numbered):
     clips = PlainClips([numbered / "bright.mp4"], 12, MASKS)
     starts = Counter()
     for index in range(len(clips)):
-        shown = levels(clips[index]["clips"])
+        shown = levels(clips[index].clips)
         start = round((shown[0] - 30) / 2)
         np.testing.assert_allclose(shown, 30 + 2 * (start + 4 * np.arange(16)), atol=2.5)
         starts[start] += 1
     assert set(starts) <= set(range(17)) and len(starts) > 3  # 80 frames leave 17 starts of 64
-    assert clips[0]["clips"].shape == (3, 16, 160, 160) and int(clips[0]["masks"].sum()) == 720
+    assert clips[0].clips.shape == (3, 16, 160, 160) and int(clips[0].masks.sum()) == 720
 
 
 def test_the_plain_clip_is_the_crop_resized_and_normalised_by_hand():
@@ -214,8 +217,8 @@ def test_lengthened_shards_repeat_tracks_under_names_of_their_own(shards):
     assert (long / "train-000000.tar").stat().st_size < 4 * (shards / "train-000000.tar").stat().st_size
     assert len(samples_of(long)) == 12 and len({sample["__key__"] for sample in samples_of(long)}) == 3
     batches = list(our_batches(long, 4, 1, workers=0))
-    assert [len(batch["clips"]) for batch in batches] == [4, 4, 4]
-    assert len(set(batches[0]["starts"] + batches[1]["starts"])) > 1
+    assert [len(batch.clips) for batch in batches] == [4, 4, 4]
+    assert len(set(batches[0].starts + batches[1].starts)) > 1
 
 
 def test_psnr_and_slope_by_hand():
@@ -237,7 +240,7 @@ def test_a_rate_leaves_the_start_out_and_tells_waiting_from_work():
         try:
             time.sleep(0.3)
             while True:
-                yield {"clips": [0] * 4}
+                yield SimpleNamespace(clips=[0] * 4)
                 time.sleep(0.02)
         finally:
             closed.append(True)
@@ -271,16 +274,16 @@ def test_a_busy_child_counts_as_time_on_a_core():
 @pytest.mark.parametrize(
     ("setting", "complaint"),
     [
-        ({"batch_size": 6}, "--batch-size 6 must be a multiple of 4"),
-        ({"tracks": 0}, "--tracks 0 must be 1 or more"),
-        ({"videos": Path("nowhere")}, "--videos nowhere is not a folder"),
-        ({"rounds": 0}, "--rounds 0 must be 1 or more"),
-        ({"seconds": 0.0}, "--seconds 0.0 must be positive"),
+        ({"batch_size": 6}, "batch_size: 6 must be a multiple of 4"),
+        ({"tracks": 0}, "tracks: 0 must be 1 or more"),
+        ({"videos": Path("nowhere")}, "videos: nowhere is not a folder"),
+        ({"rounds": 0}, "rounds: 0 must be 1 or more"),
+        ({"seconds": 0.0}, "seconds: 0.0 must be positive"),
     ],
 )
 def test_wrong_input_is_refused_before_anything_is_written(setting, complaint, tmp_path):
     from benchmarks.loader import loader
 
-    with pytest.raises(ValueError, match=complaint):
+    with pytest.raises(UserError, match=complaint):
         loader(out=tmp_path, **setting)
     assert not list(tmp_path.iterdir())

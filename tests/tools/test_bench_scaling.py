@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from maedfer.errors import UserError
+
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 
 
@@ -51,7 +53,7 @@ def test_sizes_and_lengths_are_compared(tmp_path):
 def test_sizes_that_leave_nothing_or_do_not_divide_are_refused(tmp_path):
     from benchmarks.scaling import scaling
 
-    with pytest.raises(ValueError, match="--max_tokens 10 leaves no size"):
+    with pytest.raises(UserError, match="max_tokens: 10 leaves no size"):
         scaling(tmp_path, "tiny", max_tokens=10)
     with pytest.raises(ValueError, match=r"\(2, 2, 5\)"):
         scaling(tmp_path, "tiny", sides=[40], lengths=[])

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from maedfer.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[2]
 
 from benchmarks.cost import flops_of, kept_bytes  # noqa: E402
@@ -86,7 +88,7 @@ def test_ways_take_turns_and_ratios_are_those_of_neighbours():
     timings = in_turn({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, repeats=2)
     assert calls == ["a", "b"] * 3 and all(len(timing.seconds) == 2 for timing in timings.values())
     assert Timing((2.0, 40.0, 3.0)).ratio_to(Timing((1.0, 10.0, 2.0))) == 2.0
-    with pytest.raises(ValueError, match="--repeats 0 must be 1 or more"):
+    with pytest.raises(UserError, match="repeats: 0 must be 1 or more"):
         in_turn({}, 0)
 
 
@@ -104,7 +106,7 @@ def test_wrong_words_are_one_line(capsys):
         (("speed",), "bench: say which: loader, step, encoder, scaling\n"),
         (("step", "--repeat", "2"), "bench step: there is no setting 'repeat'; did you mean --repeats?\n"),
         (("step", "--architecture", "vit_joint_tiny_patch8_64"), "bench step: --architecture: the plain way"),
-        (("encoder", "--batch-size", "0"), "bench encoder: --batch-size 0 must be 1 or more\n"),
+        (("encoder", "--batch-size", "0"), "bench encoder: --batch-size: 0 must be 1 or more\n"),
     ):
         assert main(list(words)) == 2
         printed = capsys.readouterr()

@@ -106,7 +106,7 @@ def planned(shards, rank, steps):
         for batch in data.train_dataloader():
             data.consumed(batch)
             step = 1 + len(lines) // 4
-            lines += [f"{step} {key} {s:.3f}" for key, s in zip(batch["keys"], batch["starts"], strict=True)]
+            lines += [f"{step} {key} {s:.3f}" for key, s in zip(batch.keys, batch.starts, strict=True)]
     return lines[: 4 * steps]
 
 

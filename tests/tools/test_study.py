@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from maedfer.demo.table import PIXELS
 from maedfer.models import build_encoder
+from maedfer.models.config import InputSpec, ModelConfig
 from maedfer.models.weights import save_encoder
 from maedfer.processes.side_by_side import is_done
 from maedfer.resources import find_config
@@ -188,7 +189,7 @@ def test_an_encoder_is_used_in_the_shape_it_was_trained_in(name, tmp_path):
     shape |= {key: flags[f"--model.{key}"] for key in shape if f"--model.{key}" in flags}
     geometry = {"detector": "none", "margin": 0.0, "rotated": False, "size": 48}
     encoder = build_encoder(shape["architecture"], shape["model_args"])
-    save_encoder(encoder, tmp_path, **shape, geometry=geometry, provenance={"synthetic": True})
+    save_encoder(encoder, tmp_path, ModelConfig(**shape, input=InputSpec(geometry=geometry)))
 
     use = Use(TUNED, "clean", 16, 0, Pretraining("clean", name, 1, 0))
     words = use.words(Faces("clean", tmp_path, tmp_path), tmp_path)
@@ -263,28 +264,31 @@ def test_answers_of_one_seed_are_not_mixed():
     ("words", "said"),
     [
         ((), "say which: budget, pieces, pooling"),
-        (("pooling", "--pools", "[mean]"), "--pools ['mean']: name some of region, token, all, attentive"),
+        (("pooling", "--pools", "[mean]"), "--pools: ['mean']: name some of region, token, all, attentive"),
         (("pooling", "--pools", "[all,all]"), "each once"),
-        (("pooling", "--pools", "[]"), "--pools []: name some"),
+        (("pooling", "--pools", "[]"), "--pools: []: name some"),
         (("budget", "--variants", "[fast]"), "no recipe is called fast: take demo recipe"),
         (("budget", "--labels", "[101]"), "take 1 to 100"),
         (("pieces", "--variants", "[x]"), "no recipe is called x"),
         (("budget", "--variants", "[published + Moon]"), "no recipe is called published + Moon: take"),
         (
             ("budget", "--faces", "[real]"),
-            "--faces real and --videos, a folder of face videos, need each other",
+            "--faces: real and --videos, a folder of face videos, need each other",
         ),
-        (("pieces", "--videos", "x"), "--faces real and --videos, a folder of face videos, need each other"),
-        (("budget", "--faces", "[clean,ugly]"), "--faces ugly: take clean, diverse, messy or real"),
-        (("budget", "--steps", "[]"), "--steps []: name one or more"),
-        (("budget", "--steps", "[7,7]"), "--steps [7, 7]: name one or more, each once"),
-        (("budget", "--seeds", "0"), "--seeds 0"),
-        (("pieces", "--steps", "0"), "--steps [0]"),
+        (("pieces", "--videos", "x"), "--faces: real and --videos, a folder of face videos, need each other"),
+        (("budget", "--faces", "[clean,ugly]"), "--faces: ugly: take clean, diverse, messy or real"),
+        (("budget", "--steps", "[]"), "--steps: []: name one or more"),
+        (("budget", "--steps", "[7,7]"), "--steps: [7, 7]: name one or more, each once"),
+        (("budget", "--seeds", "0"), "--seeds 0 and --clips"),
+        (("pieces", "--steps", "0"), "--steps: [0]"),
         (
             ("pieces", "--faces", "[real]", "--videos", "x", "--variants", "[4 clips of each sample]"),
-            "--faces real has --data.clips_per_sample 4 anyway: leave out 4 clips of each sample",
+            "--faces: real has --data.clips_per_sample 4 anyway: leave out 4 clips of each sample",
         ),
-        (("pieces", "--steps", "175"), "--steps 175: 2800 clips are no whole steps of 'batches of 32'"),
+        (
+            ("pieces", "--steps", "175"),
+            "--steps: 175: 2800 clips are not a whole number of steps of 'batches of 32'",
+        ),
         (("pieces", "--stepz", "3"), "stepz"),
         (("pieces", "--recipe", "other"), "recipe"),
     ],

@@ -46,10 +46,7 @@ def test_the_classifier_of_the_best_epoch(from_scratch, tmp_path):
     assert main(["consolidate", str(run), "--checkpoint", "best"]) == 0
     ours, theirs = (load_file(r / "classifier" / "model.safetensors") for r in (run, from_scratch))
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert (
-        maedfer.load_classifier(run).config["labels"]
-        == maedfer.load_classifier(from_scratch).config["labels"]
-    )
+    assert maedfer.load_classifier(run).config.output == maedfer.load_classifier(from_scratch).config.output
 
 
 def test_a_compiled_run_is_consolidated_where_nothing_compiles(pretrained, tmp_path, monkeypatch):

@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from maedfer.errors import UserError
+
 Batches = Generator[dict[str, Any], None, None]
 """Batches with the key `clips`; closing it ends its workers."""
 
@@ -51,7 +53,7 @@ def loader_rate(batches: Batches, seconds: float, workers: int) -> Rate:
         workers: processes that make the batches; 0: this one.
 
     Raises:
-        ValueError: the loader ended before.
+        UserError: the loader ended before.
     """
     with closing(batches):
         for _ in range(2 * workers + 2):
@@ -59,7 +61,7 @@ def loader_rate(batches: Batches, seconds: float, workers: int) -> Rate:
         began, spent, clips = time.perf_counter(), cpu_seconds(), 0
         while time.perf_counter() - began < seconds or not clips:
             for _ in range(max(1, workers)):
-                clips += len(_next(batches)["clips"])
+                clips += len(_next(batches).clips)
         return _rate(clips, time.perf_counter() - began, spent)
 
 
@@ -74,7 +76,7 @@ def call_rate(call: Callable[[], int], seconds: float) -> Rate:
 def _next(batches: Batches) -> dict[str, Any]:
     batch = next(batches, None)
     if batch is None:
-        raise ValueError("an epoch is shorter than a timed stretch: reduce --seconds")
+        raise UserError("seconds", "an epoch is shorter than a timed stretch: reduce it")
     return batch
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from maedfer.errors import UserError
 from maedfer.models import LGIFormer
 
 
@@ -17,10 +18,10 @@ def chosen_batch(asked: int | None, usual: int) -> int:
     """Clips of a batch: those asked for, or as many as usual.
 
     Raises:
-        ValueError: less than one.
+        UserError: less than one.
     """
     if asked is not None and asked < 1:
-        raise ValueError(f"--batch-size {asked} must be 1 or more")
+        raise UserError("batch_size", f"{asked} must be 1 or more")
     return usual if asked is None else asked
 
 
@@ -28,9 +29,9 @@ def lgi_former_only(encoder: nn.Module) -> None:
     """Refuse a model that has no plain way here.
 
     Raises:
-        ValueError: it is no LGI-Former.
+        UserError: it is no LGI-Former.
     """
     if not isinstance(encoder, LGIFormer):
-        raise ValueError(
-            f"--architecture: the plain way is written for an LGI-Former, not for {type(encoder).__name__}"
+        raise UserError(
+            "architecture", f"the plain way is written for an LGI-Former, not for {type(encoder).__name__}"
         )

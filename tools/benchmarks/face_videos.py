@@ -29,6 +29,7 @@ from maedfer.data.synthetic.expressions import CLASSES, draw_performance
 from maedfer.data.synthetic.faces import draw_identity
 from maedfer.data.synthetic.nuisance import head_pose, nuisance_curves
 from maedfer.data.video.video_file import UnreadableVideo, VideoFile
+from maedfer.errors import UserError
 
 SIDE = 224
 RATE = 25
@@ -51,10 +52,10 @@ def face_videos(cache: Path, folder: Path | None, count: int, seconds: float) ->
         seconds: their length. Shorter real ones are played forth and back.
 
     Raises:
-        ValueError: no video of the folder can be used, or a number is too small.
+        UserError: no video of the folder can be used, or a number is too small.
     """
     if count < 1 or seconds < 3:
-        raise ValueError(f"--tracks {count} must be 1 or more, --track-seconds {seconds} 3 or more")
+        raise UserError("tracks", f"{count} must be 1 or more, `track_seconds={seconds}` 3 or more")
     found = [] if folder is None else _videos_in(folder)
     states = [(str(path), path.stat().st_size, path.stat().st_mtime) for path in found]
     kind = "drawn" if folder is None else "real"
@@ -94,10 +95,10 @@ def describe_videos(kind: str, videos: Sequence[Path], seconds: float) -> str:
 
 def _videos_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise ValueError(f"--videos {folder} is not a folder")
+        raise UserError("videos", f"{folder} is not a folder")
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_ENDINGS)
     if not found:
-        raise ValueError(f"--videos {folder} has no video ({', '.join(VIDEO_ENDINGS)})")
+        raise UserError("videos", f"{folder} has no video ({', '.join(VIDEO_ENDINGS)})")
     return found
 
 
@@ -111,7 +112,7 @@ def _write_all(folder: Path, clips: Iterable[np.ndarray], count: int) -> None:
             if written == count:
                 return
     if not written:
-        raise ValueError("--videos: none of the videos can be read")
+        raise UserError("videos", "none of the videos can be read")
 
 
 def write_video(path: Path, frames: np.ndarray) -> None:

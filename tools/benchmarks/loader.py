@@ -17,6 +17,7 @@ from benchmarks.loader_rates import CLIPS_PER_SAMPLE, ENCODINGS, loading_rates, 
 from benchmarks.memory import KINDS, can_measure, memory_rows
 from benchmarks.plain_loader import SIZE, require_decord
 from benchmarks.result import Result, Row
+from maedfer.errors import UserError
 
 LOOKS = 20
 """How often the memory of a worker is looked at."""
@@ -73,7 +74,7 @@ def loader(
         memory_clips: clips of each encoding that one worker reads while its memory is watched; 0: none.
 
     Raises:
-        ValueError: a number that cannot be, or a folder without videos.
+        UserError: a number that cannot be, or a folder without videos.
     """
     _check(workers, batch_size, seconds, rounds, samples, memory_clips)
     require_decord()
@@ -108,14 +109,14 @@ def _check(
     workers: int, batch_size: int, seconds: float, rounds: int, samples: int, memory_clips: int
 ) -> None:
     least = {"workers": (workers, 1), "samples": (samples, 1), "rounds": (rounds, 1)}
-    least |= {"memory-clips": (memory_clips, 0)}
+    least |= {"memory_clips": (memory_clips, 0)}
     for name, (value, bound) in least.items():
         if value < bound:
-            raise ValueError(f"--{name} {value} must be {bound} or more")
+            raise UserError(name, f"{value} must be {bound} or more")
     if seconds <= 0:
-        raise ValueError(f"--seconds {seconds} must be positive")
+        raise UserError("seconds", f"{seconds} must be positive")
     if batch_size < 1 or batch_size % max(CLIPS_PER_SAMPLE):
-        raise ValueError(f"--batch-size {batch_size} must be a multiple of {max(CLIPS_PER_SAMPLE)}")
+        raise UserError("batch_size", f"{batch_size} must be a multiple of {max(CLIPS_PER_SAMPLE)}")
 
 
 def _memory(shards: Mapping[str, Path], batch_size: int, clips: int) -> list[Row]:

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 from benchmarks.clip_rate import Batches, Rate, call_rate, loader_rate, middle, middle_ratio, rates_in_turn
 from benchmarks.plain_loader import SIZE, PlainClips
 from benchmarks.result import Row
+from maedfer.data.loading.batch import ClipBatch
 from maedfer.data.loading.datamodule import ClipDataModule
 from maedfer.data.loading.masks import MaskSpec
-from maedfer.data.loading.stream import Batch
 from maedfer.data.loading.views import prepare_clips
 
 MASKS = MaskSpec(grid=(8, 10, 10), region_size=(2, 5, 10), ratio=0.9)
@@ -114,12 +114,12 @@ def our_batches(
 def _prepare_call(shards: Path, batch_size: int) -> Callable[[], int]:
     """A call that crops and normalises one batch of our loader, and returns its clips."""
     batches = our_batches(shards, batch_size, 1, 0)
-    batch: Batch = next(batches)
+    batch: ClipBatch = next(batches)
     batches.close()
 
     def call() -> int:
-        prepare_clips(batch["clips"], batch["boxes"], batch["flips"], SIZE)
-        return len(batch["clips"])
+        prepare_clips(batch.clips, batch.boxes, batch.flips, SIZE)
+        return len(batch.clips)
 
     return call
 

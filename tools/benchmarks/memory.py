@@ -45,7 +45,7 @@ def memory_rows(shards: str, batches: Batches, clips: int, every: int) -> list[R
     seen, counts, points = 0, [], {"worker": [], "main": []}
     with closing(batches):
         for batch in batches:
-            seen += len(batch["clips"])
+            seen += len(batch.clips)
             if seen >= (len(counts) + 1) * every:
                 (worker,) = multiprocessing.active_children()
                 counts.append(seen)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 from maedfer.constants import IMAGENET_MEAN, IMAGENET_STD, NUM_FRAMES
 from maedfer.data.loading.masks import MaskSpec
 from maedfer.data.loading.views import MULTI_PLACES, MULTI_SCALES
+from maedfer.errors import UserError
 
 SIZE = 160
 STRIDE = 4
@@ -35,8 +36,15 @@ FACE_SHARE = (1 / 7, 0.0, 5 / 7, 5 / 7)
 Borders = tuple[int, int, int, int]
 
 
+class PlainClip(NamedTuple):
+    """A clip float32 (3, T, 160, 160), normalised, and its mask bool (N,); the DataLoader makes batches."""
+
+    clips: torch.Tensor
+    masks: torch.Tensor
+
+
 class PlainClips(Dataset):
-    """A clip and a mask per item: `clips` float32 (3, T, 160, 160), normalised, and `masks` bool (N,).
+    """A clip and a mask per item.
 
     Args:
         videos: files at 224 px and 25 frames per second; item i is of video i modulo their number.
@@ -51,13 +59,13 @@ class PlainClips(Dataset):
         """Items."""
         return self._length
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> PlainClip:
         """Decode, crop, resize, normalise, draw a mask."""
         rng = np.random.default_rng(index)
         frames = plain_frames(self._videos[index % len(self._videos)], rng)
         kept = [Image.fromarray(frame).crop(FACE) for frame in frames]
         clip = plain_clip(kept, multi_scale_borders(rng, *kept[0].size))
-        return {"clips": clip, "masks": torch.from_numpy(self._masks.draw(rng))}
+        return PlainClip(clip, torch.from_numpy(self._masks.draw(rng)))
 
 
 def plain_frames(path: str, rng: np.random.Generator) -> np.ndarray:
@@ -74,11 +82,12 @@ def require_decord() -> None:
     """Find out whether the plain way can read videos.
 
     Raises:
-        ValueError: decord is not installed.
+        UserError: decord is not installed.
     """
     if importlib.util.find_spec("decord") is None:
-        raise ValueError(
-            "the plain way needs decord: pip install decord (it has wheels for Linux on x86-64 and Windows)"
+        raise UserError(
+            None,
+            "the plain way needs decord: pip install decord (it has wheels for Linux on x86-64 and Windows)",
         )
 
 

@@ -19,6 +19,7 @@ from benchmarks.cost import flops_of, kept_bytes
 from benchmarks.device import chosen_batch, chosen_device
 from benchmarks.result import Result, Row, new_figure
 from benchmarks.timing import in_turn
+from maedfer.errors import UserError
 from maedfer.models import build_encoder
 from maedfer.models.encoder import VideoEncoder
 
@@ -87,7 +88,7 @@ def scaling(
     sizes = sorted({Size(length, s) for s in sides} | {Size(n, side) for n in lengths}, key=_key)
     rows = [_row(shape, size, clips, repeats, device) for size in sizes if _tokens(shape, size) <= max_tokens]
     if not rows:
-        raise ValueError(f"--max_tokens {max_tokens} leaves no size: give a higher one")
+        raise UserError("max_tokens", f"{max_tokens} leaves no size: give a higher one")
     by_side = [row for row in rows if row["frames"] == length]
     by_length = [row for row in rows if row["px"] == side]
     settings = {"shape": shape, "batch_size": clips, "repeats": repeats, "max_tokens": max_tokens}

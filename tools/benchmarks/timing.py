@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
+from maedfer.errors import UserError
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -44,10 +46,10 @@ def in_turn(
         device: where the work happens; a GPU is waited for before and after each call.
 
     Raises:
-        ValueError: no rounds.
+        UserError: no rounds.
     """
     if repeats < 1:
-        raise ValueError(f"--repeats {repeats} must be 1 or more")
+        raise UserError("repeats", f"{repeats} must be 1 or more")
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for round_number in range(repeats + 1):
         for name, way in ways.items():

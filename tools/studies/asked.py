@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from maedfer.errors import UserError
 from studies.cost import at_equal_operations
 from studies.faces import MOST_LABELS, check_faces, make_faces
 from studies.trials import TRACKS, Bench, Pretraining
@@ -29,7 +30,7 @@ class Asked:
         equal_to: the variant whose operations all get, whatever their clips cost; None where all see as many.
 
     Raises:
-        ValueError: nothing asked for, something twice, or something that there is not.
+        UserError: nothing asked for, something twice, or something that there is not.
     """
 
     out: Path
@@ -46,18 +47,21 @@ class Asked:
         for flag in ("faces", "steps", "variants", "labels"):
             values = getattr(self, flag)
             if not values or len(set(values)) < len(values):
-                raise ValueError(f"--{flag} {list(values)}: name one or more, each once")
+                raise UserError(flag, f"{list(values)}: name one or more, each once")
         if min(*self.steps, self.seeds, self.clips) < 1:
-            raise ValueError(
-                f"--steps {list(self.steps)}, --seeds {self.seeds} and --clips {self.clips} must be 1 or more"
+            raise UserError(
+                "steps",
+                f"{list(self.steps)}, `seeds={self.seeds}` and `clips={self.clips}` must be 1 or more",
             )
         if min(self.labels) < 1 or max(self.labels) > MOST_LABELS:
-            raise ValueError(
-                f"--labels {list(self.labels)}: take 1 to {MOST_LABELS} labelled clips per class"
+            raise UserError(
+                "labels", f"{list(self.labels)}: take 1 to {MOST_LABELS} labelled clips per class"
             )
         unknown = [name for name in self.variants if name not in VARIANTS]
         if unknown:
-            raise ValueError(f"no recipe is called {', '.join(unknown)}: take {', '.join(VARIANTS)}")
+            raise UserError(
+                "variants", f"no recipe is called {', '.join(unknown)}: take {', '.join(VARIANTS)}"
+            )
         check_faces(self.faces, self.videos)
         self._check_variants()
 
@@ -65,17 +69,18 @@ class Asked:
         """Refuse what would be another thing than its name says.
 
         Raises:
-            ValueError: a recipe that changes nothing on a set, or a budget that is no whole steps of one.
+            UserError: a recipe that changes nothing on a set, or a budget that is no whole steps of one.
         """
         for name in set(self.faces) & set(TRACKS):
             flag, value = TRACKS[name]
             same = [variant for variant in self.variants if flag in VARIANTS[variant]]
             if same:
-                raise ValueError(f"--faces {name} has {flag} {value} anyway: leave out {', '.join(same)}")
+                raise UserError("faces", f"{name} has {flag} {value} anyway: leave out {', '.join(same)}")
         for one in self.pretrainings:
             if one.clips % batch_of(one.variant):
-                raise ValueError(
-                    f"--steps {one.steps}: {one.clips} clips are no whole steps of '{one.variant}'"
+                raise UserError(
+                    "steps",
+                    f"{one.steps}: {one.clips} clips are not a whole number of steps of '{one.variant}'",
                 )
 
     @cached_property

@@ -9,6 +9,7 @@ from benchmarks.result import new_figure
 from matplotlib.axes import Axes
 
 from maedfer.demo.table import PIXELS
+from maedfer.errors import UserError
 from studies.answers import Answer
 from studies.trials import PROBED, RANDOM, SCRATCH, TUNED
 
@@ -29,12 +30,14 @@ def draw_budget(path: Path, answers: Sequence[Answer]) -> None:
         answers: all seeds of everything, of up to four recipes.
 
     Raises:
-        ValueError: more recipes than can be told apart.
+        UserError: more recipes than can be told apart.
     """
     sets = list(dict.fromkeys(answer.faces for answer in answers))
     labels = sorted({answer.labels for answer in answers})
     if len({answer.variant for answer in answers if answer.variant}) > len(STYLES):
-        raise ValueError(f"--variants: one figure tells {len(STYLES)} recipes apart, ask for the others next")
+        raise UserError(
+            "variants", f"one figure shows {len(STYLES)} recipes at most; ask for the others next"
+        )
     figure = new_figure(max(6.5, 3.4 * len(labels) + 0.8), 2.6 * len(sets) + 1.5)
     grid = figure.subplots(len(sets), len(labels), sharex=True, sharey=True, squeeze=False)
     for axes, faces in zip(grid, sets, strict=True):

@@ -15,6 +15,7 @@ from pathlib import Path
 from maedfer.data.shards.format import INDEX_NAME
 from maedfer.data.synthetic import CLASSES
 from maedfer.demo.command import stage
+from maedfer.errors import UserError
 
 DRAWN = ("clean", "diverse", "messy")
 REAL = "real"
@@ -48,13 +49,13 @@ def check_faces(names: Sequence[str], videos: str | None) -> None:
     """Refuse sets that there are not.
 
     Raises:
-        ValueError: says which, or what is missing.
+        UserError: says which, or what is missing.
     """
     for name in names:
         if name not in (*DRAWN, REAL):
-            raise ValueError(f"--faces {name}: take {', '.join(DRAWN)} or {REAL}")
+            raise UserError("faces", f"{name}: take {', '.join(DRAWN)} or {REAL}")
     if (REAL in names) != (videos is not None):
-        raise ValueError("--faces real and --videos, a folder of face videos, need each other")
+        raise UserError("faces", "real and `videos`, a folder of face videos, need each other")
 
 
 def make_faces(folder: Path, name: str, clips: int, videos: str | None = None) -> Faces:
@@ -67,7 +68,7 @@ def make_faces(folder: Path, name: str, clips: int, videos: str | None = None) -
         videos: folder of real videos.
 
     Raises:
-        ValueError: a stage failed.
+        UserError: a stage failed.
     """
     bulk = folder / f"{name}-{clips}"
     if name == REAL:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from maedfer.errors import UserError
 from maedfer.models.pooling import ATTENTIVE, MEANS
 from studies.answers import Answer, pretrain, use
 from studies.asked import Asked, asked
@@ -42,11 +43,11 @@ def pooling(
         videos: folder of face videos, for `real`.
 
     Raises:
-        ValueError: nothing asked for, an unknown name, or a run that failed.
+        UserError: nothing asked for, an unknown name, or a run that failed.
     """
     unknown = set(pools) - {*MEANS, ATTENTIVE}
     if unknown or len(set(pools)) < max(1, len(pools)):
-        raise ValueError(f"--pools {list(pools)}: name some of {', '.join((*MEANS, ATTENTIVE))}, each once")
+        raise UserError("pools", f"{list(pools)}: name some of {', '.join((*MEANS, ATTENTIVE))}, each once")
     question = asked(out, faces, (steps,), (DEMO,), (labels,), seeds, clips, videos)
     pretrain(question.bench, question.pretrainings)
     publish("pooling", question, name_of(pools[0]), answers_of(question, pools))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from maedfer.constants import NUM_FRAMES, STORED_FPS
 from maedfer.data.faces.detectors import DetectorName
@@ -39,3 +41,28 @@ class CropSettings:
     one_track: bool = False
     min_frames: int = NUM_FRAMES
     squeeze: bool = False
+
+    def changed(self, **given: object) -> CropSettings:
+        """Returns these settings with the given ones that are not None.
+
+        A detector that looks for faces drops `frame_crop` and `squeeze`, unless they are given.
+        """
+        values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        whole = values.get("detector", self.detector) == "none"
+        return replace(self if whole else replace(self, frame_crop=None, squeeze=False), **values)
+
+    @classmethod
+    def from_geometry(cls, geometry: Mapping[str, Any], detector_model: str | None = None) -> CropSettings:
+        """Returns the settings that cut faces as those of an index were cut.
+
+        Args:
+            geometry: The `geometry` of an index: `detector`, `size`, `margin`, and `squeezed` if True.
+            detector_model: The YuNet .onnx file, which an index does not hold.
+        """
+        return cls(
+            detector=geometry["detector"],
+            detector_model=detector_model,
+            size=geometry["size"],
+            margin=geometry["margin"],
+            squeeze=geometry.get("squeezed", False),
+        )

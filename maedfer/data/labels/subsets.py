@@ -123,8 +123,8 @@ def make_parts(
         ValueError: samples without a label, a class without a training sample, a test part that says nothing,
             or rules that the samples cannot follow; the message names the flag.
     """
-    if rules.labels_per_class is not None and reader.task != "classify":
-        raise ValueError(f"--data.labels_per_class counts classes: --task {reader.task} has none")
+    if rules.labels_per_class is not None and not reader.task.is_single_label:
+        raise ValueError(f"--data.labels_per_class counts classes: --task {reader.task.name} has none")
     wanted = (rules.train_split, rules.val_split, rules.test_split)
     train, val, test = (
         whole_part(split, records[split], reader, rules.skip_unlabelled) if records.get(split) else None
@@ -179,7 +179,7 @@ def check_test(part: Part, reader: LabelReader) -> None:
     Raises:
         ValueError: the part has one.
     """
-    if reader.task == "classify" and len(only := set(part.top.tolist())) == 1:
+    if reader.task.is_single_label and len(only := set(part.top.tolist())) == 1:
         raise ValueError(
             f"all {len(part)} test samples (split {part.split}) are {reader.names[only.pop()]}: scores on a "
             "single class say nothing, test on other samples (--data.test_split, --data.fold)"
@@ -228,7 +228,7 @@ def _check_classes(train: Part, reader: LabelReader, rules: PartRules) -> None:
     """Refuse classes that cannot be learnt."""
     seen = (train.targets != 0).any(axis=0)
     absent = [name for name, learnable in zip(reader.names, seen, strict=True) if not learnable]
-    if absent and reader.task != "regress":
+    if absent and reader.task.has_classes:
         fold = "" if rules.fold is None else f" without fold {rules.fold}"
         flag = "--data.columns" if reader.columns else "--data.classes"
         raise ValueError(

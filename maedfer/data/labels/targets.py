@@ -17,7 +17,7 @@ from maedfer.data.shards.format import ShardIndex
 from maedfer.data.shards.reader import open_shards
 from maedfer.data.shards.remote import Fetcher
 from maedfer.data.shards.table import ShardTable
-from maedfer.tasks import Task
+from maedfer.tasks import Task, TaskName, task_of
 
 Record = Mapping[str, Any]
 
@@ -30,8 +30,7 @@ class LabelReader:
     """Reads targets out of records.
 
     Attributes:
-        task: `classify`: one class, or shares of several; `multilabel`: a 0 or 1 for each; `regress`: a
-            number for each.
+        task: Makes the target of the numbers.
         names: Names of the K outputs.
         columns: The numbers stand in the metadata, in columns of these names; classes then get shares of
             their numbers (votes).
@@ -63,9 +62,8 @@ class LabelReader:
             return None
         self._refuse_unknown(_used(values))
         target = np.array([values.get(name, 0.0) for name in self.names])
-        if self.task == "classify":
-            target = target / target.sum() if self.soft else np.eye(len(target))[target.argmax()]
-        return target.astype(np.float32)
+        made = self.task.make_target(target, self.soft)
+        return None if made is None else made.astype(np.float32)
 
     def targets(self, records: Iterable[Record]) -> np.ndarray:
         """The targets of samples, float32 (n, K), NaN for those without a label.
@@ -110,15 +108,13 @@ class LabelReader:
             return None
         return self._cast(record, cells)
 
-    def _cast(self, record: Record, cells: Mapping[str, Any]) -> dict[str, float] | None:
-        """Cells as numbers that the task allows; None for votes that nobody cast."""
+    def _cast(self, record: Record, cells: Mapping[str, Any]) -> dict[str, float]:
+        """Cells as numbers that the task allows."""
         values = {name: _number(record["key"], name, cell) for name, cell in cells.items()}
         for name, value in values.items():
-            if self.task == "multilabel" and value not in (0, 1):
-                raise ValueError(_odd(record["key"], name, cells[name], "0 or 1"))
-            if self.task == "classify" and value < 0:
-                raise ValueError(_odd(record["key"], name, cells[name], "a number of votes"))
-        return None if self.task == "classify" and not any(values.values()) else values
+            if not self.task.allows(value):
+                raise ValueError(_odd(record["key"], name, cells[name], self.task.allowed_values))
+        return values
 
     @property
     def _places(self) -> tuple[str, ...]:
@@ -152,7 +148,7 @@ def _odd(key: str, column: str, cell: Any, wanted: str) -> str:
 
 def label_reader(
     index: ShardIndex,
-    task: Task,
+    task: TaskName,
     classes: Sequence[str | int] | None = None,
     columns: Sequence[str] | None = None,
     soft: bool = False,
@@ -169,11 +165,10 @@ def label_reader(
     Raises:
         ValueError: nothing that can be learnt: too few classes, no columns, a name twice.
     """
-    if task not in ("classify", "multilabel", "regress"):
-        raise ValueError(f"--task {task} is unknown: take classify, multilabel or regress")
-    if task != "classify" and not columns:
+    kind = task_of(task)
+    if kind.needs_columns and not columns:
         raise ValueError(f"--task {task} reads numbers: name their columns with --data.columns")
-    if task != "classify" and soft:
+    if soft and not kind.is_single_label:
         raise ValueError(f"--data.soft_labels are shares of classes: --task {task} has none")
     if columns and classes and [str(name) for name in classes] != list(columns):
         raise ValueError("--data.columns already names the outputs: leave out --data.classes")
@@ -183,9 +178,9 @@ def label_reader(
         raise ValueError("the shards' index has no classes: name them with --data.classes")
     if len(set(names)) < len(names):
         raise ValueError(f"{flag} has a name twice: {', '.join(names)}")
-    if task == "classify" and len(names) < 2:
-        raise ValueError(f"only one class, {names[0]}: a classifier needs two or more ({flag})")
-    return LabelReader(task, names, bool(columns), soft, tuple(index.classes))
+    if len(names) < kind.min_outputs:
+        raise ValueError(f"only one class, {names[0]}: {task} needs {kind.min_outputs} or more ({flag})")
+    return LabelReader(kind, names, bool(columns), soft, tuple(index.classes))
 
 
 def read_records(shards: str, table: ShardTable, fetcher: Fetcher) -> list[dict[str, Any]]:
@@ -202,8 +197,9 @@ def read_records(shards: str, table: ShardTable, fetcher: Fetcher) -> list[dict[
             says.
     """
     records: list[dict[str, Any]] = []
-    streams = open_shards(shards, table, range(len(table.names)), fetcher)
-    for name, expected, stream in zip(table.names, table.counts, streams, strict=True):
+    streams = open_shards(shards, table, range(len(table)), fetcher)
+    for number, stream in enumerate(streams):
+        name, expected = table.entry(number).name, table.entry(number).samples
         try:
             found = list(_records(stream))
         except (tarfile.TarError, EOFError, OSError, ValueError) as error:

@@ -9,13 +9,14 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from maedfer.constants import FRAME_INTERVAL_S, NUM_FRAMES
+from maedfer.data.loading.batch import ClipBatch
 from maedfer.data.loading.clip_maker import ClipMaker
 from maedfer.data.loading.clip_times import TrackTime
 from maedfer.data.loading.epoch_plan import Cursor, EpochPlan, Leg, Reading, evaluation_reading
 from maedfer.data.loading.loader import ClipLoader, tell_epoch_length
 from maedfer.data.loading.masks import MaskSpec
 from maedfer.data.loading.position import RunPosition
-from maedfer.data.loading.stream import Batch, ClipStream, in_this_order
+from maedfer.data.loading.stream import ClipStream, in_this_order
 from maedfer.data.loading.upstream_times import PretrainingTime
 from maedfer.data.loading.views import Crop, ViewSpec
 from maedfer.data.loading.workers import worker_loader
@@ -105,7 +106,7 @@ class ClipDataModule(RunPosition, pl.LightningDataModule):
         self.shards, self.split, self.val_split = shards, split, val_split
         self.batch_size, self.clips_per_sample, self.num_frames = batch_size, clips_per_sample, NUM_FRAMES
         self.frame_interval_s, self.sampling = frame_interval_s, sampling
-        self._time_line = self.official_time if is_official("--data.sampling", sampling) else TrackTime
+        self._time_line = self.official_time if is_official("sampling", sampling) else TrackTime
         self.seed, self.workers, self.shuffle_window = seed, workers, shuffle_window
         self.max_broken_share, self.record_keys = max_broken_share, record_keys
         self.start_method, self.fetcher = start_method, Fetcher(stall_timeout_s, fetch_tries)
@@ -211,15 +212,16 @@ class ClipDataModule(RunPosition, pl.LightningDataModule):
         start = (worker_loader(stream, 0, None), 0)
         return ClipLoader(lambda: len(batches), lambda: start, batch, batch, self.max_broken_share)
 
-    def picture_batch(self, clips: int) -> Batch:
+    def picture_batch(self, clips: int) -> ClipBatch:
         """Up to so many held-out clips, always the same; training clips without a held-out split."""
         split, numbers = self._held_out or (self.split, self.plan.chosen)
         return self.plain_clips(split, EpochPlan(self._table(split), self.seed, numbers).spread(clips))
 
-    def plain_clips(self, split: str, numbers: np.ndarray) -> Batch:
+    def plain_clips(self, split: str, numbers: np.ndarray) -> ClipBatch:
         """One batch of the centred clips of the samples (n,) of a split, in their order, as stored."""
         maker = self._maker(self._plain_views, 1, training=False)
-        return next(iter(self._stream(split, partial(in_this_order, numbers[None]), maker)))
+        stream = self._stream(split, partial(in_this_order, numbers[None]), maker)
+        return next(stream.batches(in_this_order(numbers[None], 0)))
 
     def total_batches(self, epochs: int) -> int:
         """Batches of each rank in so many whole epochs from the start, as ranks and batches are now."""

@@ -205,7 +205,7 @@ class EpochPlan:
 
     def order(self, cursor: Cursor) -> np.ndarray:
         """Visits of the whole epoch: those carried into it, then all samples chosen, shards shuffled."""
-        words = random_words(len(self.table.names), self.seed, "shards", cursor.epoch)
+        words = random_words(len(self.table), self.seed, "shards", cursor.epoch)
         runs = [self._runs[shard] for shard in np.argsort(words)]
         carried = np.array(cursor.carried, dtype=np.int64)
         return np.concatenate([carried, np.concatenate(runs) + cursor.epoch * self.table.samples])

@@ -28,7 +28,7 @@ from maedfer.data.loading.rand_augment import ClipAugment
 from maedfer.data.loading.upstream_draws import SharedDraws
 from maedfer.data.loading.upstream_times import FineTuningTime
 from maedfer.data.loading.views import Crop, ViewSpec
-from maedfer.tasks import Task
+from maedfer.tasks import TaskName
 from maedfer.upstream import Switch, is_official
 
 
@@ -71,7 +71,7 @@ class LabelledDataModule(ClipDataModule):
     def __init__(
         self,
         shards: str,
-        task: Task = "classify",
+        task: TaskName = "classify",
         classes: list[str | int] | None = None,
         columns: list[str] | None = None,
         soft_labels: bool = False,
@@ -92,7 +92,7 @@ class LabelledDataModule(ClipDataModule):
         super().__init__(shards, crop=crop, flip=flip, **kwargs)
         if views < 1:
             raise ValueError(f"--data.views {views} must be 1 or more")
-        self._draws_alike, self.fold = is_official("--data.draws", draws), fold
+        self._draws_alike, self.fold = is_official("draws", draws), fold
         self.task, self.classes, self.columns, self.soft_labels = task, classes, columns, soft_labels
         self.test_split, self.official, self.views = test_split, official, views
         self._rules = PartRules(

@@ -14,7 +14,8 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from maedfer.data.loading.stream import Batch
+from maedfer.data.loading.batch import ClipBatch, WorkerFailure
+from maedfer.errors import UserError
 
 BROKEN_FLOOR = 3
 """Broken samples that a pass survives whatever their share, so that a tiny set can have one."""
@@ -39,14 +40,14 @@ class BrokenWatch:
         self._seen = 0
         self._broken: list[tuple[str, str]] = []
 
-    def check(self, batch: Batch, samples: int) -> None:
+    def check(self, batch: ClipBatch, samples: int) -> None:
         """Count a batch.
 
         Raises:
             ValueError: too many samples are broken; the message names some.
         """
         self._seen += samples
-        for name, reason in batch["broken"]:
+        for name, reason in batch.broken:
             self._broken.append((name, reason))
             if len(self._broken) <= BROKEN_NAMED:
                 more = "; further ones are only counted" if len(self._broken) == BROKEN_NAMED else ""
@@ -92,7 +93,7 @@ class ClipLoader:
         """Batches of a whole epoch, those before the cursor included."""
         return self._length()
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[ClipBatch]:
         """Batches from the cursor on. Nothing starts before the first is asked for: Lightning may ask twice.
 
         Raises:
@@ -101,14 +102,14 @@ class ClipLoader:
         loader, number = self._start()
         watch = BrokenWatch(self._max_broken_share, len(self) * self._samples)
         for expected, batch in enumerate(self._clocked(loader), start=number):
-            if "failure" in batch:
-                raise ValueError(batch["failure"])
-            if batch["batch"] != expected:
-                raise RuntimeError(f"the loader gave batch {batch['batch']} in place of batch {expected}")
+            if isinstance(batch, WorkerFailure):
+                raise UserError(batch.parameter, batch.message)
+            if batch.batch != expected:
+                raise RuntimeError(f"the loader gave batch {batch.batch} in place of batch {expected}")
             watch.check(batch, self._samples)
             yield batch
 
-    def _clocked(self, loader: DataLoader) -> Iterator[Batch]:
+    def _clocked(self, loader: DataLoader) -> Iterator[ClipBatch | WorkerFailure]:
         """The batches of a loader; the time that each one lets wait is added up."""
         began = time.perf_counter()
         for batch in loader:

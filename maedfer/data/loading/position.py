@@ -10,6 +10,7 @@ from typing import Any
 
 from pytorch_lightning.trainer.states import TrainerFn
 
+from maedfer.data.loading.batch import ClipBatch
 from maedfer.data.loading.epoch_plan import Cursor, EpochPlan
 
 
@@ -28,7 +29,7 @@ class RunPosition:
             check_position(self.cursor, batch)
         return batch
 
-    def consumed(self, batch: Mapping[str, Any]) -> None:
+    def consumed(self, batch: ClipBatch) -> None:
         """Move the position past a batch; called in each training step, on every rank.
 
         Raises:
@@ -82,14 +83,14 @@ def position_from(state: Mapping[str, Any], plan: EpochPlan, shards: str) -> Cur
     return Cursor.from_state_dict(state["cursor"])
 
 
-def check_position(cursor: Cursor, batch: Mapping[str, Any]) -> None:
+def check_position(cursor: Cursor, batch: ClipBatch) -> None:
     """Find a training step that does not move the cursor on.
 
     Raises:
         RuntimeError: this is not the batch at the cursor, so a checkpoint would lie about the position.
     """
-    if (batch["epoch"], batch["batch"]) != (cursor.epoch, cursor.done):
+    if (batch.epoch, batch.batch) != (cursor.epoch, cursor.done):
         raise RuntimeError(
-            f"batch {batch['batch']} of epoch {batch['epoch']} is trained, but the position is batch "
+            f"batch {batch.batch} of epoch {batch.epoch} is trained, but the position is batch "
             f"{cursor.done} of epoch {cursor.epoch}: a training step calls consumed(batch) once"
         )

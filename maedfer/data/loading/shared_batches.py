@@ -8,10 +8,14 @@ the clips out as the batch arrives and marks the block as free, so what it gets 
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from maedfer.data.loading.batch import ClipBatch
 
 MOST_BLOCKS = 4
 """Blocks that a worker keeps: two batches wait (the loader's prefetch), one is made, one is under way."""
@@ -49,24 +53,26 @@ def _shared(size: int) -> Tensor:
         ) from error
 
 
-class Parcel:
-    """A batch that arrives in another process as the dict it was made of.
+class SharedBatch:
+    """Arrives in another process as the `ClipBatch` it was made of.
 
     Args:
-        batch: `clips` in memory of `SharedBlocks`, and what else there is.
+        batch: Its `clips` lie in memory of `SharedBlocks`.
     """
 
-    def __init__(self, batch: Mapping[str, Any]) -> None:
+    def __init__(self, batch: ClipBatch) -> None:
         self._batch = batch
 
     def __reduce__(self) -> tuple[Any, ...]:
-        rest = {name: value for name, value in self._batch.items() if name != "clips"}
-        arrays = {name: value.numpy() for name, value in rest.items() if isinstance(value, Tensor)}
-        return _unpacked, (self._batch["clips"], arrays, rest | dict.fromkeys(arrays))
+        arrays = {name: tensor.numpy() for name, tensor in self._batch.tensors.items() if name != "clips"}
+        names = {field.name for field in fields(self._batch)} - {"clips", *arrays}
+        rest = {name: getattr(self._batch, name) for name in names}
+        return _received, (self._batch.clips, arrays, rest)
 
 
-def _unpacked(clips: Tensor, arrays: Mapping[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
+def _received(clips: Tensor, arrays: Mapping[str, np.ndarray], rest: dict[str, Any]) -> ClipBatch:
     # Keeps the order of the axes in memory; pinned, so that the DataLoader need not copy once more for a GPU.
     own = torch.empty_like(clips, pin_memory=torch.cuda.is_available()).copy_(clips)
     clips.as_strided((), (), clips.numel()).zero_()  # the byte behind: the worker may write here again
-    return {"clips": own} | rest | {name: torch.from_numpy(array) for name, array in arrays.items()}
+    received = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return ClipBatch(clips=own, **rest | received)

@@ -11,19 +11,19 @@ evaluation, while in training those clips are as good as any other.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from einops import rearrange
 from torch.utils.data import IterableDataset, get_worker_info
 
+from maedfer.data.loading.batch import ClipBatch, WorkerFailure
 from maedfer.data.loading.clip_maker import Clip, ClipMaker
 from maedfer.data.loading.epoch_plan import Reading
-from maedfer.data.loading.shared_batches import Parcel, SharedBlocks
+from maedfer.data.loading.shared_batches import SharedBatch, SharedBlocks
 from maedfer.data.shards.reader import RawSample, ShardReader, UnusableSample
+from maedfer.errors import UserError
 
-Batch = dict[str, Any]
 Memory = Callable[[Sequence[int]], torch.Tensor]
 """Gives an empty uint8 tensor of a shape, for the clips of a batch."""
 
@@ -32,12 +32,6 @@ _own_memory: Memory = partial(torch.empty, dtype=torch.uint8)
 
 class ClipStream(IterableDataset):
     """Batches of clips, in the order of a plan; each loader worker makes its own share of them.
-
-    A batch is a dict: `clips` uint8 (B, T, 3, H, W) as stored, `boxes` float32 (B, 4), `flips` bool (B,),
-    `masks` bool (B, N) or None, `targets` float32 (B, K) or None (NaN for a sample without a label), `seeds`
-    a list of B numbers for what is drawn at random for a clip later on, `valid` bool (B,), `keys` and
-    `starts` (seconds into the stored track) lists of B, `epoch` and `batch` its place in the plan, `broken` a
-    list of (name, reason). B is samples times clips per sample; clips of a sample stand next to each other.
 
     Args:
         reader: Reads samples by their visits.
@@ -52,10 +46,10 @@ class ClipStream(IterableDataset):
         self._reader, self._deal, self._maker, self._epoch = reader, deal, maker, epoch
         self._spare: list[Clip] = []
 
-    def __iter__(self) -> Iterator[Batch]:
-        """The batches of this worker.
+    def __iter__(self) -> Iterator[ClipBatch | SharedBatch | WorkerFailure]:
+        """Yields the batches of this worker.
 
-        A worker hands a failure on as `{"failure": message}`, so that the user reads one line of it and not a
+        A worker process yields wrong input as a `WorkerFailure`, so that the user reads one line and not the
         worker's traceback; in the main process it is raised.
         """
         worker = get_worker_info()
@@ -63,12 +57,14 @@ class ClipStream(IterableDataset):
             yield from self.batches(self._deal(0))
             return
         try:
-            yield from map(Parcel, self.batches(self._deal(worker.id), SharedBlocks().empty))
+            yield from map(SharedBatch, self.batches(self._deal(worker.id), SharedBlocks().empty))
+        except UserError as error:
+            yield WorkerFailure(error.parameter, error.message)
         except (ValueError, OSError) as error:
-            yield {"failure": str(error)}
+            yield WorkerFailure(None, str(error))
 
-    def batches(self, reading: Reading, memory: Memory = _own_memory) -> Iterator[Batch]:
-        """Follow a reading: hold raw samples until their batch is due, then make it, clips in `memory`."""
+    def batches(self, reading: Reading, memory: Memory = _own_memory) -> Iterator[ClipBatch]:
+        """Follows a reading: holds raw samples until their batch is due, then makes it, clips in `memory`."""
         arriving, held = self._reader.read(reading.sequence), {}
         for number, visits in zip(reading.numbers.tolist(), reading.batches.tolist(), strict=True):
             for visit in visits:
@@ -76,13 +72,13 @@ class ClipStream(IterableDataset):
                     arrived, raw = next(arriving)
                     held[arrived] = raw
             samples = [(visit, held.pop(visit)) for visit in visits]
-            yield self._batch(number, samples, memory) | {"epoch": self._epoch, "batch": number}
+            yield self._batch(number, samples, memory)
         next(arriving, None)  # lets the reader see that the last shard ends where its index says
 
     def _batch(
         self, number: int, samples: Sequence[tuple[int, RawSample | UnusableSample]], memory: Memory
-    ) -> Batch:
-        """Decode the samples of a batch, fill the places of broken ones, and stack."""
+    ) -> ClipBatch:
+        """Decodes the samples of a batch, fills the places of broken ones, and stacks their clips."""
         made: dict[int, list[Clip]] = {}
         broken: list[tuple[str, str]] = []
         for place, (visit, raw) in enumerate(samples):
@@ -102,7 +98,20 @@ class ClipStream(IterableDataset):
         counted = [place in donors and self._counts(visit) for place, (visit, _) in enumerate(samples)]
         valid = np.repeat(counted, self._maker.clips_per_sample) | self._maker.training
         clips = [clip for place in range(len(samples)) for clip in made[place]]
-        return _stack(clips, memory) | {"valid": torch.from_numpy(valid), "broken": broken}
+        return ClipBatch(
+            clips=rearrange(_stacked(clips, memory), "b t h w c -> b t c h w"),
+            boxes=torch.tensor([clip.box for clip in clips], dtype=torch.float32),
+            flips=torch.tensor([clip.flip for clip in clips]),
+            masks=_stacked_or_none([clip.mask for clip in clips]),
+            targets=_stacked_or_none([clip.target for clip in clips]),
+            seeds=[clip.seed for clip in clips],
+            valid=torch.from_numpy(valid),
+            keys=[clip.key for clip in clips],
+            starts=[clip.start_s for clip in clips],
+            epoch=self._epoch,
+            batch=number,
+            broken=broken,
+        )
 
     def _clips(
         self, visit: int, raw: RawSample | UnusableSample, at: tuple[int, int], turn: int
@@ -143,26 +152,20 @@ def _of_another_size(made: dict[int, list[Clip]]) -> list[tuple[str, str]]:
     return named
 
 
-def _stack(clips: Sequence[Clip], memory: Memory) -> Batch:
-    """One tensor per thing.
+def _stacked(clips: Sequence[Clip], memory: Memory) -> torch.Tensor:
+    """Copies the frames of clips into `memory`, uint8 (B, T, H, W, 3).
 
-    Frames keep their memory order (channels last) under the shape (B, T, 3, H, W): turning them around is the
-    device's work.
+    They keep this order of axes in memory: turning them around is the device's work.
     """
-    masks = None if clips[0].mask is None else torch.from_numpy(np.stack([clip.mask for clip in clips]))
-    labelled = clips[0].target is not None
     frames = memory((len(clips), *clips[0].frames.shape))
     np.stack([clip.frames for clip in clips], out=frames.numpy())
-    return {
-        "clips": rearrange(frames, "b t h w c -> b t c h w"),
-        "boxes": torch.tensor([clip.box for clip in clips], dtype=torch.float32),
-        "flips": torch.tensor([clip.flip for clip in clips]),
-        "masks": masks,
-        "targets": torch.from_numpy(np.stack([clip.target for clip in clips])) if labelled else None,
-        "seeds": [clip.seed for clip in clips],  # not a tensor: on a GPU, reading one waits for it
-        "keys": [clip.key for clip in clips],
-        "starts": [clip.start_s for clip in clips],
-    }
+    return frames
+
+
+def _stacked_or_none(arrays: Sequence[np.ndarray | None]) -> torch.Tensor | None:
+    """Stacks arrays; returns None where there are none."""
+    present = [array for array in arrays if array is not None]
+    return torch.from_numpy(np.stack(present)) if present else None
 
 
 def in_this_order(batches: np.ndarray, worker: int) -> Reading:

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from maedfer.data.faces.crop_settings import CropSettings
 from maedfer.data.faces.detectors import DetectorName
 from maedfer.data.pack.inputs import find_given
 from maedfer.data.pack.one_source import Job, SourceResult
@@ -104,10 +103,20 @@ def pack(
         KeyboardInterrupt: stopped; the message says how to go on.
     """
     given = find_given(sources, corpus, clips, allow_missing)
-    flags = {"detector": detector, "largest_face": largest_face, "one_track": one_track, "squeeze": squeeze}
-    flags |= {"max_seconds": max_seconds, "min_frames": min_frames, "frame_crop": frame_crop, "fps": fps}
-    how = {"detector_model": detector_model, "size": size, "margin": margin, "min_face": min_face}
-    crop = CropSettings(**how, **vars(given.packing.with_flags(flags)))
+    crop = given.crop.changed(
+        detector=detector,
+        detector_model=detector_model,
+        size=size,
+        margin=margin,
+        fps=fps,
+        min_face=min_face,
+        min_frames=min_frames,
+        max_seconds=max_seconds,
+        largest_face=largest_face,
+        one_track=one_track,
+        frame_crop=frame_crop,
+        squeeze=squeeze,
+    )
     store = StoreSettings(encoding, check_quality(encoding, quality))
     positive = {"shard-size": shard_size, "max-samples": max_samples, "stall-timeout": stall_timeout}
     positive |= {"workers": workers, "source-timeout": source_timeout}

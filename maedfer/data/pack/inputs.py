@@ -8,11 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from maedfer.data.corpora import load_corpus
-from maedfer.data.corpora.corpus import Corpus, Packing
-from maedfer.data.corpora.counts import agreement, differences
+from maedfer.data.corpora.reading.corpus import Corpus
+from maedfer.data.corpora.reading.counts import agreement, differences
 from maedfer.data.faces.crop_settings import CropSettings
 from maedfer.data.pack.sources import class_names, find_sources
 from maedfer.data.video.source import Source
+
+CORPUS_SETTINGS = (
+    *("detector", "largest_face", "one_track", "fps", "max_seconds", "min_frames", "frame_crop", "squeeze"),
+)
+"""The crop settings that depend on the corpus."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Given:
 
     sources: list[Source]
     classes: tuple[str, ...]
-    packing: Packing
+    crop: CropSettings
     corpus: Corpus | None = None
     notes: tuple[str, ...] = ()
 
@@ -32,7 +37,7 @@ class Given:
         """What to say of a corpus first: which clips are packed, and how, as flags."""
         if self.corpus is None:
             return []
-        values = [(name, getattr(crop, name)) for name in vars(self.packing)]
+        values = [(name, getattr(crop, name)) for name in CORPUS_SETTINGS]
         flags = [
             f"--{name.replace('_', '-')} {value if isinstance(value, str) else json.dumps(value)}"
             for name, value in values
@@ -76,7 +81,7 @@ def find_given(sources: list[str], corpus: str | None, clips: str | None, allow_
         if clips is not None or allow_missing:
             raise ValueError("--clips and --allow-missing are for a corpus: name it with --corpus")
         found = find_sources(sources)
-        return Given(found, class_names(found), Packing())
+        return Given(found, class_names(found), CropSettings())
     known = load_corpus(corpus)
     there = known.clips(sources, clips, allow_missing)
-    return Given(there.sources, known.classes, there.packing, known, there.notes)
+    return Given(there.sources, known.classes, there.crop, known, there.notes)

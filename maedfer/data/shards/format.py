@@ -109,6 +109,7 @@ def parse_index(data: bytes, folder: str | Path) -> ShardIndex:
         shards = tuple(ShardEntry(**entry) for entry in raw["shards"])
         for entry in shards:
             _ = entry.split  # refuses names that no reader would find
+            bytes.fromhex(entry.sha256)  # refuses what is no checksum
         return ShardIndex(
             shards, tuple(raw["classes"]), raw["geometry"], raw["encoding"], raw["made_by"], raw["schema"]
         )

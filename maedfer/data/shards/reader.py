@@ -8,9 +8,10 @@ environment.
 import re
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
@@ -62,25 +63,23 @@ def open_shards(
         FileNotFoundError: a shard of the index is not there.
         FetchFailed: a remote one cannot be had.
     """
-    addresses = ((number, shard_url(shards, table.names[number])) for number in numbers)
+    entries = (table.entry(number) for number in numbers)
     if _ELSEWHERE.match(shards):
-        named = ((table.names[number], address, *_content(table, number)) for number, address in addresses)
-        yield from fetched_in_turn((RemoteFile(*row) for row in named), fetcher)
+        remote = (
+            RemoteFile(entry.name, shard_url(shards, entry.name), size=entry.bytes, sha256=entry.sha256)
+            for entry in entries
+        )
+        yield from fetched_in_turn(remote, fetcher)
         return
-    for number, address in addresses:
+    for entry in entries:
         try:
-            stream = _local(address).open("rb")
+            stream = _local(shard_url(shards, entry.name)).open("rb")
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f"--data.shards {shards} has no {table.names[number]}, which its index lists"
+                f"--data.shards {shards} has no {entry.name}, which its index lists"
             ) from error
         with stream:
             yield stream
-
-
-def _content(table: ShardTable, number: int) -> tuple[int, str] | tuple[()]:
-    """Size and checksum of a shard, where the table knows them."""
-    return (table.sizes[number], table.checksums[number]) if table.sizes else ()
 
 
 def _local(address: str) -> Path:
@@ -111,30 +110,26 @@ class ShardReader:
             FileNotFoundError: a shard of the index is not there.
             ValueError: a shard holds more samples than the index says, or a remote one cannot be had.
         """
-        passes = list(self._passes(sequence))
-        numbers = (shard for shard, _ in passes)
-        with closing(open_shards(self.shards, self.table, numbers, self.fetcher)) as streams:
-            for (shard, visits), stream in zip(passes, streams, strict=True):
-                yield from self._read_shard(shard, visits, stream)
-
-    def _passes(self, sequence: np.ndarray) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-        """Runs of (position in the shard, visit) that one pass over a shard can serve."""
-        samples = sequence % self.table.samples
-        shards = np.searchsorted(self.table.starts, samples, side="right") - 1
-        positions = samples - self.table.starts[shards]
+        samples, starts = sequence % self.table.samples, self.table.starts
+        shards = np.searchsorted(starts, samples, side="right") - 1
+        positions = samples - starts[shards]
         another = (np.diff(shards, prepend=-1) != 0) | (np.diff(positions, prepend=-1) < 0)
-        for run in np.split(np.arange(len(sequence)), np.flatnonzero(another)[1:]):
-            if len(run):
-                yield shards[run[0]], list(zip(positions[run].tolist(), sequence[run].tolist(), strict=True))
+        firsts = np.flatnonzero(another)
+        numbers, runs = shards[firsts].tolist(), pairwise([*firsts.tolist(), len(sequence)])
+        with closing(open_shards(self.shards, self.table, numbers, self.fetcher)) as streams:
+            for shard, (first, end), stream in zip(numbers, runs, streams, strict=True):
+                wanted = zip(positions[first:end].tolist(), sequence[first:end].tolist(), strict=True)
+                yield from self._read_shard(shard, wanted, stream)
 
     def _read_shard(
-        self, shard: int, wanted: Sequence[tuple[int, int]], stream: BinaryIO
+        self, shard: int, wanted: Iterable[tuple[int, int]], stream: BinaryIO
     ) -> Iterator[tuple[int, RawSample | UnusableSample]]:
-        """One pass over a shard, up to the last sample wanted of it."""
+        """One pass over a shard, up to the last (position, visit) wanted of it."""
         visits = defaultdict(list)
         for position, visit in wanted:
             visits[position].append(visit)
-        name, expected, errors = self.table.names[shard], self.table.counts[shard], []
+        entry = self.table.entry(shard)
+        name, expected, errors = entry.name, entry.samples, []
         found = -1
         for found, members in enumerate(_samples(name, stream, errors)):
             if found >= expected:

@@ -14,6 +14,7 @@ from maedfer.data.synthetic.drawing import canvas_size, face_shapes, paint
 from maedfer.data.synthetic.expressions import CLASSES, draw_performance
 from maedfer.data.synthetic.faces import draw_identity
 from maedfer.data.synthetic.nuisance import head_pose, nuisance_curves
+from maedfer.errors import UserError
 
 SIZES = (32, 160)
 """Smallest and largest side in pixels that the drawing is made for."""
@@ -69,14 +70,15 @@ class SyntheticFaces:
         """Refuse settings that cannot be drawn.
 
         Raises:
-            ValueError: a number is out of range, or no preset has the name of the difficulty.
+            UserError: a number is out of range, or no preset has the name of the difficulty.
         """
         if not SIZES[0] <= self.size <= SIZES[1]:
-            raise ValueError(f"size={self.size} is outside {SIZES[0]} to {SIZES[1]} pixels")
+            raise UserError("size", f"{self.size} is outside {SIZES[0]} to {SIZES[1]} pixels")
         if self.num_frames < 1 or self.fps <= 0 or self.seed < 0 or self.clips_per_subject < 1:
-            raise ValueError(
+            raise UserError(
+                None,
                 f"num_frames={self.num_frames}, fps={self.fps} and "
-                f"clips_per_subject={self.clips_per_subject} must be positive, seed={self.seed} not negative"
+                f"clips_per_subject={self.clips_per_subject} must be positive, seed={self.seed} not negative",
             )
         resolve_difficulty(self.difficulty)
 

@@ -40,7 +40,8 @@ from maedfer.data.shards.records import (
 from maedfer.data.synthetic.clips import SyntheticFaces
 from maedfer.data.synthetic.difficulty import resolve_difficulty
 from maedfer.data.synthetic.expressions import CLASSES
-from maedfer.files import write_atomically
+from maedfer.errors import UserError
+from maedfer.files import make_folder, write_atomically
 from maedfer.processes.cores import usable_cores
 
 LIST_NAME = "list.csv"
@@ -65,7 +66,7 @@ def write_videos(
             synthetic (`true`).
 
     Raises:
-        ValueError: the folder already has a list, or a number is out of range.
+        UserError: the folder already has a list, or a number is out of range.
     """
     folder = _fresh_folder(out, LIST_NAME)
     jobs = _jobs(faces, counts)
@@ -104,11 +105,11 @@ def write_shards(
         workers: Processes; None takes one per core (fewer for few clips), 1 stays in this process.
 
     Raises:
-        ValueError: the folder already has an index, or a number is out of range.
+        UserError: the folder already has an index, or a number is out of range.
     """
     folder = _fresh_folder(out, INDEX_NAME)
     if samples_per_shard < 1:
-        raise ValueError(f"samples_per_shard={samples_per_shard} must be at least 1")
+        raise UserError("samples_per_shard", f"{samples_per_shard} must be at least 1")
     jobs, described = _jobs(faces, counts), describe_encoding(encoding, quality, faces.fps)
     draw = partial(_draw_sample, encoding=encoding, quality=quality, labelled=labelled)
     with _worked(draw, jobs, workers, "shards") as samples:
@@ -180,7 +181,7 @@ def _jobs(faces: SyntheticFaces, counts: Mapping[str, int]) -> list[Job]:
     for split, count in counts.items():
         shard_name(split, 0)  # refuses split names that no reader would find
         if count < 1:
-            raise ValueError(f"{count} clips for split {split!r}: ask for at least 1")
+            raise UserError("counts", f"{count} clips for split {split!r}: ask for at least 1")
     return [(replace(faces, split=split), index) for split, count in counts.items() for index in range(count)]
 
 
@@ -188,9 +189,8 @@ def _fresh_folder(out: str | Path, marker: str) -> Path:
     """Make a folder and refuse one that was written before."""
     folder = Path(out)
     if (folder / marker).exists():
-        raise ValueError(f"{folder} already has {marker}: take another folder or remove this one")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+        raise UserError("out", f"{folder} already has {marker}: take another folder or remove this one")
+    return make_folder(folder)
 
 
 @contextmanager
@@ -200,7 +200,7 @@ def _worked(
     """Results of `work` in the order of the jobs, from several processes, under a bar with the time left."""
     count = min(usable_cores(), 1 + len(jobs) // 64) if workers is None else workers
     if count < 1:
-        raise ValueError(f"workers={workers} must be at least 1")
+        raise UserError("workers", f"{workers} must be at least 1")
     bar = partial(tqdm, total=len(jobs), desc=f"synthetic {unit}", unit="clip", disable=None)
     if count == 1:
         yield iter(bar(map(work, jobs)))

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from maedfer.errors import UserError
+
 
 @dataclass(frozen=True)
 class Difficulty:
@@ -49,18 +51,18 @@ class Difficulty:
         """Refuse values without a meaning.
 
         Raises:
-            ValueError: a number is negative, the JPEG quality exceeds 100 or the intensity range is reversed.
+            UserError: a number is negative, the JPEG quality exceeds 100 or the intensity range is reversed.
         """
         for item in fields(self):
             value = getattr(self, item.name)
             if min(value if isinstance(value, tuple) else (value,)) < 0:
-                raise ValueError(f"difficulty.{item.name}={value} is negative; 0 switches it off")
+                raise UserError("difficulty", f"{item.name}={value} is negative; 0 switches it off")
         if self.jpeg > 100:
-            raise ValueError(
-                f"difficulty.jpeg={self.jpeg} is not a JPEG quality; take 1 to 100, or 0 for none"
+            raise UserError(
+                "difficulty", f"jpeg={self.jpeg} is not a JPEG quality; take 1 to 100, or 0 for none"
             )
         if self.intensity[0] > self.intensity[1]:
-            raise ValueError(f"difficulty.intensity={self.intensity} is not a (low, high) range")
+            raise UserError("difficulty", f"intensity={self.intensity} is not a (low, high) range")
 
 
 PRESETS = {
@@ -89,10 +91,10 @@ def resolve_difficulty(difficulty: str | Difficulty) -> Difficulty:
     """The setting behind a preset name; a `Difficulty` passes through.
 
     Raises:
-        ValueError: no preset has that name.
+        UserError: no preset has that name.
     """
     if isinstance(difficulty, Difficulty):
         return difficulty
     if difficulty not in PRESETS:
-        raise ValueError(f"difficulty {difficulty!r} is unknown; take one of {', '.join(PRESETS)}")
+        raise UserError("difficulty", f"{difficulty!r} is unknown; take one of {', '.join(PRESETS)}")
     return PRESETS[difficulty]

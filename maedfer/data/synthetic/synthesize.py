@@ -6,6 +6,7 @@ from maedfer.constants import FRAME_INTERVAL_S, NUM_FRAMES
 from maedfer.data.shards.encoding import Encoding
 from maedfer.data.synthetic.clips import SyntheticFaces
 from maedfer.data.synthetic.dataset import write_shards, write_videos
+from maedfer.errors import UserError
 
 
 def synthesize(
@@ -42,12 +43,12 @@ def synthesize(
         workers: processes; by default one per core.
 
     Raises:
-        ValueError: a number out of range, or a folder that was written before.
+        UserError: a number out of range, or a folder that was written before.
     """
     asked = {"train": clips, "val": val_clips, "test": test_clips}
     counts = {split: count for split, count in asked.items() if count}
     if not counts:
-        raise ValueError("--clips, --val-clips and --test-clips are all 0: nothing to make")
+        raise UserError("clips", "0, like `val_clips` and `test_clips`: nothing to make")
     if shards:
         faces = SyntheticFaces(size, NUM_FRAMES, 1 / FRAME_INTERVAL_S, difficulty, seed)
         index = write_shards(out, faces, counts, encoding=encoding, labelled=False, workers=workers)

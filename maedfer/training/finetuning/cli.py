@@ -18,6 +18,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 from maedfer.constants import FRAME_INTERVAL_S
 from maedfer.data.loading.labelled_datamodule import LabelledDataModule
+<<<<<<< HEAD
 from maedfer.errors import UserError
 from maedfer.evaluation.predictions import Predictions
 from maedfer.evaluation.published import corpus_of
@@ -26,6 +27,10 @@ from maedfer.models.strict_loading import load_strictly
 from maedfer.report.write_evaluation import write_evaluation
 from maedfer.tasks import Task
 from maedfer.training.finetuning.export import export_classifier
+=======
+from maedfer.tasks import TaskName
+from maedfer.training.finetuning.callbacks import fine_tuning_callbacks
+>>>>>>> main
 from maedfer.training.finetuning.module import FineTuning
 from maedfer.training.finetuning.scoring import Scoring
 from maedfer.training.run.callbacks import run_callbacks
@@ -50,7 +55,7 @@ class FinetuneCLI(RunCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the flags of a run, and those of what is learnt and how."""
         super().add_arguments_to_parser(parser)
-        parser.add_argument("--task", type=Task, default="classify", help="What the labels are.")
+        parser.add_argument("--task", type=TaskName, default="classify", help="What the labels are.")
         parser.add_argument(
             "--freeze_encoder", type=bool, default=False, help="Train the head only: a probe of the encoder."
         )

@@ -15,7 +15,8 @@ import pytorch_lightning as pl
 
 from maedfer.data.loading.labelled_datamodule import LabelledDataModule
 from maedfer.evaluation.published import corpus_of
-from maedfer.evaluation.scores import describe
+from maedfer.evaluation.score_card import ScoreCard
+from maedfer.models.config import InputSpec
 from maedfer.models.weights import load_classifier
 from maedfer.report.write_evaluation import write_evaluation
 from maedfer.resources import find_shards
@@ -82,12 +83,12 @@ def evaluate(
         raise ValueError(f"--official true tests {OFFICIAL_VIEWS} segments: leave out --views {views}")
     module = FineTuning.of_classifier(load_classifier(model), classes)
     config = module.exported().config
-    made = config.get("provenance") or {}
-    read = columns or made.get("columns")
+    given = config.input if config else InputSpec()
+    read = columns or (list(config.output.columns or ()) if config and config.output else None) or None
     split = split or ("test" if fold is None else "train")
     data = LabelledDataModule(
         find_shards(shards),
-        task=module.task,
+        task=module.task.name,
         classes=list(module.outputs) if read is None else None,
         columns=read,
         soft_labels=soft_labels,
@@ -95,23 +96,30 @@ def evaluate(
         views=views,
         batch_size=batch_size,
         workers=workers,
-        frame_interval_s=config.get("frame_interval_s") if frame_interval_s is None else frame_interval_s,
-        sampling="official" if official else made.get("sampling", "correct"),
-        frame_crop=made.get("frame_crop"),
+        frame_interval_s=given.frame_interval_s if frame_interval_s is None else frame_interval_s,
+        sampling="official" if official else given.sampling,
+        frame_crop=given.frame_crop,
     )
     part, scoring = data.test_on(split, fold), Scoring()
     trainer = pl.Trainer(callbacks=[scoring, RunProgress()], logger=False, devices=1)
     data.settle_workers(devices=1)
     settle_threads(trainer, data.workers)
     trainer.test(module, data, verbose=False)
-    seen = was_trained_on(made, data.index, split, fold)
+    seen = was_trained_on(config.provenance if config else {}, data.index, split, fold)
     flags = {"model": model, "shards": shards, "split": split, "fold": fold, "official": official}
     flags |= {"views": views, "frame-interval-s": frame_interval_s, "classes": classes, "columns": columns}
     command = command_of(flags | {"soft-labels": soft_labels, "skip-unlabelled": skip_unlabelled})
-    what = (title_of(model, shards, split, fold, seen), command, scoring.predictions["test"], part)
-    write_evaluation(Path(out), *what, data.is_synthetic, corpus=corpus_of(data.index.made_by))
-    said = describe(scoring.predictions["test"], data.is_synthetic) + "\n" + SEEN * seen
-    return f"{said}report: {Path(out) / 'report.html'}"
+    card = ScoreCard.of(scoring.predictions["test"], part.records)
+    write_evaluation(
+        Path(out),
+        title=title_of(model, shards, split, fold, seen),
+        command=command,
+        card=card,
+        records=part.records,
+        synthetic=data.is_synthetic,
+        corpus=corpus_of(data.index.made_by),
+    )
+    return f"{card.as_text(data.is_synthetic)}\n{SEEN * seen}report: {Path(out) / 'report.html'}"
 
 
 def title_of(model: str, shards: str, split: str, fold: str | int | None, seen: bool) -> str:

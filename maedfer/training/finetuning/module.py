@@ -13,17 +13,17 @@ from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 
+from maedfer.data.loading.batch import ClipBatch
 from maedfer.data.loading.views import prepare_clips
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.probe import LinearProbe
 from maedfer.randomness import seed_of
-from maedfer.tasks import Task
+from maedfer.tasks import TASKS, Task, TaskName, task_of
 from maedfer.training.finetuning.mixing import Mixing, erase
 from maedfer.training.finetuning.start import Start, starting_encoder
 from maedfer.training.steps.compilation import call, compiled_call
@@ -102,13 +102,13 @@ class FineTuning(ScheduledModule, FiniteSteps):
         self._label_smoothing, self._weighted, self._erasing = label_smoothing, class_weights, erasing
         self._mixing = Mixing(mixup, cutmix)
         self._weight_decay, self._layer_decay = weight_decay, layer_decay
-        self._official_tokens = is_official("--model.region_tokens", region_tokens)
+        self._official_tokens = is_official("region_tokens", region_tokens)
         self._checkpointing = grad_checkpointing
         self.compiles, self._call = compile, compiled_call() if compile else call
-        self.task: Task = "classify"
+        self.task: Task = TASKS["classify"]
         self.outputs: tuple[str, ...] = ()
 
-    def build(self, task: Task, outputs: Sequence[str], targets: Tensor, source: str | None) -> Start:
+    def build(self, task: TaskName, outputs: Sequence[str], targets: Tensor, source: str | None) -> Start:
         """Make the model, once the labels are known.
 
         Args:
@@ -126,7 +126,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         """
         start = starting_encoder(self.architecture, {**self.model_args, **self._shape}, source)
         self.architecture, self.model_args = start.architecture, start.model_args
-        self.task, self.outputs = task, tuple(outputs)
+        self.task, self.outputs = task_of(task), tuple(outputs)
         start.encoder.set_grad_checkpointing(self._checkpointing)
         if self.freeze_encoder:
             model: VideoEncoder | LinearProbe = LinearProbe(start.encoder, len(outputs), self._pool)
@@ -135,9 +135,11 @@ class FineTuning(ScheduledModule, FiniteSteps):
             model.reset_classifier(len(outputs), global_pool=self._pool)
             if isinstance(model, LGIFormer):
                 model.freeze_unpooled()
-        self._take(model, _weights(task, targets) if self._weighted else torch.ones(len(outputs)))
-        if task == "regress":
-            _last_linear(model).bias.data.copy_(targets.mean(0))
+        weights = self.task.class_weights(targets) if self._weighted else torch.ones(len(outputs))
+        self._take(model, weights)
+        bias = self.task.initial_bias(targets)
+        if bias is not None:
+            _last_linear(model).bias.data.copy_(bias)
         return start
 
     @classmethod
@@ -152,7 +154,8 @@ class FineTuning(ScheduledModule, FiniteSteps):
             ValueError: nothing names the outputs, or `classes` are not those of the model.
         """
         config = model.config
-        names = (config.get("labels") if config else None) or classes
+        output = config.output if config else None
+        names = output.names if output else classes
         if not names:
             raise ValueError(
                 f"the model does not name its {model.num_classes} classes: name them in the order of its "
@@ -163,9 +166,8 @@ class FineTuning(ScheduledModule, FiniteSteps):
                 f"--classes {list(classes or names)}: the model has {model.num_classes} outputs"
                 + (f", {', '.join(names)}: leave out --classes" if names is not classes else "")
             )
-        module = cls(config.get("architecture"), config.get("model_args"))
-        provenance = config.get("provenance") or {}
-        module.task, module.outputs = provenance.get("task", "classify"), tuple(names)
+        module = cls(config.architecture, dict(config.model_args)) if config else cls()
+        module.task, module.outputs = task_of(output.task if output else "classify"), tuple(names)
         module._take(model, torch.ones(len(module.outputs)))
         return module
 
@@ -184,13 +186,13 @@ class FineTuning(ScheduledModule, FiniteSteps):
         """Outputs (B, K) before any activation, of normalised clips (B, 3, T, H, W)."""
         return self.classifier(clips)
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Tensor]:
         """Loss of a batch; the data module moves its cursor past it."""
-        clips = prepare_clips(batch["clips"], batch["boxes"], batch["flips"], self.img_size)
+        clips = prepare_clips(batch.clips, batch.boxes, batch.flips, self.img_size)
         # Dropout and stochastic depth draw from torch's own stream, of which a checkpoint knows nothing.
-        torch.manual_seed(seed_of(batch["seeds"][0], "drop") >> 65)
-        clips = erase(clips, batch["seeds"], self._erasing)
-        clips, targets = self._mixing(clips, batch["targets"], batch["seeds"][0])
+        torch.manual_seed(seed_of(batch.seeds[0], "drop") >> 65)
+        clips = erase(clips, batch.seeds, self._erasing)
+        clips, targets = self._mixing(clips, batch.targets, batch.seeds[0])
         loss = self.loss(self._call(self.classifier, clips), targets)
         self.watch(loss)
         self.trainer.datamodule.consumed(batch)
@@ -200,42 +202,31 @@ class FineTuning(ScheduledModule, FiniteSteps):
         return {"loss": loss, "unscaled": loss.detach()}
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy, binary cross-entropy or squared error of outputs (B, K) against targets (B, K)."""
-        outputs = outputs.float()
-        if self.task == "classify":
-            smoothing = self._label_smoothing
-            return F.cross_entropy(outputs, targets, self.output_weights, label_smoothing=smoothing)
-        if self.task == "multilabel":
-            return F.binary_cross_entropy_with_logits(outputs, targets, pos_weight=self.output_weights)
-        return F.mse_loss(outputs, targets)
+        """Returns the loss of raw outputs (B, K) against targets (B, K), as the task has it."""
+        return self.task.loss(outputs.float(), targets, self.output_weights, self._label_smoothing)
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+    def validation_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
         """What is predicted for the one clip of every sample of a batch."""
         return self.predicted(batch, views=1)
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+    def test_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
         """What is predicted for every sample of a batch, its views averaged."""
         return self.predicted(batch, self.trainer.datamodule.views)
 
-    def predicted(self, batch: dict[str, Any], views: int) -> dict[str, Any]:
+    def predicted(self, batch: ClipBatch, views: int) -> dict[str, Any]:
         """Activated outputs and targets (S, K) of the samples of a batch, averaged over adjacent views."""
-        places, sources = distinct_views(batch["starts"], views)
-        parts = [batch[name] for name in ("clips", "boxes", "flips")]
+        places, sources = distinct_views(batch.starts, views)
+        parts = [batch.clips, batch.boxes, batch.flips]
         if len(places) < len(sources):
             parts = [part[places] for part in parts]
-        outputs = self.activate(self(prepare_clips(*parts, self.img_size)).float())[sources]
+        outputs = self.task.activate(self(prepare_clips(*parts, self.img_size)).float())[sources]
         first = slice(None, None, views)
         return {
-            "keys": batch["keys"][first],
+            "keys": batch.keys[first],
             "outputs": rearrange(outputs, "(s v) k -> s v k", v=views).mean(1),
-            "targets": batch["targets"][first],
-            "valid": batch["valid"][first],
+            "targets": batch.targets[first],
+            "valid": batch.valid[first],
         }
-
-    def activate(self, outputs: Tensor) -> Tensor:
-        """Probabilities of classes, of every label, or the quantities themselves."""
-        activations = {"classify": lambda x: x.softmax(-1), "multilabel": torch.sigmoid}
-        return activations.get(self.task, lambda x: x)(outputs)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """One optimizer, its learning rate decaying from block to block, one schedule per step."""
@@ -272,12 +263,6 @@ def distinct_views(starts: Sequence[float], views: int) -> tuple[list[int], list
         numbers.setdefault((place // views, start), len(numbers)) for place, start in enumerate(starts)
     ]
     return [sources.index(number) for number in range(len(numbers))], sources
-
-
-def _weights(task: Task, targets: Tensor) -> Tensor:
-    """Weights (K,): n / (K n_k) for classes (scikit-learn's `balanced`), negatives / positives for labels."""
-    counts, samples = targets.sum(0).clamp(min=1), len(targets)
-    return samples / (targets.shape[1] * counts) if task == "classify" else (samples - counts) / counts
 
 
 def _last_linear(model: nn.Module) -> nn.Linear:

@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from maedfer.data.labels.subsets import Part
 from maedfer.data.loading.labelled_datamodule import LabelledDataModule
+from maedfer.errors import UserError
 from maedfer.evaluation.predictions import Predictions
 
 STRENGTH = 1e-3
@@ -25,18 +26,19 @@ def pixel_predictions(data: LabelledDataModule) -> Predictions:
     Raises:
         ValueError: a task without classes, or no test part.
     """
-    if data.task != "classify":
-        raise ValueError(f"the pixel baseline is a classification, not {data.task}")
+    task = data.reader.task
+    if not task.is_single_label:
+        raise UserError("task", f"{task.name}: the pixel baseline needs one class per sample (classify)")
     train, test = data.part_of("train"), data.part_of("test")
     model = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=1000))
     model.fit(differences(data, train), train.targets.argmax(1))
     outputs = np.zeros((len(test), len(data.outputs)))
     outputs[:, model[-1].classes_] = model.predict_proba(differences(data, test))
-    return Predictions(list(test.keys), outputs, test.targets.astype(np.float64), data.outputs, data.task)
+    return Predictions(list(test.keys), outputs, test.targets.astype(np.float64), data.outputs, task)
 
 
 def differences(data: LabelledDataModule, part: Part) -> np.ndarray:
     """Last minus first frame of the centred clip of every sample, float32 (n, 3*H*W)."""
     batch = data.plain_clips(part.split, part.numbers)
-    clips = batch["clips"].numpy().astype(np.float32)
+    clips = batch.clips.numpy().astype(np.float32)
     return (clips[:, -1] - clips[:, 0]).reshape(len(part), -1)

@@ -47,7 +47,7 @@ class Scoring(Callback):
     ) -> None:
         """Take the predictions of a batch."""
         self._collector.add(**outputs)
-        self._unreadable.update(name for name, _ in batch["broken"])
+        self._unreadable.update(name for name, _ in batch.broken)
 
     on_test_epoch_start = on_validation_epoch_start
     on_test_batch_end = on_validation_batch_end

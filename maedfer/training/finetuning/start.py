@@ -62,15 +62,15 @@ def starting_encoder(architecture: str | None, model_args: Mapping[str, Any], so
         return _official(architecture or PUBLISHED, model_args, source)
     saved = load_encoder(source)
     saved.reset_classifier(0, "token")  # an attentive pooling belongs to the head it was trained with
-    if not saved.config:
+    if saved.config is None:
         raise ValueError(f"--init-from {source} names fresh weights: give it as --model.architecture")
-    name = saved.config["architecture"]
+    name = saved.config.architecture
     if architecture not in (None, name):
         raise ValueError(
             f"--init-from {source} holds {name}, --model.architecture asks for {architecture}: give "
             "--model.architecture null --model.model_args null"
         )
-    kept = {key: value for key, value in saved.config["model_args"].items() if key not in HEAD_ARGS}
+    kept = {key: value for key, value in saved.config.model_args.items() if key not in HEAD_ARGS}
     if model_args.get("positions", saved.positions) != saved.positions:
         # Nothing in the weights tells them apart, and with the others they are worth little.
         raise ValueError(
@@ -78,7 +78,7 @@ def starting_encoder(architecture: str | None, model_args: Mapping[str, Any], so
             f"{model_args['positions']}: leave them out, or give --model.model_args null"
         )
     args = {**kept, **model_args, **_norm_of(saved)}
-    return Start(_filled(name, args, saved, source), name, args, saved.config["frame_interval_s"])
+    return Start(_filled(name, args, saved, source), name, args, saved.config.input.frame_interval_s)
 
 
 def _official(architecture: str, model_args: Mapping[str, Any], source: str) -> Start:

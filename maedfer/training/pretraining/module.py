@@ -16,6 +16,7 @@ from einops import rearrange
 from timm.optim import param_groups_weight_decay
 from torch import Tensor
 
+from maedfer.data.loading.batch import ClipBatch
 from maedfer.data.loading.masks import MaskSpec
 from maedfer.data.loading.views import prepare_clips
 from maedfer.models.lgi_former import LGIFormer
@@ -119,15 +120,15 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
         self.num_predicted = count_predicted(self.num_masked, predicted_share)
         self.compiles, self._call = compile, compiled_call() if compile else call
         self._weight_decay = weight_decay
-        self._official_tokens = is_official("--model.region_tokens", region_tokens)
+        self._official_tokens = is_official("region_tokens", region_tokens)
 
     def setup(self, stage: str) -> None:
         """Ask the stream for clips and masks that fit the encoder."""
         self.trainer.datamodule.fit_to_model(self.mae.encoder.num_frames, self.masks)
 
-    def clips(self, batch: dict[str, Any]) -> Tensor:
+    def clips(self, batch: ClipBatch) -> Tensor:
         """The normalised clips (B, 3, T, H, W) of a batch, as the model wants them."""
-        return prepare_clips(batch["clips"], batch["boxes"], batch["flips"], self.mae.encoder.img_size)
+        return prepare_clips(batch.clips, batch.boxes, batch.flips, self.mae.encoder.img_size)
 
     def predicted(self, seeds: Sequence[int]) -> Tensor | None:
         """Places (B, P) among the masked tokens that training predicts; None for all of them.
@@ -143,23 +144,23 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
         places = places.pin_memory() if self.device.type == "cuda" else places
         return places.to(self.device, non_blocking=True)
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Tensor]:
         """Losses of a batch; the data module moves its cursor past it."""
-        places = self.predicted(batch["seeds"])
-        output = self._call(self.mae, self.clips(batch), batch["masks"], self.num_masked, places)
+        places = self.predicted(batch.seeds)
+        output = self._call(self.mae, self.clips(batch), batch.masks, self.num_masked, places)
         self.watch(output.loss)
         self.trainer.datamodule.consumed(batch)
         losses = {name: getattr(output, name) for name in ("loss", "loss_appearance", "loss_motion")}
-        self.log_dict({f"train/{k}": v.detach() for k, v in losses.items()}, batch_size=len(batch["clips"]))
+        self.log_dict({f"train/{k}": v.detach() for k, v in losses.items()}, batch_size=len(batch.clips))
         self.log("train/lr", self.learning_rate(self.trainer.global_step))
         # Lightning divides `loss` by the number of micro-batches of a step; the records want it as it is.
         return {**losses, "unscaled": losses["loss"].detach()}
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+    def validation_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Tensor]:
         """Predictions and targets (B, M, P) of held-out clips, for the callback that compares them."""
-        output = self.mae(self.clips(batch), batch["masks"], self.num_masked)
-        _, masked = self.mae.split_mask(batch["masks"], self.num_masked)
-        valid = batch["valid"]
+        output = self.mae(self.clips(batch), batch.masks, self.num_masked)
+        _, masked = self.mae.split_mask(batch.masks, self.num_masked)
+        valid = batch.valid
         return {"prediction": output.pred, "target": output.target, "masked": masked, "valid": valid}
 
     def configure_optimizers(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from maedfer.data.loading.batch import ClipBatch
 from maedfer.report.reconstruction_figures import (
     draw_curves,
     draw_reconstructions,
@@ -30,7 +31,7 @@ class ReconstructionPictures(Callback):
 
     def __init__(self, folder: Path, run: Path | None, every: int, clips: int = 3) -> None:
         self._folder, self._run, self._every, self._clips = folder, run, every, clips
-        self._batch: dict[str, Any] | None = None
+        self._batch: ClipBatch | None = None
         self._drawn = 0
 
     def on_train_batch_end(
@@ -60,7 +61,7 @@ class ReconstructionPictures(Callback):
         was_training = module.training
         module.eval()
         with whole_parameters(module), torch.no_grad():
-            pictures = module.mae.reconstruct(module.clips(batch), batch["masks"])
+            pictures = module.mae.reconstruct(module.clips(batch), batch.masks)
         module.train(was_training)
         if not trainer.is_global_zero:
             return

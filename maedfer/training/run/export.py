@@ -1,35 +1,32 @@
-"""What a run leaves for others: `encoder/` for `maedfer.load_encoder`, `classifier/` for `load_classifier`.
-
-Both hold weights, a configuration, and a card that says their limits.
-"""
+"""Collects what `config.json` says of every run, whatever it trains: how clips are made, and the training."""
 
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from maedfer.constants import FRAME_INTERVAL_S, IMAGENET_MEAN, IMAGENET_STD
+from maedfer.constants import FRAME_INTERVAL_S
 from maedfer.data.loading.datamodule import ClipDataModule
+from maedfer.models.config import InputSpec
 
 
-def origin(data: ClipDataModule, steps: int, clips: int) -> dict[str, Any]:
-    """What every model says of its training."""
+def input_of(data: ClipDataModule) -> InputSpec:
+    """Returns how the clips of a run are made; `save_encoder` takes the number of frames from the model."""
+    return InputSpec(
+        frame_interval_s=data.frame_interval_s or FRAME_INTERVAL_S,
+        geometry=dict(data.index.geometry),
+        frame_crop=None if data.frame_crop is None else tuple(data.frame_crop),
+        sampling=data.sampling,
+    )
+
+
+def provenance_of(data: ClipDataModule, steps: int, clips: int) -> dict[str, Any]:
+    """Returns what every model says of its training."""
     return {
         "steps": steps,
         "clips_seen": clips,
         "shards": Path(data.shards).name,
         "shards_made_by": dict(data.index.made_by),
         "synthetic": data.is_synthetic,
-        "frame_crop": data.frame_crop,
         "maedfer": version("maedfer"),
         "torch": version("torch"),
-    }
-
-
-def conventions(data: ClipDataModule) -> dict[str, Any]:
-    """How clips have to be made for a model."""
-    return {
-        "geometry": dict(data.index.geometry),
-        "mean": IMAGENET_MEAN,
-        "std": IMAGENET_STD,
-        "frame_interval_s": data.frame_interval_s or FRAME_INTERVAL_S,
     }

@@ -135,9 +135,7 @@ class KeyRecorder(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Note the clips of a batch, and write those of a step once it is done."""
-        self._clips += [
-            f"{key} {start:.3f}" for key, start in zip(batch["keys"], batch["starts"], strict=True)
-        ]
+        self._clips += [f"{key} {start:.3f}" for key, start in zip(batch.keys, batch.starts, strict=True)]
         if trainer.global_step == self._step or self._stream is None:
             return
         self._step = trainer.global_step

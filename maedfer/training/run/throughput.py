@@ -101,7 +101,7 @@ class Throughput(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count clips; start the clock after the first step, look at it after logged ones."""
-        self._clips += len(batch["keys"]) * trainer.world_size
+        self._clips += len(batch.keys) * trainer.world_size
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step

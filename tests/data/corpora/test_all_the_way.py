@@ -14,6 +14,7 @@ from maedfer.data.corpora import load_corpus
 from maedfer.data.pack.report import read_report
 from maedfer.data.shards.format import read_index, read_shard
 from maedfer.data.shards.verify import verify
+from maedfer.models.config import read_config
 
 MODEL = {"img_size": 32, "region_size": [2, 2, 4], "embed_dim": 24, "depth": 1, "num_heads": 2}
 
@@ -89,7 +90,7 @@ def test_a_corpus_goes_all_the_way(name, tmp_path, capsys):
         rows = list(csv.DictReader(stream))
     tested = [each for split, each in packed if (split == "test" if name == "ferv39k" else each["fold"] == 2)]
     assert {row["key"] for row in rows} == {record["key"] for record in tested} and len(rows) == len(tested)
-    assert json.loads((run / "classifier" / "config.json").read_text())["labels"] == list(corpus.classes)
+    assert read_config(run / "classifier").output.names == tuple(corpus.classes)
 
 
 def packing(root, name, shards):

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from maedfer.data.labels.subsets import PartRules, check_test, make_parts, whole_part
 from maedfer.data.labels.targets import LabelReader
 from maedfer.data.labels.validation_share import held_out_share
+from maedfer.tasks import TASKS
 
 NAMES = ("angry", "happy", "sad")
-READER = LabelReader("classify", NAMES)
-AFFECT = LabelReader("regress", ("valence",), columns=True)
+READER = LabelReader(TASKS["classify"], NAMES)
+AFFECT = LabelReader(TASKS["regress"], ("valence",), columns=True)
 
 
 def rows(count, split="train", subjects=12, **fields):
@@ -88,7 +89,7 @@ def test_without_a_subject_the_source_stands_for_it():
 
 def test_a_share_keeps_the_only_person_with_a_class_in_training():
     train = [row | {"label_name": "angry" if row["subject"] == "train 3" else "sad"} for row in rows(36)]
-    reader = LabelReader("classify", ("angry", "sad"))
+    reader = LabelReader(TASKS["classify"], ("angry", "sad"))
     for seed in range(8):
         parts = parts_of(train, val_share=0.25, seed=seed, reader=reader)
         assert "train 3" in parts.train.groups("subject") and len(parts.val) > 0
@@ -102,7 +103,7 @@ def test_a_share_that_cannot_be_held_out_is_refused():
             parts_of(train, val_share=0.2)
     with pytest.raises(ValueError, match=r"--data.val_share 0.2.* of 1 subjects"):
         parts_of(rows(30, subjects=1), reader=AFFECT)
-    assert held_out_share(np.eye(3), ["a", "b", "c"], 0.5, "classify", 0) is None
+    assert held_out_share(np.eye(3), ["a", "b", "c"], 0.5, TASKS["classify"], 0) is None
 
 
 def test_a_fold_is_the_test_part():
@@ -170,18 +171,18 @@ def test_samples_without_a_label_are_refused_or_left_out():
     with pytest.raises(
         ValueError, match=r"6 of 6 .* have no votes .*: the records have label_name, column age, .*--data"
     ):
-        whole_part("train", rows(6), LabelReader("classify", NAMES, soft=True), skip_unlabelled=True)
+        whole_part("train", rows(6), LabelReader(TASKS["classify"], NAMES, soft=True), skip_unlabelled=True)
 
 
 def test_a_class_that_cannot_be_learnt_is_named():
     train = [row | {"label_name": "happy" if row["fold"] == 1 else "sad"} for row in rows(24)]
-    reader = LabelReader("classify", ("happy", "sad", "bored"))
+    reader = LabelReader(TASKS["classify"], ("happy", "sad", "bored"))
     with pytest.raises(ValueError, match=r"split train has no sample of bored to train on.*--data.classes"):
         parts_of(train, reader=reader)
-    two = LabelReader("classify", ("happy", "sad"))
+    two = LabelReader(TASKS["classify"], ("happy", "sad"))
     with pytest.raises(ValueError, match=r"without fold 1 has no sample of happy .*another --data.fold"):
         parts_of(train, fold=1, reader=two)
-    units = LabelReader("multilabel", ("age", "au9"), columns=True)
+    units = LabelReader(TASKS["multilabel"], ("age", "au9"), columns=True)
     with pytest.raises(ValueError, match=r"no sample of au9 to train on.*--data.columns"):
         parts_of([row | {"metadata": {"age": 1, "au9": 0}} for row in train], reader=units)
 

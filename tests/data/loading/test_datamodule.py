@@ -34,7 +34,7 @@ def loaders(folder, world, **settings):
 def test_two_ranks_share_an_epoch(folder):
     modules, batches = loaders(folder, 2, workers=1, batch_size=3)
     assert [len(rank) for rank in batches] == [4, 4]
-    keys = [key for rank in batches for batch in rank for key in batch["keys"]]
+    keys = [key for rank in batches for batch in rank for key in batch.keys]
     assert len(set(keys)) == 24 == len(keys)
     assert modules[0].state_dict() == modules[1].state_dict()
     assert modules[0].total_batches(3) == 3 * 26 // 6
@@ -45,7 +45,7 @@ def test_a_spawned_worker_reads_what_the_main_process_reads(folder):
     _, ((*there,),) = loaders(folder, 1, workers=1, start_method="spawn")
     assert len(here) == len(there) == 6
     for one, other in zip(here, there, strict=True):
-        assert one["keys"] == other["keys"] and torch.equal(one["clips"], other["clips"])
+        assert one.keys == other.keys and torch.equal(one.clips, other.clips)
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
@@ -69,12 +69,10 @@ def test_nothing_hangs_with_few_or_uneven_shards(tmp_path, workers, train, addre
         for epoch in epochs:
             epoch.append([])
             for batch in data.train_dataloader():
-                epoch[-1] += batch["keys"]
+                epoch[-1] += batch.keys
                 data.consumed(batch)
         for batch in data.val_dataloader():
-            held_out += [
-                key for key, valid in zip(batch["keys"], batch["valid"].tolist(), strict=True) if valid
-            ]
+            held_out += [key for key, valid in zip(batch.keys, batch.valid.tolist(), strict=True) if valid]
     samples, first = sum(train), [key for keys in epochs[0] for key in keys]
     steps = samples // (2 * world)
     carried = (samples - steps * 2 * world + samples) // (2 * world)
@@ -90,13 +88,13 @@ def test_another_world_takes_over_in_the_middle_of_an_epoch(folder):
     for rank, data in enumerate(pair):
         data.set_ranks(rank, 2)
         for batch, _ in zip(data.train_dataloader(), range(2), strict=False):
-            keys += batch["keys"]
+            keys += batch.keys
             data.consumed(batch)
     alone = ClipDataModule(str(folder), **SETTINGS)
     alone.load_state_dict(pair[1].state_dict())
     loader = alone.train_dataloader()
     assert len(loader) == 2 + (26 - 16) // 4
-    keys += [key for batch in loader for key in batch["keys"]]
+    keys += [key for batch in loader for key in batch.keys]
     assert len(keys) == len(set(keys)) == 24
 
 
@@ -108,10 +106,10 @@ def test_held_out_clips_come_once_and_always_alike(folder):
             data.set_ranks(rank, world)
             passes = [list(data.val_dataloader()) for _ in range(2)]
             assert len(passes[0]) == len(data.val_dataloader()) == -(-5 // (2 * world))
-            assert all(torch.equal(a["clips"], b["clips"]) for a, b in zip(*passes, strict=True))
-            kept = [zip(batch["keys"], batch["valid"].tolist(), strict=True) for batch in passes[0]]
+            assert all(torch.equal(a.clips, b.clips) for a, b in zip(*passes, strict=True))
+            kept = [zip(batch.keys, batch.valid.tolist(), strict=True) for batch in passes[0]]
             keys += [key for batch in kept for key, valid in batch if valid]
-            firsts.append(passes[0][0]["boxes"][0].tolist())
+            firsts.append(passes[0][0].boxes[0].tolist())
         assert sorted(keys) == [*(f"val0-0{n}" for n in range(3)), "val1-00", "val1-01"]
         assert firsts == [[0.0, 0.0, 1.0, 1.0]] * world
 
@@ -120,11 +118,11 @@ def test_masks_follow_the_sample_and_the_epoch(folder):
     def masks(epochs):
         data = ClipDataModule(str(folder), **(SETTINGS | {"val_split": "train"}))
         data.fit_to_model(16, MaskSpec((8, 4, 4), (2, 2, 4), 0.75))
-        held_out = torch.cat([batch["masks"][batch["valid"]] for batch in data.val_dataloader()])
+        held_out = torch.cat([batch.masks[batch.valid] for batch in data.val_dataloader()])
         for _ in range(epochs):
             drawn = {}
             for batch in data.train_dataloader():
-                drawn |= dict(zip(batch["keys"], batch["masks"], strict=True))
+                drawn |= dict(zip(batch.keys, batch.masks, strict=True))
                 data.consumed(batch)
         return drawn, held_out
 
@@ -140,9 +138,9 @@ def test_masks_follow_the_sample_and_the_epoch(folder):
 def test_pictures_and_baselines_are_plain_and_fixed(folder):
     data = ClipDataModule(str(folder), **SETTINGS)
     batch = data.picture_batch(3)
-    assert len(set(batch["keys"])) == 3 and all(key.startswith("val") for key in batch["keys"])
-    assert batch["keys"] == data.picture_batch(3)["keys"]
-    baseline = [key for batch in data.baseline_dataloader() for key in batch["keys"]]
+    assert len(set(batch.keys)) == 3 and all(key.startswith("val") for key in batch.keys)
+    assert batch.keys == data.picture_batch(3).keys
+    baseline = [key for batch in data.baseline_dataloader() for key in batch.keys]
     assert len(baseline) == len(set(baseline)) == 24
 
 
@@ -186,7 +184,7 @@ def test_the_interval_may_be_set_until_loaders_are_made(folder):
     def starts(interval_s, later=None):
         data = ClipDataModule(str(folder), frame_interval_s=interval_s, **SETTINGS)
         data.frame_interval_s = later or interval_s
-        return [batch["starts"] for batch in data.val_dataloader()]
+        return [batch.starts for batch in data.val_dataloader()]
 
     # val samples have 31, 32 and 33 frames at 12.5 a second, and a clip its start in the middle.
     assert starts(None) == starts(0.16) == starts(0.5, later=0.16)
@@ -199,7 +197,7 @@ def test_the_interval_may_be_set_until_loaders_are_made(folder):
 def test_shards_behind_a_pipe_are_read_alike(folder):
     def keys(shards):
         data = ClipDataModule(shards, **(SETTINGS | {"batch_size": 2, "shuffle_window": 3}))
-        return [batch["keys"] for batch in data.train_dataloader()]
+        return [batch.keys for batch in data.train_dataloader()]
 
     assert keys(f"pipe:cat {folder}/{{name}}") == keys(str(folder))
 

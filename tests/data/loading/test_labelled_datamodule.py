@@ -53,9 +53,7 @@ def module_of(folder, rank=0, world=1, **settings):
 
 def kept(loader):
     """Keys and targets of the clips that count."""
-    rows = [
-        row for batch in loader for row in zip(batch["keys"], batch["targets"], batch["valid"], strict=True)
-    ]
+    rows = [row for batch in loader for row in zip(batch.keys, batch.targets, batch.valid, strict=True)]
     return [(key, target.tolist()) for key, target, valid in rows if valid]
 
 
@@ -70,8 +68,8 @@ def test_training_sees_the_training_part_only_with_its_targets(folder):
     for _ in range(2):
         rows = []
         for batch in data.train_dataloader():
-            assert batch["targets"].dtype == torch.float32
-            rows += zip(batch["keys"], batch["targets"].tolist(), strict=True)
+            assert batch.targets.dtype == torch.float32
+            rows += zip(batch.keys, batch.targets.tolist(), strict=True)
             data.consumed(batch)
         assert len({key for key, _ in rows}) == len(rows) >= len(train) - 5
         assert {key for key, _ in rows} <= set(train.keys)
@@ -86,7 +84,7 @@ def test_held_out_and_test_samples_are_counted_once(folder, world):
         data = module_of(folder, rank, world, views=4)
         val += kept(data.val_dataloader())
         test += kept(data.test_dataloader())
-        assert {len(batch["keys"]) for batch in data.test_dataloader()} == {4}
+        assert {len(batch.keys) for batch in data.test_dataloader()} == {4}
     assert sorted(key for key, _ in val) == data.part_of("val").keys and data.has_held_out
     assert sorted(key for key, _ in test) == sorted(data.part_of("test").keys * 4)
     assert all(target == one_hot(key) for key, target in val + test)
@@ -95,16 +93,16 @@ def test_held_out_and_test_samples_are_counted_once(folder, world):
 def test_views_of_a_test_sample_stand_together_and_are_spread(folder):
     data = module_of(folder, views=2, batch_size=5, flip=1.0)
     for batch in data.test_dataloader():
-        assert len(batch["keys"]) == 4 and batch["keys"][::2] == batch["keys"][1::2]
-        assert batch["starts"] == pytest.approx([0, 3 / 12.5] * 2)  # 34 frames hold starts 0 to 3
-        assert not batch["flips"].any() and batch["boxes"].tolist() == [[0, 0, 1, 1]] * 4
+        assert len(batch.keys) == 4 and batch.keys[::2] == batch.keys[1::2]
+        assert batch.starts == pytest.approx([0, 3 / 12.5] * 2)  # 34 frames hold starts 0 to 3
+        assert not batch.flips.any() and batch.boxes.tolist() == [[0, 0, 1, 1]] * 4
     single = module_of(folder, views=8, batch_size=5).test_dataloader()
-    assert len(single) == 7 and len(next(iter(single))["keys"]) == 8
+    assert len(single) == 7 and len(next(iter(single)).keys) == 8
 
 
 def test_only_training_clips_are_augmented_also_by_a_copy_in_a_worker(folder):
     def clips(loader):
-        return torch.cat([batch["clips"] for batch in loader])
+        return torch.cat([batch.clips for batch in loader])
 
     settings = {"crop": "none", "flip": 0.0, "rand_augment_magnitude": 9, "labels_per_class": 2}
     plain, changed = (module_of(folder, rand_augment_ops=ops, **settings) for ops in (0, 4))
@@ -125,11 +123,10 @@ def test_a_fold_is_tested_and_never_trained_on(folder):
         == {f"train-{n:02d}" for n in range(1, 36, 4)}
         == {key for key, _ in kept(data.val_dataloader())}
     )
-    trained = {key for batch in data.train_dataloader() for key in batch["keys"]}
+    trained = {key for batch in data.train_dataloader() for key in batch.keys}
     assert len(trained) == 24 and not trained & tested
     assert (
-        data.picture_batch(3)["keys"] == data.picture_batch(3)["keys"]
-        and data.picture_batch(3)["keys"][0] in tested
+        data.picture_batch(3).keys == data.picture_batch(3).keys and data.picture_batch(3).keys[0] in tested
     )
 
 

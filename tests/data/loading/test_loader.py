@@ -3,6 +3,7 @@
 import pytest
 import pytorch_lightning as pl
 import torch
+from helpers.clip_batches import clip_batch
 from helpers.stream_shards import stream_sample, write_stream_shards
 from pytorch_lightning.callbacks import Callback
 
@@ -28,14 +29,14 @@ class KeyNoter(pl.LightningModule):
         self.seen, self.held_out, self.lengths = [], [], []
 
     def training_step(self, batch, batch_idx):
-        boxes = [round(value, 5) for value in batch["boxes"].flatten().tolist()]
-        self.seen.append((batch["epoch"], batch["batch"], batch_idx, batch["keys"], batch["starts"], boxes))
+        boxes = [round(value, 5) for value in batch.boxes.flatten().tolist()]
+        self.seen.append((batch.epoch, batch.batch, batch_idx, batch.keys, batch.starts, boxes))
         self.trainer.datamodule.consumed(batch)
-        return self.weight * batch["boxes"].mean()
+        return self.weight * batch.boxes.mean()
 
     def validation_step(self, batch, batch_idx):
-        kept = batch["valid"].tolist()
-        self.held_out += [key for key, valid in zip(batch["keys"], kept, strict=True) if valid]
+        kept = batch.valid.tolist()
+        self.held_out += [key for key, valid in zip(batch.keys, kept, strict=True) if valid]
 
     def on_train_epoch_end(self):
         self.lengths.append((self.current_epoch, self.trainer.num_training_batches))
@@ -152,7 +153,7 @@ def test_a_training_step_that_forgets_to_report_is_found(folder, monkeypatch):
 
 
 def test_too_many_broken_samples_stop_the_run():
-    watch, batch = BrokenWatch(0.1, 0), {"broken": [("a-1", "its end is missing")]}
+    watch, batch = BrokenWatch(0.1, 0), clip_batch(broken=[("a-1", "its end is missing")])
     for _ in range(3):
         watch.check(batch, 1)
     with pytest.raises(
@@ -177,7 +178,7 @@ def test_broken_samples_are_logged_by_name(tmp_path, caplog):
 
     folder = write_stream_shards(tmp_path / "one", edit=edit)
     batches = list(ClipDataModule(str(folder), **(SETTINGS | {"batch_size": 2})).train_dataloader())
-    assert len(batches) == 13 and len([pair for batch in batches for pair in batch["broken"]]) == 1
+    assert len(batches) == 13 and len([pair for batch in batches for pair in batch.broken]) == 1
     assert "sample left out: train1-01: BrokenSample: " in caplog.text
 
 

@@ -18,6 +18,7 @@ from maedfer.data.shards.encoding import decode_frames
 from maedfer.data.shards.format import read_index, write_shard
 from maedfer.data.shards.reader import RawSample, ShardReader, UnusableSample, shard_url
 from maedfer.data.shards.table import ShardTable
+from maedfer.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -47,25 +48,25 @@ def by_clip(batches):
     """What was drawn for each (key, place among the clips of its sample)."""
     drawn = {}
     for batch in batches:
-        for row, key in enumerate(batch["keys"]):
-            view = batch["keys"][:row].count(key)
+        for row, key in enumerate(batch.keys):
+            view = batch.keys[:row].count(key)
             drawn[key, view] = (
-                batch["starts"][row],
-                *batch["boxes"][row].tolist(),
-                bool(batch["flips"][row]),
+                batch.starts[row],
+                *batch.boxes[row].tolist(),
+                bool(batch.flips[row]),
             )
     return drawn
 
 
 def test_a_batch_has_what_it_promises(folder):
     batch = epoch_of(folder, batch=3, clips_per_sample=2)[0]
-    assert batch["clips"].shape == (6, 16, 3, 20, 20) and batch["clips"].dtype == torch.uint8
-    assert batch["boxes"].shape == (6, 4) and batch["flips"].dtype == torch.bool and batch["masks"] is None
-    assert batch["targets"] is None
-    assert all(type(seed) is int and 0 <= seed < 2**63 for seed in batch["seeds"])
-    assert len(batch["seeds"]) == len(set(batch["seeds"])) == 6
-    assert batch["keys"][::2] == batch["keys"][1::2] and len(set(batch["keys"])) == 3
-    assert batch["valid"].all() and batch["broken"] == [] and (batch["epoch"], batch["batch"]) == (0, 0)
+    assert batch.clips.shape == (6, 16, 3, 20, 20) and batch.clips.dtype == torch.uint8
+    assert batch.boxes.shape == (6, 4) and batch.flips.dtype == torch.bool and batch.masks is None
+    assert batch.targets is None
+    assert all(type(seed) is int and 0 <= seed < 2**63 for seed in batch.seeds)
+    assert len(batch.seeds) == len(set(batch.seeds)) == 6
+    assert batch.keys[::2] == batch.keys[1::2] and len(set(batch.keys)) == 3
+    assert batch.valid.all() and batch.broken == [] and (batch.epoch, batch.batch) == (0, 0)
 
 
 def test_clips_are_the_stored_frames(folder):
@@ -90,10 +91,10 @@ def test_targets_come_from_the_record_and_are_nan_without_a_label(tmp_path):
     def edit(key, members):
         return stream_sample(key, label=None) if key == "train0-01" else members
 
-    labels = LabelReader("classify", tuple(f"class {n}" for n in range(8)))
+    labels = LabelReader(TASKS["classify"], tuple(f"class {n}" for n in range(8)))
     batches = epoch_of(write_stream_shards(tmp_path / "some", edit=edit), labels=labels, clips_per_sample=2)
     targets = {
-        key: target for batch in batches for key, target in zip(batch["keys"], batch["targets"], strict=True)
+        key: target for batch in batches for key, target in zip(batch.keys, batch.targets, strict=True)
     }
     assert len(targets) == 24 and all(target.dtype == torch.float32 for target in targets.values())
     assert targets.pop("train0-01").isnan().all()
@@ -102,8 +103,8 @@ def test_targets_come_from_the_record_and_are_nan_without_a_label(tmp_path):
 
 
 def test_a_label_that_cannot_be_read_makes_a_broken_sample(folder):
-    labels = LabelReader("classify", ("zero", "one"))
-    broken = dict(pair for batch in epoch_of(folder, labels=labels, batch=8) for pair in batch["broken"])
+    labels = LabelReader(TASKS["classify"], ("zero", "one"))
+    broken = dict(pair for batch in epoch_of(folder, labels=labels, batch=8) for pair in batch.broken)
     assert set(range(2, 7)) <= {int(key[-2:]) for key in broken} <= set(range(2, 8))
     assert all(f"unknown labels {int(key[-2:])} (" in reason for key, reason in broken.items())
 
@@ -120,16 +121,16 @@ def test_clips_are_augmented_in_training_by_their_own_seed(folder):
         epoch_of(folder, clips_per_sample=2, **kwargs) for kwargs in ({}, {}, {"augment": numbered})
     )
     for one, same, other in zip(plain, again, changed, strict=True):
-        assert one["seeds"] == same["seeds"] == other["seeds"]
-        pixel = torch.tensor([[seed % modulus for modulus in (251, 241, 239)] for seed in one["seeds"]])
-        assert (other["clips"][:, :, :, 0, 0] == pixel[:, None]).all()
-        assert torch.equal(one["clips"][..., 1:, :], other["clips"][..., 1:, :])
+        assert one.seeds == same.seeds == other.seeds
+        pixel = torch.tensor([[seed % modulus for modulus in (251, 241, 239)] for seed in one.seeds])
+        assert (other.clips[:, :, :, 0, 0] == pixel[:, None]).all()
+        assert torch.equal(one.clips[..., 1:, :], other.clips[..., 1:, :])
     later = epoch_of(folder, clips_per_sample=2, epoch=1)
-    seeds = [{seed for batch in batches for seed in batch["seeds"]} for batches in (plain, later)]
+    seeds = [{seed for batch in batches for seed in batch.seeds} for batches in (plain, later)]
     assert len(seeds[0]) == 48 and not seeds[0] & seeds[1]
     held_out = epoch_of(folder, training=False, augment=numbered)
     for one, other in zip(epoch_of(folder, training=False), held_out, strict=True):
-        assert torch.equal(one["clips"], other["clips"])
+        assert torch.equal(one.clips, other.clips)
 
 
 def test_frames_lie_as_far_apart_as_asked(folder):
@@ -155,16 +156,13 @@ def damage(key, members):
 
 def test_broken_samples_are_named_and_their_places_filled(tmp_path):
     batches = epoch_of(write_stream_shards(tmp_path / "damaged", edit=damage), batch=4, clips_per_sample=2)
-    named = dict(pair for batch in batches for pair in batch["broken"])
+    named = dict(pair for batch in batches for pair in batch.broken)
     bad = {"train0-01", "train1-02", "train2-03", "train3-00"}
     assert set(named) == bad
     assert "lacks its record or its frames" in named["train2-03"] and "too short" in named["train3-00"]
     for batch in batches:
-        assert len(batch["keys"]) == len(batch["clips"]) == 8 and not bad & set(batch["keys"])
-        assert (
-            len(set(zip(batch["keys"], batch["starts"], map(tuple, batch["boxes"].tolist()), strict=True)))
-            == 8
-        )
+        assert len(batch.keys) == len(batch.clips) == 8 and not bad & set(batch.keys)
+        assert len(set(zip(batch.keys, batch.starts, map(tuple, batch.boxes.tolist()), strict=True))) == 8
 
 
 def test_an_evaluation_outlives_a_batch_of_broken_samples(tmp_path):
@@ -175,10 +173,10 @@ def test_an_evaluation_outlives_a_batch_of_broken_samples(tmp_path):
     with pytest.raises(ValueError, match=r"no sample of a batch can be used \(train"):
         epoch_of(folder, batch=1)
     batches = epoch_of(folder, batch=1, clips_per_sample=2, training=False)
-    lost = [batch for batch in batches if batch["broken"]]
+    lost = [batch for batch in batches if batch.broken]
     assert len(batches) == 26 and len(lost) == 3
-    assert not any(batch["valid"].any() for batch in lost) and {len(batch["clips"]) for batch in lost} == {2}
-    assert all(batch["valid"].all() for batch in batches if not batch["broken"])
+    assert not any(batch.valid.any() for batch in lost) and {len(batch.clips) for batch in lost} == {2}
+    assert all(batch.valid.all() for batch in batches if not batch.broken)
 
 
 def test_a_sample_of_another_size_is_named(tmp_path):
@@ -186,7 +184,7 @@ def test_a_sample_of_another_size_is_named(tmp_path):
         return stream_sample(key, size=24) if key == "train0-00" else members
 
     batches = epoch_of(write_stream_shards(tmp_path / "sizes", edit=edit), batch=5)
-    named = dict(pair for batch in batches for pair in batch["broken"])
+    named = dict(pair for batch in batches for pair in batch.broken)
     assert set(named) == {"train0-00"} and "24x24, others at 20x20" in named["train0-00"]
 
 

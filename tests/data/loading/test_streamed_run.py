@@ -30,7 +30,7 @@ def clips_of(shards, **settings):
     data = ClipDataModule(shards, **(SETTINGS | settings))
     batches = []
     for batch in data.train_dataloader():
-        batches.append((batch["keys"], batch["starts"], batch["boxes"], batch["clips"]))
+        batches.append((batch.keys, batch.starts, batch.boxes, batch.clips))
         data.consumed(batch)
     return batches
 

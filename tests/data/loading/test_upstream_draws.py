@@ -21,9 +21,7 @@ def drawn(shards, epochs=1, rank=0, world=1, **settings):
     batches = []
     for _ in range(epochs):
         for batch in data.train_dataloader():
-            batches.append(
-                (batch["starts"], batch["flips"].tolist(), batch["boxes"].tolist(), batch["seeds"])
-            )
+            batches.append((batch.starts, batch.flips.tolist(), batch.boxes.tolist(), batch.seeds))
             data.consumed(batch)
     return batches
 

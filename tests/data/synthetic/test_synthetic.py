@@ -22,6 +22,7 @@ from maedfer.data.synthetic.clips import SIZES
 from maedfer.data.synthetic.drawing import HeadPose, canvas_size, face_shapes, paint
 from maedfer.data.synthetic.expressions import APEX, PERIOD_S, Performance, draw_performance, hold_pose
 from maedfer.data.synthetic.faces import draw_identity
+from maedfer.errors import UserError
 from maedfer.files import sha256
 
 AVERAGE = Difficulty(identity=0.0, background=0.0)
@@ -141,7 +142,7 @@ def test_difficulty_buries_the_expression():
 @pytest.mark.parametrize(
     ("make", "word"),
     [
-        (lambda: SyntheticFaces(size=16), "size=16"),
+        (lambda: SyntheticFaces(size=16), "size: 16"),
         (lambda: SyntheticFaces(fps=0), "fps=0"),
         (lambda: SyntheticFaces(difficulty="hard"), "clean, diverse, messy"),
         (lambda: Difficulty(noise=-1), "noise=-1"),
@@ -168,7 +169,7 @@ def test_shards_do_not_depend_on_the_workers_and_say_synthetic(tmp_path):
     ]
     assert sha256(tmp_path / "a" / "test-000000.tar") == index.shards[-1].sha256
     assert index.classes == CLASSES and index.made_by["settings"]["synthetic"]
-    with pytest.raises(ValueError, match=r"index\.json"):
+    with pytest.raises(UserError, match=r"index\.json"):
         write_shards(tmp_path / "a", faces, counts)
 
 

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_s
 from maedfer.__main__ import main
 from maedfer.data.shards.format import read_index, read_shard
 from maedfer.evaluation.predictions import read_predictions
+from maedfer.evaluation.score_card import ScoreCard
 from maedfer.report.write_evaluation import write_evaluation
 
 
@@ -130,8 +130,9 @@ def test_two_ranks_count_every_sample_once(labelled_shards, tmp_path):
 
 def test_a_subject_without_positives_has_no_f1(tmp_path, no_pictures):
     found = labelled([[1, 0], [0, 1], [0, 0], [0, 0]], [[0.9, 0.1], [0.2, 0.7], [0.1, 0.2], [0.3, 0.1]], "ab")
-    part = SimpleNamespace(records=records_of(found, subject=["ann", "ann", "bob", "bob"]))
-    write_evaluation(tmp_path, "title", "command", found, part, synthetic=True)
+    records = records_of(found, subject=["ann", "ann", "bob", "bob"])
+    card = ScoreCard.of(found, records)
+    write_evaluation(tmp_path, "title", "command", card, records, synthetic=True)
     by = json.loads((tmp_path / "scores.json").read_text())["by"]["subject"]
     assert [row["micro_f1"] for row in by] == [1.0, None]
     assert (tmp_path / "report.html").is_file()

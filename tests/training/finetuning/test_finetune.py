@@ -12,6 +12,7 @@ import maedfer
 from maedfer.__main__ import main
 from maedfer.data.loading.labelled_datamodule import LabelledDataModule
 from maedfer.evaluation.predictions import read_predictions
+from maedfer.models.config import read_config
 from maedfer.training.finetuning import scoring
 from maedfer.training.finetuning.module import FineTuning
 from maedfer.training.run.records import MetricsFile
@@ -70,7 +71,7 @@ def test_the_run_folder_is_what_the_design_promises(from_scratch):
 
 def test_the_classifier_names_its_classes_and_takes_clips(from_scratch, labelled_shards):
     model = maedfer.load_classifier(from_scratch)
-    assert model.config["labels"] == list(LabelledDataModule(str(labelled_shards)).outputs)
+    assert model.config.output.names == LabelledDataModule(str(labelled_shards)).outputs
     assert model(torch.zeros(2, 3, 16, 32, 32)).shape == (2, 7)
     assert "synthetic" in (from_scratch / "classifier" / "README.md").read_text().lower()
 
@@ -95,13 +96,11 @@ def test_a_pretrained_encoder_is_taken_over(pretrained, labelled_shards, tmp_pat
         "head.bias",
     }
     # The frame interval is the recipe's; left open, it is that of the encoder (0.32 s), not the default.
-    config = json.loads((run / "classifier" / "config.json").read_text())
-    assert config["frame_interval_s"] == 0.16
+    assert read_config(run / "classifier").input.frame_interval_s == 0.16
     opened = arguments(labelled_shards, tmp_path / "open", *still, *NO_VALIDATION, steps=1)
     opened[opened.index("--data.frame_interval_s") + 1] = "null"
     assert main(opened) == 0
-    config = json.loads((tmp_path / "open" / "classifier" / "config.json").read_text())
-    assert config["frame_interval_s"] == 0.32
+    assert read_config(tmp_path / "open" / "classifier").input.frame_interval_s == 0.32
 
 
 def test_learning_rates_fall_from_block_to_block():

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from helpers import pretraining_runs
+from helpers.clip_batches import clip_batch
 from helpers.finetuning_runs import arguments, rewritten, scores, table
 
 from maedfer.__main__ import main
@@ -15,6 +17,7 @@ from maedfer.constants import IMAGENET_MEAN, IMAGENET_STD
 from maedfer.data.shards.format import read_index, read_shard
 from maedfer.evaluation.predictions import read_predictions
 from maedfer.models import LGIFormer, build_encoder
+from maedfer.models.config import read_config
 from maedfer.models.official import to_official
 from maedfer.models.weights import load_classifier
 from maedfer.training.finetuning.module import FineTuning, distinct_views
@@ -137,8 +140,7 @@ def test_a_run_is_evaluated_as_it_was_trained(tracks, tmp_path):
     run, official = tmp_path / "run", ("--data.sampling", "official", "--data.draws", "official")
     words = (*official, "--model.region_tokens", "official", "--data.test_split", "test", "--official")
     assert main(arguments(tracks, run, *words, steps=2)) == 0
-    provenance = json.loads((run / "classifier" / "config.json").read_text())["provenance"]
-    assert provenance["sampling"] == "official"
+    assert read_config(run / "classifier").input.sampling == "official"
     for more in ((), ("--official", "true")):
         shutil.rmtree(tmp_path / "out", ignore_errors=True)
         assert evaluate(run, tracks, tmp_path / "out", *more) == 0
@@ -198,19 +200,18 @@ def test_views_that_are_the_same_clip_are_computed_once():
     model = build_encoder("lgi_former_tiny_patch8_64", model_args).eval()
     module = FineTuning.of_classifier(model, ["a", "b"])
     clips = torch.randint(0, 256, (4, 16, 3, 32, 32), dtype=torch.uint8)
-    batch = {"clips": clips, "boxes": torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 4), "flips": torch.zeros(4) > 0}
-    batch |= {"keys": list("aabb"), "targets": torch.zeros(4, 2), "valid": torch.ones(4) > 0}
+    batch = clip_batch("aabb", clips=clips, targets=torch.zeros(4, 2))
     clips[1] = clips[0]
     with torch.no_grad():
-        once = module.predicted(batch | {"starts": [0.0, 0.0, 0.0, 0.8]}, views=2)["outputs"]
-        whole = module.predicted(batch | {"starts": [0.0, 0.1, 0.0, 0.8]}, views=2)["outputs"]
+        once = module.predicted(replace(batch, starts=[0.0, 0.0, 0.0, 0.8]), views=2)["outputs"]
+        whole = module.predicted(replace(batch, starts=[0.0, 0.1, 0.0, 0.8]), views=2)["outputs"]
     torch.testing.assert_close(once, whole, atol=1e-6, rtol=0)
 
 
 def test_released_weights_load_with_a_name_for_each_class(weights):
     path, model = weights
     module = FineTuning.of_classifier(load_classifier(path), tuple("abcdefg"))
-    assert module.outputs == tuple("abcdefg") and module.task == "classify" and module.num_frames == 16
+    assert module.outputs == tuple("abcdefg") and module.task.name == "classify" and module.num_frames == 16
     clip = torch.randn(1, 3, 16, 160, 160)
     with torch.no_grad():
         torch.testing.assert_close(module(clip), model(clip))

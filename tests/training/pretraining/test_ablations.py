@@ -10,8 +10,8 @@ from helpers.pretraining_runs import rows
 import maedfer
 from maedfer.__main__ import main
 from maedfer.models import build_mae
+from maedfer.models.config import read_config
 from maedfer.models.official import from_official, to_official
-from maedfer.models.weights import read_config
 from maedfer.training.finetuning.start import starting_encoder
 from maedfer.training.pretraining.module import MaskedPretraining
 
@@ -74,14 +74,14 @@ def test_an_ablation_pretrains_and_finetunes(tmp_path, name):
     losses = [float(row["loss"]) for row in rows(tmp_path / "pre")]
     assert len(losses) == 2 and all(0 < loss < 10 for loss in losses)
     assert list((tmp_path / "pre" / "figures").glob("reconstruction_*.png"))
-    said = read_config(tmp_path / "pre" / "encoder")["provenance"]
+    said = read_config(tmp_path / "pre" / "encoder").provenance
     assert all(said[flag] == value for flag, value in flags.items() if flag != "appearance_weight")
     # Fine-tuning is told nothing of the stages: they come with the weights.
     start = ("--init-from", str(tmp_path / "pre"))
     assert run("finetune", tmp_path / "fine", {}, {"pool": pool}, *start) == 0
     model = maedfer.load_classifier(tmp_path / "fine")
     assert {**model.stages, **args} == model.stages and model.pool_mode == pool
-    assert args.items() <= read_config(tmp_path / "fine" / "classifier")["model_args"].items()
+    assert args.items() <= read_config(tmp_path / "fine" / "classifier").model_args.items()
     assert model(torch.zeros(1, 3, 8, 32, 32)).isfinite().all()
 
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import pytorch_lightning as pl
 import torch
+from helpers.clip_batches import clip_batch
 from helpers.disturbances import disturbed
 from helpers.finetuning_runs import table
 from helpers.pretraining_runs import arguments, keys, rows
@@ -32,7 +33,7 @@ class Toy(FiniteSteps):
         self.norm, self.linear = nn.BatchNorm1d(3), nn.Linear(3, 1)
 
     def training_step(self, batch, batch_idx):
-        loss = self.linear(self.norm(batch["x"])).square().mean()
+        loss = self.linear(self.norm(batch.clips)).square().mean()
         self.watch(loss)
         return {"loss": loss, "unscaled": loss.detach()}
 
@@ -49,12 +50,12 @@ def by_hand(batches, accumulated):
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)
     for step, start in enumerate(range(0, len(batches), accumulated)):
         micro = batches[start : start + accumulated]
-        if any(not torch.isfinite(batch["x"]).all() for batch in micro):
+        if any(not torch.isfinite(batch.clips).all() for batch in micro):
             continue
         optimizer.param_groups[0]["lr"] = 0.1 / (1 + step)
         optimizer.zero_grad()
         for batch in micro:
-            (model.linear(model.norm(batch["x"])).square().mean() / accumulated).backward()
+            (model.linear(model.norm(batch.clips)).square().mean() / accumulated).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 0.5)
         optimizer.step()
         now = [p.detach().clone() for p in model.parameters()]
@@ -65,8 +66,8 @@ def by_hand(batches, accumulated):
 @pytest.mark.parametrize("accumulated", [1, 2])
 def test_a_step_left_out_is_as_if_it_had_not_been(accumulated, tmp_path):
     torch.manual_seed(1)
-    batches = [{"x": torch.randn(4, 3), "keys": list("abcd"), "starts": [0.0] * 4} for _ in range(8)]
-    batches[BAD]["x"][2, 1] = torch.inf
+    batches = [clip_batch("abcd", clips=torch.randn(4, 3)) for _ in range(8)]
+    batches[BAD].clips[2, 1] = torch.inf
     module, average = Toy(), SteadyAverage(decay=0.5)
     seen = []
 

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers.clip_batches import clip_batch
 from helpers.finetuning_runs import table
 
 from maedfer.data.loading.loader import ClipLoader
@@ -45,7 +46,7 @@ class Run:
     """A run of eight clips a step, a hundred steps long, of which each second step is logged."""
 
     def __init__(self, folder, clock, **settings):
-        self.clock, self.batch = clock, {"keys": ["a"] * 8}
+        self.clock, self.batch = clock, clip_batch("a" * 8)
         self.module = SimpleNamespace(total_steps=100, device="cpu")
         self.logged = []
         logger = SimpleNamespace(log_metrics=lambda values, step: self.logged.append((step, values)))
@@ -168,7 +169,7 @@ def test_the_loader_adds_up_what_it_waits_for(clock):
         def __iter__(self):
             for number in range(3):
                 clock.now += 2.0
-                yield {"batch": number, "broken": []}
+                yield clip_batch(batch=number)
 
     loader = ClipLoader(lambda: 3, lambda: (Slow(), 0), samples=4, batch_size=4, max_broken_share=0.0)
     for _ in loader:
