@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import subprocess
 
-    from pytorch_lightning import Trainer
+    from pytorch_lightning import Callback, Trainer
     from pytorch_lightning.callbacks import EMAWeightAveraging
     from pytorch_lightning.plugins.precision import Precision
     from pytorch_lightning.strategies import DeepSpeedStrategy
@@ -26,9 +26,34 @@ OBSERVER = "child-process-observer"
 """Name of the thread in which Lightning watches the ranks that it has started."""
 
 
+def datamodule_of(trainer: Trainer) -> Any:
+    """Returns the data module of a run; Lightning sets the attribute without declaring it."""
+    return trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning's data connector
+
+
+def callbacks_of(trainer: Trainer) -> list[Callback]:
+    """Returns the callbacks of a run, which can be replaced in place."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+    return callbacks
+
+
+def rank_before_fit() -> int:
+    """Returns the rank of this process, which a launcher has set, also before a trainer joins the ranks."""
+    from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+    return int(rank_zero_only.rank)  # type: ignore[attr-defined]  # set on the function by Lightning
+
+
+def is_logged(trainer: Trainer, at_least: int = 1) -> bool:
+    """Tests whether the step just done is one that the trainer logs, every `at_least` steps at most."""
+    every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by Lightning's logger connector
+    return bool(trainer.global_step % max(every, at_least) == 0)
+
+
 def validation_follows(trainer: Trainer) -> bool:
     """Tests whether Lightning evaluates between the step just done and the next."""
     loop = trainer.fit_loop
+    assert loop._data_fetcher is not None
     due = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
     # Without held-out clips a validation is due, and then skipped.
     return bool(due) and not loop.epoch_loop.val_loop.skip

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from maedfer.evaluation.reconstruction import HEADS, PREDICTORS, gain
 from maedfer.report.page import (
@@ -22,15 +22,15 @@ from maedfer.report.page import (
 from maedfer.runs.folder import RunFolder
 
 
-def write_report(folder: RunFolder, title: str, command: str) -> None:
-    """Write `report.html` of a pre-training run that has its `summary.json`.
+def write_report(folder: RunFolder, title: str, command: str, summary: Mapping[str, Any]) -> None:
+    """Write `report.html` of a pre-training run.
 
     Args:
         folder: the run.
         title: heading, such as the architecture and the shards.
         command: the command line that ended the run.
+        summary: contents of its `summary.json`.
     """
-    summary = json.loads(folder.summary.read_text(encoding="utf-8"))
     sections = (
         paragraph(f"{summary['steps']:,} steps. {_warning(summary['synthetic'])}"),
         paragraph(pace(folder.path)),
@@ -55,7 +55,7 @@ def pace(folder: Path) -> str:
     if speeds:
         rate, waiting = (median(float(row[name]) for row in speeds) for name in ("clips_per_s", "waiting"))
         said.append(f"Trained on {rate:,.1f} clips/s, {waiting:.0%} of the time waiting for data.")
-    lost = {row["step"] for row in _rows(folder / "non_finite" / "rank0.csv")}
+    lost = {row["step"] for row in _rows(folder / "non_finite.csv")}
     if lost:
         said.append(f"Steps left out, as their loss was no number: {len(lost)}.")
     return " ".join(said)

@@ -35,7 +35,7 @@ def prepare_to_compile(trainer: Trainer) -> None:
     if isinstance(strategy, ZeroStrategy) and strategy.stage == 3:
         raise UserError(
             "compile",
-            "it does not work with ZeRO 3, which fetches weights while the model runs: take "
+            "does not work with ZeRO 3, which fetches weights while the model runs: take "
             "`strategy=deepspeed_stage_2`, or leave `compile` out",
         )
     torch.compiler.reset()  # the graphs of an earlier run in this process would count against a limit
@@ -44,7 +44,7 @@ def prepare_to_compile(trainer: Trainer) -> None:
     except RuntimeError as error:
         raise UserError(
             "compile",
-            f"it does not work on this machine ({str(error).strip().splitlines()[0]}): install a C++ compiler "
+            f"does not work on this machine ({str(error).strip().splitlines()[0]}): install a C++ compiler "
             "(g++) and the headers of Python (python3-dev), for a GPU Triton too, or leave `compile` out",
         ) from error
 

@@ -141,15 +141,17 @@ class ZeroCheckpoint:
         if (stage, ranks) != (self.stage, self.ranks):
             raise UserError(
                 "resume",
-                f"{self.path} was written by {self.ranks} ranks under ZeRO {self.stage}, this run has {ranks} "
-                f"under ZeRO {stage}: resume as it was, or start a new run from its weights with `init_from`",
+                f"{self.path} was written by {self.ranks} ranks under ZeRO {self.stage}, this run has "
+                f"{ranks} under ZeRO {stage}: resume as it was, or start a new run from its weights with "
+                "`init_from`",
             )
 
 
 def _first_part(path: Path) -> dict[str, Any]:
     """Reads the part of the first rank; its tensors are mapped, not loaded."""
     first = min((path / "checkpoint").glob("*model_states.pt"))
-    return torch.load(first, map_location="cpu", weights_only=False, mmap=True)
+    part: dict[str, Any] = torch.load(first, map_location="cpu", weights_only=False, mmap=True)
+    return part
 
 
 def _whole(saved: dict[str, Any], stage: int) -> dict[str, Tensor]:

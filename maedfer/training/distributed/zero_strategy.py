@@ -18,7 +18,7 @@ Evaluation outside of training is in float32.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,7 +54,9 @@ class ZeroPrecision(DeepSpeedPrecision):
         """Returns the batch unchanged: boxes and targets keep their digits."""
         return data
 
-    def backward(self, tensor: Tensor, model: FiniteSteps, *args: Any, **kwargs: Any) -> None:
+    def backward(  # type: ignore[override]  # Lightning's own classes disagree about the types
+        self, tensor: Tensor, model: FiniteSteps, *args: Any, **kwargs: Any
+    ) -> None:
         """Runs the backward pass of a loss that Lightning has divided by the micro-batches of a step.
 
         A step that is skipped has none, because the engine could not take the gradients back.
@@ -91,7 +93,9 @@ class ZeroStrategy(DeepSpeedStrategy):
 
     @precision_plugin.setter
     def precision_plugin(self, plugin: Precision | None) -> None:
-        own = ZeroPrecision(plugin.precision) if isinstance(plugin, DeepSpeedPrecision) else plugin
+        own = plugin
+        if isinstance(plugin, DeepSpeedPrecision):
+            own = ZeroPrecision(plugin.precision)  # type: ignore[arg-type]  # of a DeepSpeedPrecision
         set_precision_plugin(self, own)
 
     @property
@@ -133,6 +137,7 @@ class ZeroStrategy(DeepSpeedStrategy):
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the forward pass, after telling the engine whether this micro-batch ends a step."""
+        assert self.lightning_module is not None
         ends_step = not is_accumulating(self.lightning_module.trainer)
         self.deepspeed_engine.set_gradient_accumulation_boundary(ends_step)
         self._share_buffers()
@@ -150,6 +155,7 @@ class ZeroStrategy(DeepSpeedStrategy):
 
     def _share_buffers(self) -> None:
         """Copies the running statistics of the first rank to all, before each forward pass, as DDP does."""
+        assert self.lightning_module is not None
         for values in running_statistics(self.lightning_module):
             torch.distributed.broadcast(values, 0)
 
@@ -236,7 +242,7 @@ def settle_strategy(trainer: Namespace) -> bool:
     return True
 
 
-def _check_supported(trainer: Mapping[str, Any]) -> None:
+def _check_supported(trainer: Namespace) -> None:
     if find_spec("deepspeed") is None:
         raise UserError("strategy", "deepspeed needs DeepSpeed: pip install 'maedfer[deepspeed]'")
     if str(trainer["precision"]) not in PRECISIONS:
@@ -245,9 +251,7 @@ def _check_supported(trainer: Mapping[str, Any]) -> None:
             f"{trainer['precision']} is not supported with DeepSpeed here: take bf16-mixed or 32-true",
         )
     if trainer["gradient_clip_algorithm"] == "value":
-        raise UserError(
-            "gradient_clip_algorithm", "DeepSpeed clips gradients by their norm: leave out value"
-        )
+        raise UserError("gradient_clip_algorithm", "DeepSpeed clips gradients by their norm: leave out value")
 
 
 def _on_cpu(accelerator: Any) -> bool:

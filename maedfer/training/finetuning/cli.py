@@ -17,20 +17,18 @@ from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.cli import LightningArgumentParser
 
 from maedfer.constants import FRAME_INTERVAL_S
+from maedfer.data.labels.subsets import Part
 from maedfer.data.loading.labelled_datamodule import LabelledDataModule
-<<<<<<< HEAD
 from maedfer.errors import UserError
-from maedfer.evaluation.predictions import Predictions
 from maedfer.evaluation.published import corpus_of
-from maedfer.evaluation.scores import MAIN, describe, scores
+from maedfer.evaluation.score_card import ScoreCard
+from maedfer.lightning_internals import callbacks_of
+from maedfer.models.config import ModelConfig
+from maedfer.models.encoder import VideoEncoder
 from maedfer.models.strict_loading import load_strictly
 from maedfer.report.write_evaluation import write_evaluation
-from maedfer.tasks import Task
-from maedfer.training.finetuning.export import export_classifier
-=======
-from maedfer.tasks import TaskName
-from maedfer.training.finetuning.callbacks import fine_tuning_callbacks
->>>>>>> main
+from maedfer.tasks import TaskName, task_of
+from maedfer.training.finetuning.export import classifier_config
 from maedfer.training.finetuning.module import FineTuning
 from maedfer.training.finetuning.scoring import Scoring
 from maedfer.training.run.callbacks import run_callbacks
@@ -111,7 +109,7 @@ class FinetuneCLI(RunCLI):
             self.config,
             columns=COLUMNS,
             evaluation=[self.scoring],
-            monitor=f"val/{MAIN[self.config.task]}",
+            monitor=f"val/{task_of(self.config.task).main_score}",
             mode="max",
         )
         return run if decay is None else [SteadyAverage(decay=decay), *run]
@@ -149,9 +147,8 @@ class FinetuneCLI(RunCLI):
     def choose_weights(self) -> None:
         """Loads the weights of the best epoch, unless the last one counts."""
         # The average is in the model now; at the next validation it would replace the chosen weights.
-        self.trainer.callbacks = [
-            callback for callback in self.trainer.callbacks if not isinstance(callback, EMAWeightAveraging)
-        ]
+        callbacks = callbacks_of(self.trainer)
+        callbacks[:] = [c for c in callbacks if not isinstance(c, EMAWeightAveraging)]
         if self.datamodule.parts.val is None or self.config.official:
             return
         best = self.folder.best
@@ -165,43 +162,49 @@ class FinetuneCLI(RunCLI):
         """`classifier/`."""
         return self.folder.classifier
 
-    def export(self, steps: int, clips: int) -> None:
-        """Writes `classifier/`."""
-        export_classifier(self.model, self.datamodule, self.model_folder, steps, clips)
+    def exported_model(self) -> VideoEncoder:
+        """Returns the classifier."""
+        return self.model.exported()
+
+    def model_config(self, steps: int, clips: int) -> ModelConfig:
+        """Returns its configuration."""
+        return classifier_config(self.model, self.datamodule, steps, clips)
 
     def evaluate(self) -> dict[str, Any]:
         """Scores the test part, which is read here for the first time, or the validation part without one."""
-        self.predictions = self._predict()
-        return {"scores": {} if self.predictions is None else scores(self.predictions)}
-
-    def _predict(self) -> Predictions | None:
-        """Returns predictions on the test part; on the validation part without one; None without both."""
         data = self.datamodule
+        self.card: ScoreCard | None = None
         if data.parts.test is not None:
             self.trainer.test(self.model, data, verbose=False)
         elif data.parts.val is not None:
             print_rank_zero(
-                "no test split (--data.test_split) and no --data.fold: these are scores on the validation share"
+                "no test split (--data.test_split) and no --data.fold: scoring the validation share instead"
             )
             self.trainer.validate(self.model, data, verbose=False)
         else:
             print_rank_zero("neither a test split nor a validation share: nothing to score")
-            return None
+            return {"scores": {}}
         predictions = self.scoring.predictions["val" if data.parts.test is None else "test"]
-        print_rank_zero(describe(predictions, data.is_synthetic))
-        return predictions
+        self.card = ScoreCard.of(predictions, self._scored_part.records)
+        print_rank_zero(self.card.as_text(data.is_synthetic))
+        return {"scores": self.card.scores}
+
+    @property
+    def _scored_part(self) -> Part:
+        """The test part or, without one, the validation part."""
+        return self.datamodule.part_of("val" if self.datamodule.parts.test is None else "test")
 
     def report(self, summary: Mapping[str, Any], title: str, command: str) -> None:
         """Writes predictions, scores, figures and the page of the run."""
         data = self.datamodule
-        if self.predictions is None:
+        if self.card is None:
             return
         write_evaluation(
             self.folder.path,
-            title,
-            command,
-            self.predictions,
-            part=data.part_of("val" if data.parts.test is None else "test"),
+            title=title,
+            command=command,
+            card=self.card,
+            records=self._scored_part.records,
             synthetic=data.is_synthetic,
             settings=self.folder.config.read_text(encoding="utf-8"),
             seed=self.config.seed_everything,

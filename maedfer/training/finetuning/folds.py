@@ -12,9 +12,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
-
 from maedfer.errors import UserError
+from maedfer.lightning_internals import rank_before_fit
 from maedfer.processes.child import run_child
 from maedfer.report.folds import FoldsAbout, write_fold_results
 from maedfer.runs.fold_folder import FoldFolder, parse_folds
@@ -44,14 +43,6 @@ def train_folds(cli: FinetuneCLI, args: list[str], environment: Mapping[str, str
         UserError: folds that the shards do not have or that cannot be tested on, a folder that holds
             something else, or settings that a run refuses.
     """
-<<<<<<< HEAD
-=======
-    environment, words = dict(os.environ), in_pairs(args)
-    asked, given = folds_named(words), without(words, "--folds")
-    if any(word.split("=")[0] == "--data.fold" for word in given):
-        raise UserError("folds", "tests on each fold in turn, `fold` on one: give one of them")
-    cli = FinetuneCLI(with_recipes(given, FinetuneCLI.default_run))
->>>>>>> main
     folder, resume = FoldFolder(cli.folder.path), bool(cli.config.resume)
     named = cli.config.folds
     folds = folder.folds_to_run(None if named is None else parse_folds(named), resume)
@@ -70,7 +61,7 @@ def train_folds(cli: FinetuneCLI, args: list[str], environment: Mapping[str, str
             again = f"maedfer finetune --run {folder.path} --resume"
             print_rank_zero(f"stopped in fold {fold} with exit code {code}; continue with: {again}")
             return code
-    if rank_zero_only.rank == 0:
+    if rank_before_fit() == 0:
         about = about_folds(cli, folder)
         print_rank_zero(write_fold_results(folder, about, cli.datamodule.index.made_by))
     return 0
@@ -84,19 +75,15 @@ def begin(cli: FinetuneCLI, folder: FoldFolder, folds: list[str], args: list[str
     Raises:
         UserError: the folder holds other runs, or the shards do not have these folds.
     """
-    is_first, resume = rank_zero_only.rank == 0, bool(cli.config.resume)
+    is_first, resume = rank_before_fit() == 0, bool(cli.config.resume)
     if is_first:
         folder.refuse_other_runs(folds, resume)
     try:
         all_folds = cli.datamodule.check_folds(folds)
     except UserError as error:
-<<<<<<< HEAD
         if error.parameter != "fold":
             raise
         raise UserError("folds", error.message.replace("`fold`", "`folds`")) from error
-=======
-        raise UserError("folds" if error.parameter == "fold" else error.parameter, error.message) from error
->>>>>>> main
     if resume and folder.noted() is None:
         print_rank_zero(f"warning: --resume finds no folds in {folder.path}: starting with the first")
     if is_first:
@@ -106,7 +93,7 @@ def begin(cli: FinetuneCLI, folder: FoldFolder, folds: list[str], args: list[str
 
 def about_folds(cli: FinetuneCLI, folder: FoldFolder) -> FoldsAbout:
     """Returns the metadata reported with the scores."""
-    noted, data = folder.noted(), cli.datamodule
+    noted, data = folder.noted() or {}, cli.datamodule
     return FoldsAbout(
         folds=noted["folds"],
         all_folds=noted["all_folds"],
@@ -123,33 +110,6 @@ def recipe_of(folder: FoldFolder) -> list[str]:
     return ["--config", str(RunFolder(folder.path).config)]
 
 
-<<<<<<< HEAD
-=======
-def folds_named(words: list[str]) -> list[str] | None:
-    """The folds behind `--folds`; None without it.
-
-    Raises:
-        UserError: it names none, or is given twice.
-    """
-    if "--folds" not in words:
-        return None
-    if words.count("--folds") > 1:
-        raise UserError("folds", "given twice: name all folds in one, as 1-5 or a,b,c")
-    named = words[words.index("--folds") + 1 :][:1]
-    if not named or named[0].startswith("--"):
-        raise UserError("folds", "names none: give folds as 1-5 or as names, a,b,c")
-    return parse_folds(named[0])
-
-
-def without(words: list[str], flag: str) -> list[str]:
-    """The words without a flag and its value."""
-    if flag not in words:
-        return words
-    place = words.index(flag)
-    return without(words[:place] + words[place + 2 :], flag)
-
-
->>>>>>> main
 def train_fold(folder: FoldFolder, fold: str, flags: list[str], environment: Mapping[str, str]) -> int:
     """Trains and tests on one fold; returns the exit code.
 
@@ -160,7 +120,7 @@ def train_fold(folder: FoldFolder, fold: str, flags: list[str], environment: Map
     if run.exists:
         flags = [*(flags[2:] if flags[:2] == recipe_of(folder) else flags), "--resume"]
     code = run_child(["finetune", *flags, "--run", str(run.path), "--data.fold", fold], meeting(environment))
-    if rank_zero_only.rank == 0:
+    if rank_before_fit() == 0:
         folder.end(fold, code)
     return code or wait_for_first_rank(folder, fold)
 

@@ -11,9 +11,11 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 from maedfer.data.loading.datamodule import ClipDataModule
 from maedfer.evaluation.reconstruction import describe
+from maedfer.models.config import ModelConfig
+from maedfer.models.encoder import VideoEncoder
 from maedfer.report.reconstruction_figures import draw_curves
 from maedfer.report.runs import write_report
-from maedfer.training.pretraining.export import export_encoder
+from maedfer.training.pretraining.export import encoder_config
 from maedfer.training.pretraining.held_out import HeldOutEvaluation
 from maedfer.training.pretraining.module import MaskedPretraining
 from maedfer.training.pretraining.pictures import ReconstructionPictures
@@ -76,9 +78,13 @@ class PretrainCLI(RunCLI):
         """`encoder/`."""
         return self.folder.encoder
 
-    def export(self, steps: int, clips: int) -> None:
-        """Writes `encoder/`."""
-        export_encoder(self.model, self.datamodule, self.model_folder, steps, clips)
+    def exported_model(self) -> VideoEncoder:
+        """Returns the encoder."""
+        return self.model.mae.encoder
+
+    def model_config(self, steps: int, clips: int) -> ModelConfig:
+        """Returns its configuration."""
+        return encoder_config(self.model, self.datamodule, steps, clips)
 
     def evaluate(self) -> dict[str, Any]:
         """Measures the held-out errors and prints them beside the baselines; empty without held-out clips."""

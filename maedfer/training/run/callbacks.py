@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from pytorch_lightning import Callback
@@ -23,7 +22,11 @@ from maedfer.training.run.records import KeyRecorder, MetricsFile
 from maedfer.training.run.throughput import Throughput
 
 ORDER = (
-    *(MetricsFile, KeyRecorder, NonFiniteLoss),  # a step is on record before a checkpoint says that it is done
+    *(
+        MetricsFile,
+        KeyRecorder,
+        NonFiniteLoss,
+    ),  # a step is on record before a checkpoint says that it is done
     *(Throughput, RunProgress, ProgressLines),  # the speed is measured before it is shown
     BestCheckpoint,  # its state, which a validation changes, is part of the checkpoints below
     CheckpointOnSignal,  # a run that leaves here has written `last.ckpt` itself

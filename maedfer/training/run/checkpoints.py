@@ -10,8 +10,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
+from maedfer.lightning_internals import datamodule_of, validation_follows
 from maedfer.runs.folder import RunFolder
-from maedfer.lightning_internals import validation_follows
 
 OWN = "maedfer"
 """Key of what this package keeps in a checkpoint: `position` in the data, and the number of `ranks`."""
@@ -27,7 +27,7 @@ class PositionInCheckpoint(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Moves the state of the data module, which Lightning has saved under the name of its class."""
-        position = checkpoint.pop(type(trainer.datamodule).__qualname__)
+        position = checkpoint.pop(type(datamodule_of(trainer)).__qualname__)
         checkpoint[OWN] = {"position": position, "ranks": trainer.world_size}
 
     def on_load_checkpoint(
@@ -35,7 +35,7 @@ class PositionInCheckpoint(Callback):
     ) -> None:
         """Restores the position."""
         if trainer.state.fn == TrainerFn.FITTING:
-            trainer.datamodule.load_state_dict(position_of(checkpoint))
+            datamodule_of(trainer).load_state_dict(position_of(checkpoint))
 
 
 def position_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,9 +44,9 @@ def position_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         KeyError: it holds none.
     """
-    if OWN in checkpoint:
-        return checkpoint[OWN]["position"]
-    return checkpoint[next((key for key in FORMER_KEYS if key in checkpoint), FORMER_KEYS[0])]
+    former = next((key for key in FORMER_KEYS if key in checkpoint), FORMER_KEYS[0])
+    position: dict[str, Any] = checkpoint[OWN]["position"] if OWN in checkpoint else checkpoint[former]
+    return position
 
 
 def ranks_of(checkpoint: Mapping[str, Any]) -> int:
@@ -102,7 +102,8 @@ class BestCheckpoint(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Loads the state with the paths of the folder as it is now."""
-        here = {name: str(Path(self.dirpath, Path(name).name)) for name in state_dict["best_k_models"]}
+        folder = Path(self.dirpath or "")
+        here = {name: str(folder / Path(name).name) for name in state_dict["best_k_models"]}
         moved = {
             "dirpath": self.dirpath,
             "best_model_path": here.get(state_dict["best_model_path"], ""),

@@ -22,7 +22,10 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from maedfer.data.loading.datamodule import ClipDataModule
 from maedfer.errors import UserError
 from maedfer.files import write_atomically
-from maedfer.lightning_internals import forget_children
+from maedfer.lightning_internals import callbacks_of, forget_children, rank_before_fit
+from maedfer.models.config import ModelConfig
+from maedfer.models.encoder import VideoEncoder
+from maedfer.models.weights import save_encoder, write_unfinished
 from maedfer.parsing import Parser, parse
 from maedfer.resources import find_shards
 from maedfer.runs.folder import RunFolder
@@ -113,6 +116,8 @@ class RunCLI(LightningCLI, ABC):
             check_resumable(self.model, checkpoint)
         opening = self.opening_line()
         self.save_config(settled)
+        if self.trainer.is_global_zero:
+            write_unfinished(self.exported_model(), self.model_folder, self.model_config(steps=0, clips=0))
         print_rank_zero(opening)
         return self.fit(checkpoint) or self.finish()
 
@@ -144,8 +149,12 @@ class RunCLI(LightningCLI, ABC):
         """The folder of the exported model."""
 
     @abstractmethod
-    def export(self, steps: int, clips: int) -> None:
-        """Writes the model folder.
+    def exported_model(self) -> VideoEncoder:
+        """Returns the model that goes into the model folder."""
+
+    @abstractmethod
+    def model_config(self, steps: int, clips: int) -> ModelConfig:
+        """Returns the `config.json` of the model folder.
 
         Args:
             steps: optimizer steps done.
@@ -201,7 +210,7 @@ class RunCLI(LightningCLI, ABC):
             default_root_dir=self.folder.path,
             callbacks=[*(self.config_init.trainer.callbacks or []), *self.callbacks()],
         )
-        check_order(trainer.callbacks)
+        check_order(callbacks_of(trainer))
         if not self.under_zero:
             trainer.strategy.checkpoint_io = RenamedFile()
         check_optimizer(self.model.optimizer_name, trainer.strategy)
@@ -217,7 +226,7 @@ class RunCLI(LightningCLI, ABC):
                 strategy.
         """
         resume = self.config.resume
-        if rank_zero_only.rank != 0:
+        if rank_before_fit() != 0:
             # In this order: the first rank may be renaming the one to the other just now.
             there = before(self.folder.last).exists() or self.folder.last.exists()
             return self.folder.last if resume and there else None
@@ -253,9 +262,7 @@ class RunCLI(LightningCLI, ABC):
             if isinstance(error, StepLost) and not self.trainer.is_global_zero:
                 raise SystemExit(2) from error  # the first rank prints the message
             if is_lost_rank(error):
-                raise UserError(
-                    None, f"another rank has ended, so this one cannot go on: {again}"
-                ) from error
+                raise UserError(None, f"another rank has ended, so this one cannot go on: {again}") from error
             raise
         return 0
 
@@ -278,6 +285,10 @@ class RunCLI(LightningCLI, ABC):
         model = self.model_folder
         print_rank_zero(f"{model.name}: {model}   report: {folder.report}   figures: {folder.figures}")
         return 0
+
+    def export(self, steps: int, clips: int) -> None:
+        """Writes the model folder after so many optimizer steps and training clips."""
+        save_encoder(self.exported_model(), self.model_folder, self.model_config(steps, clips))
 
     def asked_length(self) -> dict[str, int | None]:
         """Returns how long the run was asked to be (Lightning fills in what the user left open)."""

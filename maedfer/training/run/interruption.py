@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
@@ -77,12 +77,12 @@ class CheckpointOnSignal(Checkpoint):
             return
         self._step = trainer.global_step
         if not validation_follows(trainer):
-            self._stop_if_asked(trainer, pl_module)
+            self._stop_if_asked(trainer, cast(FiniteSteps, pl_module))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves and stops after a validation in training."""
         if trainer.state.fn == TrainerFn.FITTING:
-            self._stop_if_asked(trainer, pl_module)
+            self._stop_if_asked(trainer, cast(FiniteSteps, pl_module))
 
     def _stop_if_asked(self, trainer: Trainer, module: FiniteSteps) -> None:
         """Agrees with the other ranks, saves and stops.
@@ -97,7 +97,7 @@ class CheckpointOnSignal(Checkpoint):
             raise RunInterrupted(received, trainer.global_step)
 
     def _agreed_signal(self, device: torch.device) -> int:
-        """Returns the signal that some rank had got a step ago, 0 for none, and reduces what they have now."""
+        """Returns the signal that some rank had got a step ago, 0 for none, and reduces the present ones."""
         # Made on the device, not copied there, and not reduced by the strategy: both would wait for the step.
         flag = torch.full((), self._received, dtype=torch.int32, device=device)
         torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)

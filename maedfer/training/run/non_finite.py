@@ -19,6 +19,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from maedfer.data.loading.batch import ClipBatch
 from maedfer.errors import UserError
+from maedfer.lightning_internals import callbacks_of
 from maedfer.training.run.records import StepTable
 from maedfer.training.run.screen import log_above_bar
 from maedfer.training.steps.finite_steps import StepLost
@@ -89,8 +90,9 @@ class NonFiniteLoss(Callback):
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step
-        self._in_a_row = self._in_a_row + 1 if pl_module.is_skipped else 0
-        self.skipped += pl_module.is_skipped
+        is_skipped = bool(pl_module.is_skipped)
+        self._in_a_row = self._in_a_row + 1 if is_skipped else 0
+        self.skipped += is_skipped
         if self._in_a_row >= self._stop_after:
             raise StepLost(
                 None,
@@ -123,4 +125,4 @@ class NonFiniteLoss(Callback):
 
 def skipped_steps(trainer: Trainer) -> int:
     """Returns the number of skipped steps of the whole run."""
-    return next(c for c in trainer.callbacks if isinstance(c, NonFiniteLoss)).skipped
+    return next(c for c in callbacks_of(trainer) if isinstance(c, NonFiniteLoss)).skipped

@@ -87,8 +87,8 @@ def check_same_decoder(
         fresh = "" if parameter == "resume" else ", or give an exported encoder, which has no decoder"
         raise UserError(
             parameter,
-            f"{source} has a decoder with {found} attention, the model one with {mae.decoder_attention}: take "
-            f"`decoder_attention={found}`{fresh}",
+            f"{source} has a decoder with {found} attention, the model one with {mae.decoder_attention}: "
+            f"take `decoder_attention={found}`{fresh}",
         )
 
 
@@ -114,8 +114,8 @@ def check_resumable(module: nn.Module, checkpoint: Path) -> None:
         UserError: it is damaged, of another shape or of another optimizer.
     """
     source, is_zero = f"`resume` {checkpoint}", checkpoint.is_dir()
-    saved = {} if is_zero else read_checkpoint(checkpoint, "resume")
-    state = ZeroCheckpoint.of(checkpoint, "resume").shapes if is_zero else saved["state_dict"]
+    saved: dict[str, Any] = {} if is_zero else read_checkpoint(checkpoint, "resume")
+    state: dict[str, Any] = ZeroCheckpoint.of(checkpoint, "resume").shapes if is_zero else saved["state_dict"]
     if isinstance(mae := getattr(module, "mae", None), MaskedAutoencoder):
         check_same_decoder(mae, without_prefix(state), "resume", checkpoint)
     if is_zero:

@@ -36,7 +36,7 @@ class PendingScalar:
         self._number = number.to("cpu", non_blocking=number.is_cuda)
         self._arrived: torch.cuda.Event | None = None
         if number.is_cuda:
-            self._arrived = torch.cuda.Event()
+            self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch has no annotation
             self._arrived.record()
 
     def __int__(self) -> int:

@@ -27,7 +27,7 @@ OptimizerName = Literal["adamw", "muon"]
 def build_optimizer(
     name: OptimizerName,
     model: nn.Module,
-    groups: Sequence[Mapping[str, Any]],
+    groups: Sequence[dict[str, Any]],
     rate: float,
     betas: tuple[float, float],
 ) -> torch.optim.Optimizer:

@@ -1,4 +1,4 @@
-"""Computes the learning rate of every step: linear warm-up, then half a cosine (upstream's `cosine_scheduler`)."""
+"""Computes the learning rate of a step: linear warm-up, then half a cosine (upstream: `cosine_scheduler`)."""
 
 from __future__ import annotations
 

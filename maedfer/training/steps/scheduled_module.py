@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from math import ceil
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 
-from maedfer.data.loading.loader import limited
+from maedfer.data.loading.loader import batches_per_epoch
 from maedfer.errors import UserError
+from maedfer.lightning_internals import datamodule_of
 from maedfer.training.steps.optimizer import OptimizerName, build_optimizer
 from maedfer.training.steps.schedule import WarmupCosine, scaled_by_batch
 
@@ -45,7 +47,7 @@ class ScheduledModule(pl.LightningModule):
                 "base_lr", f"{base_lr} must be above 0, `warmup_share` {warmup_share} at least 0 and below 1"
             )
         self._rates = (base_lr, min_lr, warmup_share)
-        self.optimizer_name, self._betas = optimizer, tuple(betas)
+        self.optimizer_name, self._betas = optimizer, (betas[0], betas[1])
         self._schedule: WarmupCosine | None = None
 
     def start_schedule(self) -> float:
@@ -55,14 +57,16 @@ class ScheduledModule(pl.LightningModule):
         self._schedule = WarmupCosine(peak, last, self.total_steps, round(warmup * self.total_steps))
         return peak
 
-    def scheduled(self, model: nn.Module, groups: Sequence[Mapping[str, Any]], peak: float) -> dict[str, Any]:
+    def scheduled(
+        self, model: nn.Module, groups: Sequence[dict[str, Any]], peak: float
+    ) -> OptimizerLRSchedulerConfig:
         """Returns the result of `configure_optimizers`; every group follows the schedule in its ratio."""
         optimizer = build_optimizer(self.optimizer_name, model, groups, peak, self._betas)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.learning_rate(step) / peak)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def learning_rate(self, step: int) -> float:
-        """Returns the learning rate of a 0-based optimizer step (of the head, where blocks have lower ones)."""
+        """Returns the learning rate of a 0-based optimizer step (of the head, under layer decay)."""
         if self._schedule is None:
             raise RuntimeError("the schedule is built by configure_optimizers, which has not run yet")
         return self._schedule(step)
@@ -70,7 +74,7 @@ class ScheduledModule(pl.LightningModule):
     @property
     def global_batch(self) -> int:
         """The number of clips of one optimizer step over all ranks and micro-batches."""
-        accumulated = self.trainer.datamodule.batch_size * self.trainer.accumulate_grad_batches
+        accumulated = int(datamodule_of(self.trainer).batch_size) * self.trainer.accumulate_grad_batches
         return accumulated * self.trainer.world_size
 
     @property
@@ -79,7 +83,8 @@ class ScheduledModule(pl.LightningModule):
         trainer = self.trainer
         if trainer.max_steps >= 0 or not trainer.max_epochs or trainer.max_epochs < 0:
             return int(trainer.estimated_stepping_batches)
-        ends = [trainer.datamodule.total_batches(epoch) for epoch in range(trainer.max_epochs + 1)]
-        lengths = [limited(trainer, after - before) for before, after in pairwise(ends)]
+        data = datamodule_of(trainer)
+        ends = [data.total_batches(epoch) for epoch in range(trainer.max_epochs + 1)]
+        lengths = [batches_per_epoch(trainer, after - before) for before, after in pairwise(ends)]
         # Incomplete accumulation at the end of an epoch is a step, too.
         return sum(ceil(length / trainer.accumulate_grad_batches) for length in lengths)

@@ -15,7 +15,7 @@ from maedfer.models import MaskedAutoencoder, build_mae
 from maedfer.models.official import to_official
 from maedfer.randomness import seed_of
 from maedfer.training.pretraining.module import MaskedPretraining
-from maedfer.training.run.weights import refuse_to_resume
+from maedfer.training.run.weights import check_resumable
 
 CHEAP = ("--model.decoder_attention", "cross", "--model.predicted_share", "0.25")
 TINY = {"img_size": 32, "region_size": [2, 2, 4], "embed_dim": 24, "depth": 2, "num_heads": 2}
@@ -121,7 +121,7 @@ def test_weights_of_the_other_decoder_are_refused(finished, synthetic_shards, tm
         assert message in told and str(source) in told and "\n" not in told
     joint = MaskedPretraining("lgi_former_tiny_patch8_64", TINY)
     with pytest.raises(ValueError, match=r"^--resume .*: take --model.decoder_attention cross$"):
-        refuse_to_resume(joint, run / "checkpoints" / "last.ckpt")
+        check_resumable(joint, run / "checkpoints" / "last.ckpt")
     # The encoder alone fits either decoder.
     start = arguments(synthetic_shards, tmp_path / "new", "--init-from", str(run / "encoder"), steps=1)
     assert main(start) == 0
