@@ -5,24 +5,19 @@ numbers in columns of the record's metadata. Everything is mapped by name, so th
 the classes in another order, or has more of them, give the same targets.
 """
 
-import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from maedfer.data.shards.format import ShardIndex
 from maedfer.data.shards.reader import open_shards
+from maedfer.data.shards.records import TrackRecord
 from maedfer.data.shards.remote import Fetcher
 from maedfer.data.shards.table import ShardTable
 from maedfer.tasks import Task, TaskName, task_of
-
-Record = Mapping[str, Any]
-
-_BULKY = ("geometry", "frame_bytes")
-"""Fields with a value per frame, which nobody needs beside the label."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ class LabelReader:
             return f"number in every column of {', '.join(self.names)}"
         return "votes" if self.soft else "label"
 
-    def target(self, record: Record) -> np.ndarray | None:
+    def target(self, record: TrackRecord) -> np.ndarray | None:
         """The target of a sample, float32 (K,); None when it has no label.
 
         Raises:
@@ -65,7 +60,7 @@ class LabelReader:
         made = self.task.make_target(target, self.soft)
         return None if made is None else made.astype(np.float32)
 
-    def targets(self, records: Iterable[Record]) -> np.ndarray:
+    def targets(self, records: Iterable[TrackRecord]) -> np.ndarray:
         """The targets of samples, float32 (n, K), NaN for those without a label.
 
         Raises:
@@ -78,42 +73,41 @@ class LabelReader:
         rows = [missing if target is None else target for target in found]
         return np.array(rows, np.float32).reshape(len(rows), len(self.names))
 
-    def _values(self, record: Record) -> dict[str, float] | None:
+    def _values(self, record: TrackRecord) -> dict[str, float] | None:
         """The numbers of a record by name; None without a label."""
         if self.columns:
             return self._numbers(record)
         return self._votes(record) if self.soft else self._label(record)
 
-    def _label(self, record: Record) -> dict[str, float] | None:
-        name, place = record.get("label_name"), record.get("label")
+    def _label(self, record: TrackRecord) -> dict[str, float] | None:
+        name, place = record.label_name, record.label
         if name is None and place is not None:
-            known = isinstance(place, int) and 0 <= place < len(self._places)
-            name = self._places[place] if known else str(place)
+            name = self._places[place] if 0 <= place < len(self._places) else str(place)
         return None if name is None else {str(name): 1.0}
 
-    def _votes(self, record: Record) -> dict[str, float] | None:
-        votes = record.get("votes")
+    def _votes(self, record: TrackRecord) -> dict[str, float] | None:
+        votes = record.votes
         if votes is None:
             return None
         if len(votes) != len(self._places):
             raise ValueError(
-                f"sample {record['key']} has {len(votes)} votes for {len(self._places)} classes: "
+                f"sample {record.key} has {len(votes)} votes for {len(self._places)} classes: "
                 "run `maedfer verify`"
             )
         return self._cast(record, dict(zip(self._places, votes, strict=True)))
 
-    def _numbers(self, record: Record) -> dict[str, float] | None:
-        cells = {name: (record.get("metadata") or {}).get(name) for name in self.names}
+    def _numbers(self, record: TrackRecord) -> dict[str, float] | None:
+        cells = {name: record.metadata.get(name) for name in self.names}
         if any(cell is None or cell == "" for cell in cells.values()):
             return None
         return self._cast(record, cells)
 
-    def _cast(self, record: Record, cells: Mapping[str, Any]) -> dict[str, float]:
+    def _cast(self, record: TrackRecord, cells: Mapping[str, Any]) -> dict[str, float]:
         """Cells as numbers that the task allows."""
-        values = {name: _number(record["key"], name, cell) for name, cell in cells.items()}
+        values = {name: _number(record.key, name, cell) for name, cell in cells.items()}
         for name, value in values.items():
             if not self.task.allows(value):
-                raise ValueError(_odd(record["key"], name, cells[name], self.task.allowed_values))
+                raise ValueError(_odd(record.key, name, cells[name], self.task.allowed_values))
         return values
 
     @property
@@ -183,7 +177,7 @@ def label_reader(
     return LabelReader(kind, names, bool(columns), soft, tuple(index.classes))
 
 
-def read_records(shards: str, table: ShardTable, fetcher: Fetcher) -> list[dict[str, Any]]:
+def read_records(shards: str, table: ShardTable, fetcher: Fetcher) -> list[TrackRecord]:
     """The records of a split in the order of its samples, without what they say of single frames.
 
     Args:
@@ -196,7 +190,7 @@ def read_records(shards: str, table: ShardTable, fetcher: Fetcher) -> list[dict[
         ValueError: a remote shard cannot be had, or one is damaged, or has not as many records as the index
             says.
     """
-    records: list[dict[str, Any]] = []
+    records: list[TrackRecord] = []
     streams = open_shards(shards, table, range(len(table)), fetcher)
     for number, stream in enumerate(streams):
         name, expected = table.entry(number).name, table.entry(number).samples
@@ -212,15 +206,13 @@ def read_records(shards: str, table: ShardTable, fetcher: Fetcher) -> list[dict[
     return records
 
 
-def _records(stream: BinaryIO) -> Iterator[dict[str, Any]]:
-    """The records of one shard."""
+def _records(stream: BinaryIO) -> Iterator[TrackRecord]:
+    """Yields the records of one shard, without the fields that have a value per frame."""
     with tarfile.open(fileobj=stream, mode="r|") as tar:
         for member in tar:
             if member.name.endswith(".json"):
-                record = json.loads(tar.extractfile(member).read())
-                if not isinstance(record, dict):
-                    raise ValueError(f"{member.name} is not a record")
-                yield {field: value for field, value in record.items() if field not in _BULKY}
+                record = TrackRecord.from_json(tar.extractfile(member).read())
+                yield replace(record, geometry=None, frame_bytes=None)
 
 
 def _remedy(shards: str) -> str:

@@ -27,9 +27,9 @@ from maedfer.data.pack.report import REPORT_NAME, PackSummary, count_statuses, w
 from maedfer.data.pack.settings import StoreSettings
 from maedfer.data.pack.sources import parse_part
 from maedfer.data.pack.spool import ShardFiller, Spool
-from maedfer.data.shards.encoding import Encoding, check_quality
+from maedfer.data.shards.encoding import Encoding, check_quality, describe_encoding
 from maedfer.data.shards.format import ShardEntry, ShardIndex, write_index
-from maedfer.data.shards.records import describe_encoding, describe_geometry, made_by
+from maedfer.data.shards.origin import describe_geometry, made_by
 from maedfer.processes.cores import usable_cores
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

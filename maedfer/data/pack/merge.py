@@ -6,11 +6,10 @@ rewritten, with labels and votes at their place among all classes; frames are ne
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,9 @@ from maedfer.data.shards.format import (
     write_index,
     write_shard,
 )
-from maedfer.data.shards.records import made_by
-from maedfer.files import dump_json, sha256
+from maedfer.data.shards.origin import made_by
+from maedfer.data.shards.records import TrackRecord
+from maedfer.files import sha256
 
 
 @dataclass(frozen=True)
@@ -169,10 +169,10 @@ def _relabelled(path: Path, before: Sequence[str], classes: Sequence[str]) -> It
     """The samples of a shard with labels and votes moved to their places among other classes."""
     place = [classes.index(name) for name in before]
     for sample in read_shard(path):
-        record = json.loads(sample["json"])
-        if record["label"] is not None:
-            record["label"] = place[record["label"]]
-        if record["votes"] is not None:
-            votes = dict(zip(place, record["votes"], strict=True))
-            record["votes"] = [votes.get(number, 0) for number in range(len(classes))]
-        yield sample | {"json": dump_json(record)}
+        record = TrackRecord.from_json(sample["json"])
+        if record.label is not None:
+            record = replace(record, label=place[record.label])
+        if record.votes is not None:
+            votes = dict(zip(place, record.votes, strict=True))
+            record = replace(record, votes=[votes.get(number, 0) for number in range(len(classes))])
+        yield sample | {"json": record.to_json()}

@@ -24,7 +24,7 @@ from maedfer.data.faces.tracks import follow_faces, largest_at_a_time
 from maedfer.data.pack.settings import StoreSettings
 from maedfer.data.shards.encoding import encode_track
 from maedfer.data.shards.format import write_shard
-from maedfer.data.shards.records import TrackGeometry, sample_key, shard_sample, track_record
+from maedfer.data.shards.records import TrackGeometry, TrackRecord, sample_key, shard_sample
 from maedfer.data.video.image_folder import FrameFolder, folder_fingerprint
 from maedfer.data.video.source import Source
 from maedfer.data.video.video_file import UnreadableVideo, VideoFile
@@ -195,8 +195,7 @@ def _sample(
     encoded = encode_track(crops, store.encoding, plan.fps, store.quality)
     angles = None if plan.angles is None else plan.angles.round(2).tolist()
     margin = 0.0 if detector == "none" else settings.margin
-    record = track_record(
-        encoded,
+    record = TrackRecord(
         key=sample_key(source.name, number, fingerprint, (source.start_s, source.end_s)),
         frames=len(crops),
         fps=plan.fps,
@@ -207,14 +206,14 @@ def _sample(
         start_s=plan.times[0],
         end_s=plan.times[-1],
         track=number,
-        geometry=TrackGeometry(plan.boxes, angles, margin, detector),
+        geometry=TrackGeometry(boxes=plan.boxes, rotation=angles, margin=margin, detector=detector),
         face_ok=plan.face_ok,
         label=job.label,
         label_name=source.label,
         votes=job.votes,
         fold=source.fold,
         subject=source.subject,
-        metadata=source.metadata,
+        metadata=dict(source.metadata),
     )
     return shard_sample(record, encoded)
 

@@ -17,9 +17,9 @@ from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.cli import LightningArgumentParser
 
 from maedfer.constants import FRAME_INTERVAL_S
-from maedfer.data.labels.subsets import Part
 from maedfer.data.loading.labelled_datamodule import LabelledDataModule
 from maedfer.errors import UserError
+from maedfer.evaluation.predictions import SampleInfo
 from maedfer.evaluation.published import corpus_of
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.lightning_internals import callbacks_of
@@ -185,14 +185,15 @@ class FinetuneCLI(RunCLI):
             print_rank_zero("neither a test split nor a validation share: nothing to score")
             return {"scores": {}}
         predictions = self.scoring.predictions["val" if data.parts.test is None else "test"]
-        self.card = ScoreCard.of(predictions, self._scored_part.records)
+        self.card = ScoreCard.of(predictions, self._scored_samples)
         print_rank_zero(self.card.as_text(data.is_synthetic))
         return {"scores": self.card.scores}
 
     @property
-    def _scored_part(self) -> Part:
-        """The test part or, without one, the validation part."""
-        return self.datamodule.part_of("val" if self.datamodule.parts.test is None else "test")
+    def _scored_samples(self) -> list[SampleInfo]:
+        """Facts about the samples of the test part or, without one, of the validation part."""
+        part = self.datamodule.part_of("val" if self.datamodule.parts.test is None else "test")
+        return [SampleInfo.of(record) for record in part.records]
 
     def report(self, summary: Mapping[str, Any], title: str, command: str) -> None:
         """Writes predictions, scores, figures and the page of the run."""
@@ -204,7 +205,7 @@ class FinetuneCLI(RunCLI):
             title=title,
             command=command,
             card=self.card,
-            records=self._scored_part.records,
+            records=self._scored_samples,
             synthetic=data.is_synthetic,
             settings=self.folder.config.read_text(encoding="utf-8"),
             seed=self.config.seed_everything,

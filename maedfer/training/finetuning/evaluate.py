@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 
 from maedfer.data.loading.labelled_datamodule import LabelledDataModule
 from maedfer.errors import UserError
+from maedfer.evaluation.predictions import SampleInfo
 from maedfer.evaluation.published import corpus_of
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.models.config import InputSpec
@@ -119,13 +120,14 @@ def evaluate(
         "soft-labels": soft_labels,
         "skip-unlabelled": skip_unlabelled,
     }
-    card = ScoreCard.of(scoring.predictions["test"], part.records)
+    samples = [SampleInfo.of(record) for record in part.records]
+    card = ScoreCard.of(scoring.predictions["test"], samples)
     write_evaluation(
         Path(out),
         title=title_of(model, shards, split, fold, seen),
         command=command_of(flags),
         card=card,
-        records=part.records,
+        records=samples,
         synthetic=data.is_synthetic,
         corpus=corpus_of(data.index.made_by),
     )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from maedfer.data.labels.subsets import PartRules, check_test, make_parts, whole_part
 from maedfer.data.labels.targets import LabelReader
 from maedfer.data.labels.validation_share import held_out_share
+from maedfer.data.shards.records import TrackRecord
 from maedfer.tasks import TASKS
 
 NAMES = ("angry", "happy", "sad")
@@ -33,8 +34,14 @@ def rows(count, split="train", subjects=12, **fields):
     ]
 
 
+def tracks(some):
+    """The records of rows."""
+    return [TrackRecord(frames=1, fps=12.5, width=8, height=8, encoding="jpeg", **row) for row in some]
+
+
 def parts_of(train, test=(), val=(), reader=READER, **rules):
-    return make_parts({"train": train, "val": val, "test": test}, reader, PartRules(**rules))
+    splits = {"train": tracks(train), "val": tracks(val), "test": tracks(test)}
+    return make_parts(splits, reader, PartRules(**rules))
 
 
 def test_without_any_rule_the_splits_are_the_parts():
@@ -171,7 +178,9 @@ def test_samples_without_a_label_are_refused_or_left_out():
     with pytest.raises(
         ValueError, match=r"6 of 6 .* have no votes .*: the records have label_name, column age, .*--data"
     ):
-        whole_part("train", rows(6), LabelReader(TASKS["classify"], NAMES, soft=True), skip_unlabelled=True)
+        whole_part(
+            "train", tracks(rows(6)), LabelReader(TASKS["classify"], NAMES, soft=True), skip_unlabelled=True
+        )
 
 
 def test_a_class_that_cannot_be_learnt_is_named():
@@ -192,11 +201,11 @@ def test_a_test_part_of_one_class_is_refused_and_a_val_part_is_not():
     with pytest.raises(ValueError, match=r"all 5 test samples \(split test\) are happy: .*--data.test_split"):
         parts_of(rows(9), one)
     assert len(parts_of(rows(9), rows(6, "test"), one).val) == 5
-    check_test(whole_part("test", one, AFFECT, False), AFFECT)
+    check_test(whole_part("test", tracks(one), AFFECT, False), AFFECT)
 
 
 def test_groups_are_fields_or_columns_of_the_metadata():
-    part = whole_part("train", [*rows(3), {"key": "last", "label_name": "sad"}], READER, False)
+    part = whole_part("train", tracks([*rows(3), {"key": "last", "label_name": "sad"}]), READER, False)
     assert part.groups("subject") == ["train 0", "train 7", "train 2", None] and len(part) == 4
     assert part.groups("age") == ["0", "1", "0", None] and part.groups("weather") is None
 

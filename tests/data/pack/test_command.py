@@ -17,7 +17,8 @@ from maedfer.data.pack.pool import run_jobs
 from maedfer.data.pack.report import read_report
 from maedfer.data.shards.encoding import decode_frames, encode_track
 from maedfer.data.shards.format import read_index, read_shard
-from maedfer.data.shards.verify import RECORD_TYPES, verify
+from maedfer.data.shards.records import FIELD_TYPES, TrackRecord
+from maedfer.data.shards.verify import verify
 from maedfer.data.video.video_file import VideoFile
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -76,8 +77,8 @@ def test_records_have_every_field_and_no_path_of_this_machine(packed, pack_folde
     found = {record["key"]: (record, sample) for record, sample in samples(out)}
     assert len(found) == 7
     for record, sample in found.values():
-        assert record.keys() == RECORD_TYPES.keys() | {"frame_bytes", "sha256"}
-        frames = decode_frames(sample["mjpg"], record, range(record["frames"]))
+        assert record.keys() == FIELD_TYPES.keys()
+        frames = decode_frames(sample["mjpg"], TrackRecord(**record), range(record["frames"]))
         assert frames.shape == (record["frames"], 32, 32, 3)
         assert len(record["geometry"]["boxes"]) == record["frames"]
         assert str(pack_folder.parent).encode() not in sample["json"]
@@ -124,9 +125,9 @@ def test_other_settings_or_sources_are_refused_by_name(packed, pack_folder, tmp_
         ({"size": 33, "encoding": "h264"}, "--size 33 must be even"),
         ({"size": 0}, "--size 0"),
         ({"fps": 6}, "--fps 6 is less than 6.25: a clip needs 16 frames 0.16 s apart"),
-        ({"quality": 101}, "--quality 101"),
+        ({"quality": 101}, "quality: 101"),
         ({"val_share": 1.5}, "--val-share 1.5"),
-        ({"split": "Train 1"}, "split 'Train 1'"),
+        ({"split": "Train 1"}, "split: 'Train 1'"),
         ({"part": "3/2"}, "--part 3/2"),
         ({"part": "40/40"}, "--part 40/40 of 11 sources is empty"),
         ({"detector": "yunet"}, "--detector-model"),

@@ -13,6 +13,7 @@ from maedfer.data.pack.report import read_report
 from maedfer.data.pack.sources import find_sources
 from maedfer.data.shards.encoding import decode_frames
 from maedfer.data.shards.format import read_index, read_shard
+from maedfer.data.shards.records import TrackRecord
 from maedfer.data.shards.verify import verify
 from maedfer.data.video.image_folder import FrameFolder, folder_fingerprint, has_frames
 from maedfer.data.video.video_file import UnreadableVideo
@@ -130,7 +131,7 @@ def test_folders_are_packed_frame_by_frame(tmp_path):
     assert reasons == {"set/long": "1 damaged images left out", "set/one": "", "set/short": ""}
     for record, sample in samples(out):
         each = levels[record["source"].split("/")[1]]
-        frames = decode_frames(sample["mjpg"], record, range(record["frames"]))
+        frames = decode_frames(sample["mjpg"], TrackRecord(**record), range(record["frames"]))
         seen = frames.mean(axis=(1, 2, 3))
         if record["source"] == "set/long":
             each = each[:5] + each[6:]
@@ -159,7 +160,7 @@ def test_a_frame_that_is_no_square_is_squeezed_or_cut(tmp_path):
         options = {"detector": "none", "size": 40, "workers": 1, "quality": 100, **flags.get(name, {})}
         pack([str(tmp_path / "set")], str(tmp_path / name), **options)
         ((record, sample),) = samples(tmp_path / name)
-        frame = decode_frames(sample["mjpg"], record, [0])[0].astype(int)
+        frame = decode_frames(sample["mjpg"], TrackRecord(**record), [0])[0].astype(int)
         assert np.abs(frame - cv2.resize(area, (40, 40), interpolation=cv2.INTER_AREA)).mean() < 2.5
         assert record["geometry"]["boxes"][0] == box
         assert ("squeezed" in read_index(tmp_path / name).geometry) == (name in flags)
