@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from multiprocessing.context import BaseContext
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -25,6 +26,9 @@ STOPPED = "stopped; run the same command again to continue"
 
 NOT_BEGUN = 128 + signal.SIGTERM
 """Exit code of a run whose pool was stopped before it."""
+
+PRELOADED = ["maedfer.training.pretraining.command", "maedfer.training.finetuning.command"]
+"""Modules that every worker needs; imported once, by the process that workers are forked from."""
 
 Runs = Mapping[Path, Sequence[str]]
 """Folders of runs, and the words behind `maedfer` that make them, `--run` left out."""
@@ -88,7 +92,7 @@ def _missing(runs: Runs) -> dict[Path, Sequence[str]]:
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """A pool that is waited for, but begins nothing any more once the block has ended."""
-    context = multiprocessing.get_context("spawn")
+    context = _warm_context()
     stop = context.Event()
     with ProcessPoolExecutor(workers, context, initializer=start_worker, initargs=(stop,)) as pool:
         try:
@@ -97,6 +101,18 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
             # A worker has the next run or two on its list already, where they cannot be cancelled.
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _warm_context() -> BaseContext:
+    """Returns the way workers start: forked from a process that has imported what a run needs.
+
+    That import costs seconds of a core; a pool of spawned workers pays it for each of them, every time.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
 
 
 @contextmanager
