@@ -13,12 +13,12 @@ from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from maedfer.constants import FRAME_INTERVAL_S
-from maedfer.data.labels.subsets import Part
 from maedfer.data.loading.labelled_datamodule import LabelledDataModule
+from maedfer.evaluation.predictions import SampleInfo
 from maedfer.evaluation.published import corpus_of
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.models.strict_loading import load_strictly
-from maedfer.report.write_evaluation import write_evaluation
+from maedfer.report.evaluation import EvaluationInfo, write_evaluation
 from maedfer.training.distributed.zero_strategy import whole_parameters
 from maedfer.training.finetuning.cli import FinetuneCLI
 from maedfer.training.finetuning.export import export_classifier
@@ -98,17 +98,15 @@ def finish(cli: FinetuneCLI) -> int:
     card = final_scores(cli)
     if trainer.is_global_zero:
         if card is not None:
-            write_evaluation(
-                folder.path,
+            info = EvaluationInfo(
                 title=f"{cli.model.architecture} on {Path(data.shards).name}",
                 command=f"maedfer finetune {shlex.join(cli.args)}",
-                card=card,
-                records=scored_part(data).descriptions,
                 synthetic=data.is_synthetic,
-                settings=folder.config.read_text(encoding="utf-8"),
-                seed=cli.config.seed_everything,
                 corpus=None if data.parts.test is None else corpus_of(data.index.made_by),
+                seed=cli.config.seed_everything,
+                settings=folder.config.read_text(encoding="utf-8"),
             )
+            write_evaluation(folder.path, info, card, samples_of(data))
         folder.finish(
             {
                 "steps": steps,
@@ -131,9 +129,10 @@ def take_best(cli: FinetuneCLI) -> None:
         say("the run ended before its first validation: these are its last weights")
 
 
-def scored_part(data: LabelledDataModule) -> Part:
-    """Returns the test part or, without one, the validation part."""
-    return data.part_of("val" if data.parts.test is None else "test")
+def samples_of(data: LabelledDataModule) -> list[SampleInfo]:
+    """Returns facts about the samples of the test part or, without one, of the validation part."""
+    part = data.part_of("val" if data.parts.test is None else "test")
+    return [SampleInfo.of(record) for record in part.records]
 
 
 def final_scores(cli: FinetuneCLI) -> ScoreCard | None:
@@ -149,7 +148,7 @@ def final_scores(cli: FinetuneCLI) -> ScoreCard | None:
         say("neither a test split nor a validation share: nothing to score")
         return None
     predictions = scoring.predictions["val" if data.parts.test is None else "test"]
-    card = ScoreCard.of(predictions, scored_part(data).descriptions)
+    card = ScoreCard.of(predictions, samples_of(data))
     say(card.as_text(data.is_synthetic))
     return card
 
