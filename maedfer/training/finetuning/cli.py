@@ -26,7 +26,7 @@ from maedfer.lightning_internals import callbacks_of
 from maedfer.models.config import ModelConfig
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.strict_loading import load_strictly
-from maedfer.report.write_evaluation import write_evaluation
+from maedfer.report.evaluation import EvaluationInfo, write_evaluation
 from maedfer.tasks import TaskName, task_of
 from maedfer.training.finetuning.export import classifier_config
 from maedfer.training.finetuning.module import FineTuning
@@ -200,14 +200,12 @@ class FinetuneCLI(RunCLI):
         data = self.datamodule
         if self.card is None:
             return
-        write_evaluation(
-            self.folder.path,
+        info = EvaluationInfo(
             title=title,
             command=command,
-            card=self.card,
-            records=self._scored_samples,
             synthetic=data.is_synthetic,
-            settings=self.folder.config.read_text(encoding="utf-8"),
-            seed=self.config.seed_everything,
             corpus=None if data.parts.test is None else corpus_of(data.index.made_by),
+            seed=self.config.seed_everything,
+            settings=self.folder.config.read_text(encoding="utf-8"),
         )
+        write_evaluation(self.folder.path, info, self.card, self._scored_samples)

@@ -15,7 +15,7 @@ from pathlib import Path
 from maedfer.errors import UserError
 from maedfer.lightning_internals import rank_before_fit
 from maedfer.processes.child import run_child
-from maedfer.report.folds import FoldsAbout, write_fold_results
+from maedfer.report.folds import CrossValidationInfo, write_fold_results
 from maedfer.runs.fold_folder import FoldFolder, parse_folds
 from maedfer.runs.folder import RunFolder
 from maedfer.training.finetuning.cli import FinetuneCLI
@@ -91,10 +91,10 @@ def begin(cli: FinetuneCLI, folder: FoldFolder, folds: list[str], args: list[str
         folder.begin(folds, all_folds, f"maedfer finetune {shlex.join(args)}")
 
 
-def about_folds(cli: FinetuneCLI, folder: FoldFolder) -> FoldsAbout:
+def about_folds(cli: FinetuneCLI, folder: FoldFolder) -> CrossValidationInfo:
     """Returns the metadata reported with the scores."""
     noted, data = folder.noted() or {}, cli.datamodule
-    return FoldsAbout(
+    return CrossValidationInfo(
         folds=noted["folds"],
         all_folds=noted["all_folds"],
         shards=Path(data.shards).name,
