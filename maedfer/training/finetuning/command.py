@@ -18,7 +18,7 @@ from maedfer.evaluation.predictions import SampleInfo
 from maedfer.evaluation.published import corpus_of
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.models.strict_loading import load_strictly
-from maedfer.report.write_evaluation import write_evaluation
+from maedfer.report.evaluation import EvaluationInfo, write_evaluation
 from maedfer.training.distributed.zero_strategy import whole_parameters
 from maedfer.training.finetuning.cli import FinetuneCLI
 from maedfer.training.finetuning.export import export_classifier
@@ -98,17 +98,15 @@ def finish(cli: FinetuneCLI) -> int:
     card = final_scores(cli)
     if trainer.is_global_zero:
         if card is not None:
-            write_evaluation(
-                folder.path,
+            info = EvaluationInfo(
                 title=f"{cli.model.architecture} on {Path(data.shards).name}",
                 command=f"maedfer finetune {shlex.join(cli.args)}",
-                card=card,
-                records=samples_of(data),
                 synthetic=data.is_synthetic,
-                settings=folder.config.read_text(encoding="utf-8"),
-                seed=cli.config.seed_everything,
                 corpus=None if data.parts.test is None else corpus_of(data.index.made_by),
+                seed=cli.config.seed_everything,
+                settings=folder.config.read_text(encoding="utf-8"),
             )
+            write_evaluation(folder.path, info, card, samples_of(data))
         folder.finish(
             {
                 "steps": steps,

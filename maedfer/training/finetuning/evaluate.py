@@ -19,7 +19,7 @@ from maedfer.evaluation.published import corpus_of
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.models.config import InputSpec
 from maedfer.models.weights import load_classifier
-from maedfer.report.write_evaluation import write_evaluation
+from maedfer.report.evaluation import EvaluationInfo, write_evaluation
 from maedfer.resources import find_shards
 from maedfer.training.distributed.threads import settle_threads
 from maedfer.training.finetuning.module import FineTuning
@@ -109,18 +109,15 @@ def evaluate(
     seen = was_trained_on(config.provenance if config else {}, data.index, split, fold)
     flags = {"model": model, "shards": shards, "split": split, "fold": fold, "official": official}
     flags |= {"views": views, "frame-interval-s": frame_interval_s, "classes": classes, "columns": columns}
-    command = command_of(flags | {"soft-labels": soft_labels, "skip-unlabelled": skip_unlabelled})
-    samples = [SampleInfo.of(record) for record in part.records]
-    card = ScoreCard.of(scoring.predictions["test"], samples)
-    write_evaluation(
-        Path(out),
+    info = EvaluationInfo(
         title=title_of(model, shards, split, fold, seen),
-        command=command,
-        card=card,
-        records=samples,
+        command=command_of(flags | {"soft-labels": soft_labels, "skip-unlabelled": skip_unlabelled}),
         synthetic=data.is_synthetic,
         corpus=corpus_of(data.index.made_by),
     )
+    samples = [SampleInfo.of(record) for record in part.records]
+    card = ScoreCard.of(scoring.predictions["test"], samples)
+    write_evaluation(Path(out), info, card, samples)
     return f"{card.as_text(data.is_synthetic)}\n{SEEN * seen}report: {Path(out) / 'report.html'}"
 
 

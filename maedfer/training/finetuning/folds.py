@@ -15,7 +15,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from maedfer.errors import UserError
 from maedfer.processes.child import run_child
-from maedfer.report.folds import FoldsAbout, write_fold_results
+from maedfer.report.folds import CrossValidationInfo, write_fold_results
 from maedfer.runs.fold_folder import FoldFolder, parse_folds
 from maedfer.runs.folder import RunFolder
 from maedfer.training.finetuning.cli import FinetuneCLI
@@ -84,10 +84,10 @@ def begin(cli: FinetuneCLI, folder: FoldFolder, folds: list[str], args: list[str
         folder.begin(folds, all_folds, f"maedfer finetune {shlex.join(args)}")
 
 
-def about_folds(cli: FinetuneCLI, folder: FoldFolder) -> FoldsAbout:
+def about_folds(cli: FinetuneCLI, folder: FoldFolder) -> CrossValidationInfo:
     """What has to stand beside the scores."""
     noted, data = folder.noted(), cli.datamodule
-    return FoldsAbout(
+    return CrossValidationInfo(
         folds=noted["folds"],
         all_folds=noted["all_folds"],
         shards=Path(data.shards).name,
