@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from maedfer.evaluation.reconstruction import HEADS, PREDICTORS, gain
 from maedfer.report.page import Table, newest, write_page
 from maedfer.runs.folder import RunFolder
 
 
-def write_report(folder: RunFolder, title: str, command: str) -> None:
-    """Writes `report.html` of a pre-training run that has its `summary.json`.
+def write_report(folder: RunFolder, title: str, command: str, summary: Mapping[str, Any]) -> None:
+    """Writes `report.html` of a pre-training run.
 
     Args:
         folder: the run.
         title: heading, such as the architecture and the shards.
         command: the command line that ended the run.
+        summary: contents of its `summary.json`.
     """
-    summary = json.loads(folder.summary.read_text(encoding="utf-8"))
     write_page(
         folder.report,
         "pretraining.html",
@@ -44,7 +44,7 @@ def describe_pace(run: Path) -> str:
     if windows:
         rate, waiting = (median(float(row[name]) for row in windows) for name in ("clips_per_s", "waiting"))
         sentences.append(f"Trained on {rate:,.1f} clips/s, {waiting:.0%} of the time waiting for data.")
-    skipped = {row["step"] for row in _read_rows(run / "non_finite" / "rank0.csv")}
+    skipped = {row["step"] for row in _read_rows(run / "non_finite.csv")}
     if skipped:
         sentences.append(f"Steps skipped because their loss was NaN or infinite: {len(skipped)}.")
     return " ".join(sentences)

@@ -131,9 +131,9 @@ def test_pieces_of_a_page(tmp_path):
 
 def test_a_page_of_a_pretraining_run(tmp_path):
     run = RunFolder(tmp_path)
-    run.finish({"steps": 1200, "synthetic": True, "held_out": {}})
+    summary = {"steps": 1200, "synthetic": True, "held_out": {}}
     run.config.write_text("mask_ratio: 0.9 # <of what>")
-    write_report(run, "tiny on faces", "maedfer pretrain --run r")
+    write_report(run, "tiny on faces", "maedfer pretrain --run r", summary)
     page = Page(run.report.read_text())
     assert "1,200 steps. All faces in these data are synthetic." in page.text
     assert "mask_ratio: 0.9 # <of what>" in page.text and "Held-out" not in page.text
@@ -154,9 +154,8 @@ def test_the_pace_of_a_run_is_that_of_its_windows(tmp_path):
     rows = "5,40.00,0.1000,60\n9,60.00,0.3000,50\n14,10.00,0.5000,40\n"
     (tmp_path / "throughput.csv").write_text("step,clips_per_s,waiting,seconds_left\n" + rows)
     assert describe_pace(tmp_path) == "Trained on 40.0 clips/s, 30% of the time waiting for data."
-    (tmp_path / "non_finite").mkdir()
-    table = "step,rank,loss,key,start\n7,0,nan,a,0.000\n7,0,nan,b,0.000\n9,0,1.5,a,0.160\n"
-    (tmp_path / "non_finite" / "rank0.csv").write_text(table)
+    clips = "step,rank,key,start\n7,0,a,0.000\n7,0,b,0.000\n9,1,a,0.160\n"
+    (tmp_path / "non_finite.csv").write_text(clips)
     assert describe_pace(tmp_path).endswith("loss was NaN or infinite: 2.")
 
 

@@ -101,7 +101,7 @@ def test_what_cannot_be_evaluated_is_one_line(from_scratch, pretrained, labelled
     assert "encoder without classes" in refused(pretrained, labelled_shards)
     drawn = ["--shards", str(labelled_shards), "--out", str(tmp_path / "pictures")]
     assert main(["reconstruct", "--model", str(from_scratch), *drawn]) == 2
-    assert "is a fine-tuned run, which has no decoder" in capsys.readouterr().err
+    assert "is fine-tuned and has no decoder" in capsys.readouterr().err
     assert "splits: test, train" in refused(from_scratch, labelled_shards, "--split", "other")
     strange = rewritten(
         labelled_shards,
