@@ -8,7 +8,6 @@ its numbers.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -41,12 +40,6 @@ class Part:
     def keys(self) -> list[str]:
         """Keys of the samples."""
         return [record.key for record in self.records]
-
-    @property
-    def descriptions(self) -> list[dict[str, Any]]:
-        """Key, source, subject, fold and metadata of each sample, as tables of scores show them."""
-        names = ("key", "source", "subject", "fold", "metadata")
-        return [{name: getattr(record, name) for name in names} for record in self.records]
 
     @property
     def top(self) -> np.ndarray:
