@@ -107,6 +107,16 @@ def test_smoothing_keeps_a_steady_movement_and_removes_trembling():
     assert smooth_curve(times[:1], np.array([[3.0]]), at[:2])[:, 0] == pytest.approx([3, 3])
 
 
+def test_a_very_long_track_is_smoothed_like_its_parts():
+    times, noise = np.arange(4000) / 5, np.random.default_rng(0).normal(0, 1, (4000, 3))
+    for at in (np.linspace(400, 410, 125), np.linspace(-1, 9, 125), np.linspace(790, 801, 125)):
+        first = int(np.clip(5 * (at[0] - 12), 0, 3800))
+        part = slice(first, first + 200)
+        long = smooth_curve(times, noise, at)
+        inside = slice(20, -20)  # where the part does not end
+        assert long[inside] == pytest.approx(smooth_curve(times[part], noise[part], at)[inside], abs=1e-9)
+
+
 def test_crops_with_landmarks_stand_upright():
     """A picture turned by 20 degrees comes back level, at the right scale, to the pixel."""
     import cv2
