@@ -10,7 +10,7 @@ from typing import Any
 
 from maedfer.evaluation.bootstrap import DRAWS, LEVEL
 from maedfer.evaluation.comparison import Comparison, Difference
-from maedfer.evaluation.scores import TITLES
+from maedfer.evaluation.measures import TITLES
 from maedfer.report.page import Table, versions, write_page
 from maedfer.report.spread_figures import DIFFERENCES, Spread, draw_differences, scale_of
 from maedfer.tasks import Task
