@@ -15,7 +15,7 @@ from maedfer.data.loading.clip_maker import ClipMaker
 from maedfer.data.loading.clip_times import TrackTime
 from maedfer.data.loading.cursor import Cursor, Leg
 from maedfer.data.loading.epoch_plan import EpochPlan, Reading, evaluation_reading
-from maedfer.data.loading.loader import ClipLoader, tell_epoch_length
+from maedfer.data.loading.loader import ClipLoader, correct_epoch_length
 from maedfer.data.loading.masks import MaskSpec
 from maedfer.data.loading.position import check_position, position_from, position_state
 from maedfer.data.loading.stream import ClipStream, in_this_order
@@ -184,7 +184,7 @@ class ClipDataModule(pl.LightningDataModule):
         if self.cursor.done == self.plan.batches(self.cursor):
             self.cursor = self.plan.next_epoch(self.cursor)
         if self.trainer is not None and self.trainer.training:
-            tell_epoch_length(self.trainer, self.plan.batches(self.cursor) - self.cursor.done)
+            correct_epoch_length(self.trainer, self.plan.batches(self.cursor) - self.cursor.done)
         maker = self._maker(self._views, self.clips_per_sample, training=True)
         deal = partial(self.plan.reading, self.cursor, self.ranks[0])
         return self._workers(self.split, deal, maker, self.cursor.epoch), self.cursor.done
