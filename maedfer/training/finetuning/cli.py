@@ -24,7 +24,6 @@ from maedfer.evaluation.published import corpus_of
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.lightning_internals import callbacks_of
 from maedfer.models.config import ModelConfig
-from maedfer.models.encoder import VideoEncoder
 from maedfer.models.strict_loading import load_strictly
 from maedfer.report.evaluation import EvaluationInfo, write_evaluation
 from maedfer.tasks import TaskName, task_of
@@ -162,12 +161,8 @@ class FinetuneCLI(RunCLI):
         """`classifier/`."""
         return self.folder.classifier
 
-    def exported_model(self) -> VideoEncoder:
-        """Returns the classifier."""
-        return self.model.exported()
-
     def model_config(self, steps: int, clips: int) -> ModelConfig:
-        """Returns its configuration."""
+        """Returns the configuration of the model."""
         return classifier_config(self.model, self.datamodule, steps, clips)
 
     def evaluate(self) -> dict[str, Any]:

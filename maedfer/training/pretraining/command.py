@@ -12,7 +12,6 @@ from pytorch_lightning.cli import LightningArgumentParser
 from maedfer.data.loading.datamodule import ClipDataModule
 from maedfer.evaluation.reconstruction import describe
 from maedfer.models.config import ModelConfig
-from maedfer.models.encoder import VideoEncoder
 from maedfer.report.reconstruction_figures import draw_curves
 from maedfer.report.runs import write_report
 from maedfer.training.pretraining.export import encoder_config
@@ -78,12 +77,8 @@ class PretrainCLI(RunCLI):
         """`encoder/`."""
         return self.folder.encoder
 
-    def exported_model(self) -> VideoEncoder:
-        """Returns the encoder."""
-        return self.model.mae.encoder
-
     def model_config(self, steps: int, clips: int) -> ModelConfig:
-        """Returns its configuration."""
+        """Returns the configuration of the model."""
         return encoder_config(self.model, self.datamodule, steps, clips)
 
     def evaluate(self) -> dict[str, Any]:

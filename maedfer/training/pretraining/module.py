@@ -23,6 +23,7 @@ from maedfer.data.loading.masks import MaskSpec
 from maedfer.data.loading.views import prepare_clips
 from maedfer.errors import UserError
 from maedfer.lightning_internals import datamodule_of
+from maedfer.models.encoder import VideoEncoder
 from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.masking import draw_predicted
 from maedfer.models.registry import build_mae
@@ -182,6 +183,10 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
             self.mae, self._weight_decay, no_weight_decay_list=spared
         )
         return groups
+
+    def exported(self) -> VideoEncoder:
+        """Returns the encoder."""
+        return self.mae.encoder
 
     @property
     def num_tokens(self) -> int:

@@ -10,8 +10,11 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
-from maedfer.lightning_internals import datamodule_of, validation_follows
+from maedfer.lightning_internals import datamodule_of, rank_before_fit, validation_follows
 from maedfer.runs.folder import RunFolder
+from maedfer.training.distributed.zero_checkpoint import before, repair_checkpoint
+from maedfer.training.distributed.zero_strategy import check_same_strategy
+from maedfer.training.run.screen import print_rank_zero
 
 OWN = "maedfer"
 """Key of what this package keeps in a checkpoint: `position` in the data, and the number of `ranks`."""
@@ -58,6 +61,32 @@ def ranks_of(checkpoint: Mapping[str, Any]) -> int:
     if OWN in checkpoint:
         return int(checkpoint[OWN]["ranks"])
     return int(position_of(checkpoint)["cursor"]["legs"][-1][0])
+
+
+def checkpoint_to_resume(folder: RunFolder, resume: bool, trainer: Trainer) -> Path | None:
+    """Returns the checkpoint that a run continues from; None starts at step 0.
+
+    Args:
+        folder: the run folder; later ranks may see one that the first has begun to fill.
+        resume: whether the run is to be continued.
+        trainer: of the run.
+
+    Raises:
+        UserError: the folder already holds a run, or something else; the checkpoint is of another strategy.
+    """
+    if rank_before_fit() != 0:
+        # In this order: the first rank may be renaming the one to the other just now.
+        there = before(folder.last).exists() or folder.last.exists()
+        return folder.last if resume and there else None
+    if resume:  # after a kill in the middle of writing one
+        for path in (folder.last, folder.best):
+            repair_checkpoint(path)
+    checkpoint = folder.checkpoint_to_resume(resume)
+    if checkpoint is not None:
+        check_same_strategy(checkpoint, trainer)
+    elif resume:
+        print_rank_zero(f"warning: --resume finds no checkpoint in {folder.path}: starting from step 0")
+    return checkpoint
 
 
 class LastCheckpoint(ModelCheckpoint):

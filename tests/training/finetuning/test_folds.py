@@ -9,6 +9,7 @@ import pytest
 import yaml
 from helpers.answers import classified, records_of
 from helpers.finetuning_runs import arguments, rewritten, scores, table
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from maedfer.__main__ import main
 from maedfer.evaluation.predictions import read_predictions, write_predictions
@@ -209,7 +210,7 @@ def test_later_ranks_wait_for_the_first(folded, children, tmp_path, monkeypatch,
     run = tmp_path / "run"
     folder = FoldFolder(run)
     folder.begin(["1", "2"], ["1", "2", "the rest"], "maedfer ...")
-    monkeypatch.setattr(folds.rank_zero_only, "rank", 1)
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
     monkeypatch.setattr(command, "FinetuneCLI", as_rank(1, monkeypatch))
     ended = []
     other = threading.Thread(
@@ -232,7 +233,7 @@ def as_rank(rank, monkeypatch):
     class OfRank(command.FinetuneCLI):
         def instantiate_trainer(self, **kwargs):
             trainer = super().instantiate_trainer(**kwargs)
-            monkeypatch.setattr(folds.rank_zero_only, "rank", rank)
+            monkeypatch.setattr(rank_zero_only, "rank", rank)
             return trainer
 
     return OfRank
