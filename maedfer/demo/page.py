@@ -35,7 +35,7 @@ def write_demo_page(folder: Path, scores: Scores, unlabelled: int, labelled: int
         labelled: clips of fine-tuning.
     """
     chart = folder / "scores.png"
-    draw_scores(chart, scores)
+    draw_chart(chart, scores)
     write_page(
         folder / "report.html",
         "demo.html",
@@ -97,7 +97,7 @@ def format_spread(values: Sequence[float]) -> str:
     return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{mean(values):.1f}"
 
 
-def draw_scores(path: Path, scores: Scores) -> None:
+def draw_chart(path: Path, scores: Scores) -> None:
     """Draws the mean of each row as a bar, its seeds as points, and its standard deviation as a whisker."""
     figure = Figure(figsize=(8.2, 3.1), layout="constrained")
     axis = figure.subplots()

@@ -10,11 +10,12 @@ from maedfer.evaluation.measures import ClassScores
 from maedfer.evaluation.predictions import SampleInfo, write_predictions
 from maedfer.evaluation.published import OwnRow, comparable_rows, comparison_rows, other_test
 from maedfer.evaluation.score_card import ScoreCard
-from maedfer.evaluation.scores import COUNTS, MAX_GROUPS, PLAIN, TITLES, GroupScores, shown
+from maedfer.evaluation.scores import MAX_GROUPS, TITLES, GroupScores, shown
 from maedfer.files import defined, dump_json, write_atomically
 from maedfer.report.page import Table, write_page
 from maedfer.report.runs import describe_pace
 from maedfer.report.score_figures import LEARNING, draw_learning, draw_scores, score_pictures
+from maedfer.report.spread_figures import scale_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,7 @@ def score_table(card: ScoreCard) -> Table:
 
 def column_title(score: str) -> str:
     """Returns the title of a score, with the unit of those that are printed as percent."""
-    return TITLES.get(score, score) + ("" if score in (*COUNTS, *PLAIN) else " (%)")
+    return TITLES.get(score, score) + (" (%)" if scale_of(score) == 100 else "")
 
 
 def class_table(card: ScoreCard) -> Table:

@@ -54,13 +54,7 @@ def draw_scores(folder: Path, card: ScoreCard, title: str) -> None:
 
 
 def draw_confusion(path: Path, card: ScoreCard, title: str) -> None:
-    """Draws the confusion matrix: percent of each true class, with counts; hatched without samples.
-
-    Args:
-        path: PNG file.
-        card: scored predictions of a classification.
-        title: line above the picture; UAR and WAR are added.
-    """
+    """Draws the confusion matrix: percent of each true class, with counts; hatched without samples."""
     names, counts = card.predictions.names, confusion(card.predictions)
     totals = counts.sum(1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
@@ -94,13 +88,7 @@ def _write_cells(axis: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
 
 
 def draw_reliability(path: Path, card: ScoreCard, title: str) -> None:
-    """Draws accuracy against confidence, with the number of samples of each bin below.
-
-    Args:
-        path: PNG file.
-        card: scored predictions of a classification.
-        title: line above the picture; the calibration error is added.
-    """
+    """Draws accuracy against confidence, with the number of samples of each bin below."""
     confidence, accuracy, count = reliability(card.predictions)
     centres = (np.arange(BINS) + 0.5) / BINS
     figure = Figure(figsize=(4.6, 5.2), layout="constrained")
@@ -122,13 +110,7 @@ def draw_reliability(path: Path, card: ScoreCard, title: str) -> None:
 
 
 def draw_regression(path: Path, card: ScoreCard, title: str) -> None:
-    """Draws predicted against true values, one panel per quantity with its CCC.
-
-    Args:
-        path: PNG file.
-        card: scored predictions of quantities.
-        title: line above the picture.
-    """
+    """Draws predicted against true values, one panel per quantity with its CCC."""
     predictions, names = card.predictions, card.predictions.names
     columns = min(len(names), 4)
     rows = -(-len(names) // columns)

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from maedfer.evaluation.bootstrap import LEVEL
-from maedfer.evaluation.scores import PLAIN, TITLES
+from maedfer.evaluation.scores import COUNTS, PLAIN, TITLES
 
 FOLDS, DIFFERENCES = "folds.png", "differences.png"
 """File names in a folder of figures."""
@@ -27,7 +27,7 @@ class Spread(NamedTuple):
 
 def scale_of(score: str) -> int:
     """Returns the factor that a score is shown with: 100 for shares, 1 for all others."""
-    return 1 if score.split("_")[0] in (*PLAIN, "absent", "samples") else 100
+    return 1 if score.split("_")[0] in (*COUNTS, *PLAIN) else 100
 
 
 def draw_folds(
