@@ -8,7 +8,6 @@ and the last epoch counts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -44,7 +43,7 @@ COLUMNS = ("step", "loss", "lr")
 class FinetuneCLI(RunCLI):
     """A fine-tuning run."""
 
-    verb, default_run = "finetune", "runs/finetune"
+    verb, default_run, model_name = "finetune", "runs/finetune", "classifier"
     module_class, data_class = FineTuning, LabelledDataModule
     model: FineTuning
     datamodule: LabelledDataModule
@@ -155,11 +154,6 @@ class FinetuneCLI(RunCLI):
             load_strictly(self.model, read_checkpoint(best)["state_dict"], str(best))
         else:
             print_rank_zero("the run ended before its first validation: these are its last weights")
-
-    @property
-    def model_folder(self) -> Path:
-        """`classifier/`."""
-        return self.folder.classifier
 
     def model_config(self, steps: int, clips: int) -> ModelConfig:
         """Returns the configuration of the model."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -35,7 +34,7 @@ def pretrain(args: list[str]) -> int:
 class PretrainCLI(RunCLI):
     """A pre-training run."""
 
-    verb, default_run = "pretrain", "runs/pretrain"
+    verb, default_run, model_name = "pretrain", "runs/pretrain", "encoder"
     module_class, data_class = MaskedPretraining, ClipDataModule
     model: MaskedPretraining
 
@@ -71,11 +70,6 @@ class PretrainCLI(RunCLI):
         samples = self.datamodule.plan.table.samples
         kind = "synthetic face tracks" if self.datamodule.is_synthetic else "face tracks"
         return f"{self.model.architecture}: {size:,} parameters, {samples:,} {kind}, run {self.folder.path}"
-
-    @property
-    def model_folder(self) -> Path:
-        """`encoder/`."""
-        return self.folder.encoder
 
     def model_config(self, steps: int, clips: int) -> ModelConfig:
         """Returns the configuration of the model."""

@@ -97,7 +97,20 @@ class LastCheckpoint(ModelCheckpoint):
 
     No checkpoint follows a skipped step: if the weights themselves have become NaN, the checkpoint before
     stays.
+
+    Args:
+        folder: the run folder.
+        every: steps between checkpoints.
     """
+
+    def __init__(self, folder: RunFolder, every: int) -> None:
+        super().__init__(
+            folder.checkpoints,
+            filename="last",
+            every_n_train_steps=every,
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        )
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -112,22 +125,26 @@ class LastCheckpoint(ModelCheckpoint):
             super().on_train_batch_end(trainer, pl_module, None, None, 0)
 
 
-def last_checkpoint(folder: RunFolder, every: int) -> ModelCheckpoint:
-    """Returns the callback that replaces `checkpoints/last.ckpt` every so many steps."""
-    return LastCheckpoint(
-        folder.checkpoints,
-        filename="last",
-        every_n_train_steps=every,
-        save_on_train_epoch_end=False,
-        enable_version_counter=False,
-    )
-
-
 class BestCheckpoint(ModelCheckpoint):
     """Keeps the checkpoint of the best held-out value so far, also in a run folder that was moved.
 
     Lightning forgets that value when the path has changed, and replaces the checkpoint with the next one.
+
+    Args:
+        folder: the run folder.
+        monitor: logged value; without held-out clips nothing is logged or written.
+        mode: whether the lowest or the highest is best.
     """
+
+    def __init__(self, folder: RunFolder, monitor: str, mode: Literal["min", "max"]) -> None:
+        super().__init__(
+            folder.checkpoints,
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Loads the state with the paths of the folder as it is now."""
@@ -140,15 +157,3 @@ class BestCheckpoint(ModelCheckpoint):
             "best_k_models": {here[name]: value for name, value in state_dict["best_k_models"].items()},
         }
         super().load_state_dict({**state_dict, **moved})
-
-
-def best_checkpoint(folder: RunFolder, monitor: str, mode: Literal["min", "max"]) -> ModelCheckpoint:
-    """Returns the callback that keeps `checkpoints/best.ckpt`; it writes nothing without held-out clips."""
-    return BestCheckpoint(
-        folder.checkpoints,
-        filename="best",
-        monitor=monitor,
-        mode=mode,
-        save_on_train_epoch_end=False,
-        enable_version_counter=False,
-    )

@@ -57,6 +57,7 @@ class RunCLI(LightningCLI, ABC):
 
     verb: ClassVar[str]
     default_run: ClassVar[str]
+    model_name: ClassVar[str]
     module_class: ClassVar[type[ScheduledModule]]
     data_class: ClassVar[type[ClipDataModule]]
 
@@ -130,11 +131,6 @@ class RunCLI(LightningCLI, ABC):
     def choose_weights(self) -> None:
         """Puts the weights into the model that the run ends with; by default its last ones."""
 
-    @property
-    @abstractmethod
-    def model_folder(self) -> Path:
-        """The folder of the exported model."""
-
     @abstractmethod
     def model_config(self, steps: int, clips: int) -> ModelConfig:
         """Returns the `config.json` of the model folder.
@@ -182,6 +178,7 @@ class RunCLI(LightningCLI, ABC):
         self.config = parse(parser, args)
         self.under_zero = settle_strategy(self.config.trainer)
         self.folder = RunFolder(Path(self.config.run))
+        self.model_folder = self.folder.path / self.model_name
         self.config.data.shards = find_shards(self.config.data.shards)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -242,8 +239,8 @@ class RunCLI(LightningCLI, ABC):
             title = f"{self.model.architecture} on {Path(self.datamodule.shards).name}"
             self.report(summary, title, f"maedfer {self.verb} {shlex.join(self.args)}")
             folder.finish(summary)
-        name, report = self.model_folder.name, folder.report
-        print_rank_zero(f"{name}: {self.model_folder}   report: {report}   figures: {folder.figures}")
+        model = f"{self.model_name}: {self.model_folder}"
+        print_rank_zero(f"{model}   report: {folder.report}   figures: {folder.figures}")
         return 0
 
     def write_model_config(self) -> None:
