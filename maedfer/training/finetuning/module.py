@@ -14,12 +14,14 @@ from typing import Any, Literal, Self
 
 import torch
 from einops import rearrange
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 
 from maedfer.data.loading.batch import ClipBatch
 from maedfer.data.loading.views import prepare_clips
 from maedfer.errors import UserError
+from maedfer.lightning_internals import datamodule_of
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.probe import LinearProbe
@@ -196,7 +198,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
 
     def setup(self, stage: str) -> None:
         """Sets the length of clips in the data module to that of the encoder."""
-        self.trainer.datamodule.num_frames = self.num_frames
+        datamodule_of(self.trainer).num_frames = self.num_frames
 
     def forward(self, clips: Tensor) -> Tensor:
         """Returns raw outputs (B, K) of normalised clips (B, 3, T, H, W)."""
@@ -213,7 +215,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         clips, targets = self._mixing(clips, batch.targets, batch.seeds[0])
         loss = self.loss(self._call(self.classifier, clips), targets)
         self.watch(loss)
-        self.trainer.datamodule.consumed(batch)
+        datamodule_of(self.trainer).consumed(batch)
         self.log("train/loss", loss.detach(), batch_size=len(clips))
         self.log("train/lr", self.learning_rate(self.trainer.global_step))
         # Lightning divides `loss` by the number of micro-batches of a step; the records need the original.
@@ -229,7 +231,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
 
     def test_step(self, batch: ClipBatch, batch_idx: int) -> PredictedBatch:
         """Predicts the samples of a batch, averaged over views."""
-        return self.predicted(batch, self.trainer.datamodule.views)
+        return self.predicted(batch, datamodule_of(self.trainer).views)
 
     def predicted(self, batch: ClipBatch, views: int) -> PredictedBatch:
         """Returns activated outputs and targets (S, K) of the samples of a batch, averaged over views."""
@@ -246,7 +248,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
             "valid": batch.valid[first],
         }
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Returns the optimizer, with layer decay, and a schedule per step."""
         peak = self.start_schedule()
         return self.scheduled(self.classifier, self.parameter_groups(peak), peak)
