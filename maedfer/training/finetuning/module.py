@@ -10,7 +10,7 @@ from text files; views that are the same clip are computed once.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,7 @@ from maedfer.data.loading.batch import ClipBatch
 from maedfer.data.loading.views import prepare_clips
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.lgi_former import LGIFormer
+from maedfer.models.pooling import PoolName
 from maedfer.models.probe import LinearProbe
 from maedfer.randomness import seed_of
 from maedfer.tasks import Task
@@ -32,7 +33,7 @@ from maedfer.training.steps.finite_steps import FiniteSteps
 from maedfer.training.steps.optimizer import OptimizerName
 from maedfer.training.steps.region_tokens import at_head_rate
 from maedfer.training.steps.scheduled_module import ScheduledModule
-from maedfer.upstream import Switch, is_official
+from maedfer.upstream import Behaviour, mimics_upstream
 
 
 class FineTuning(ScheduledModule, FiniteSteps):
@@ -70,7 +71,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         self,
         architecture: str | None = None,
         model_args: dict[str, Any] | None = None,
-        pool: Literal["region", "token", "all", "attentive"] | None = None,
+        pool: PoolName | None = None,
         freeze_encoder: bool = False,
         drop_path_rate: float = 0.1,
         drop_rate: float = 0.0,
@@ -85,7 +86,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         min_lr: float = 1e-6,
         warmup_share: float = 0.05,
         weight_decay: float = 0.05,
-        region_tokens: Switch = "correct",
+        region_tokens: Behaviour = "correct",
         layer_decay: float = 0.75,
         betas: tuple[float, float] = (0.9, 0.999),
         grad_checkpointing: bool = False,
@@ -103,7 +104,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         self._label_smoothing, self._weighted, self._erasing = label_smoothing, class_weights, erasing
         self._mixing = Mixing(mixup, cutmix)
         self._weight_decay, self._layer_decay = weight_decay, layer_decay
-        self._official_tokens = is_official("region_tokens", region_tokens)
+        self._official_tokens = mimics_upstream("region_tokens", region_tokens)
         self._checkpointing = grad_checkpointing
         self.compiles, self._call = compile, compiled_call() if compile else call
         self.task: Task = "classify"
@@ -135,7 +136,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
             model = start.encoder
             model.reset_classifier(len(outputs), global_pool=self._pool)
             if isinstance(model, LGIFormer):
-                model.freeze_unpooled()
+                model.freeze_unread()
         self._take(model, _weights(task, targets) if self._weighted else torch.ones(len(outputs)))
         if task == "regress":
             _last_linear(model).bias.data.copy_(targets.mean(0))

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
+from maedfer.models.arguments import HEAD_ARGS
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.registry import build_encoder
@@ -22,9 +21,6 @@ from maedfer.models.weights import load_encoder
 
 PUBLISHED = "lgi_former_base_patch16_160"
 """What a bare `.pth` of upstream is taken for."""
-
-HEAD_ARGS = ("num_classes", "pool", "fc_norm")
-"""Arguments that a saved model carries for its own head."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +86,7 @@ def _official(architecture: str, model_args: Mapping[str, Any], source: str) -> 
 
 def _norm_of(saved: VideoEncoder) -> dict[str, bool]:
     """A fine-tuned model keeps its norm behind the pooling, and has it there when its run is resumed."""
-    return {"fc_norm": True} if isinstance(saved.fc_norm, nn.LayerNorm) else {}
+    return {"fc_norm": True} if saved.norms_pooled else {}
 
 
 def _filled(name: str, args: Mapping[str, Any], saved: VideoEncoder, source: str) -> VideoEncoder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from maedfer.data.loading.datamodule import ClipDataModule
@@ -34,9 +35,7 @@ def export_encoder(
 def _config(module: MaskedPretraining, data: ClipDataModule, steps: int, clips: int) -> ModelConfig:
     provenance = {
         "method": "masked pre-training of appearance and motion (MAE-DFER)",
-        "mask_ratio": module.masks.ratio,
-        "mask_mode": module.masks.mode,
-        "mask_symmetry": module.masks.symmetry,
+        **{f"mask_{name}": value for name, value in asdict(module.masks).items()},
         "motion_group": module.mae.motion_group,
         **provenance_of(data, steps, clips),
     }
