@@ -38,6 +38,11 @@ VERBS = {
             "maedfer.demo.command:demo",
         ),
         Verb(
+            "doctor",
+            "show versions, device, codecs, detectors and free space of this machine in one table",
+            "maedfer.doctor:doctor",
+        ),
+        Verb(
             "synthesize",
             "make synthetic face videos (or, unlabelled, shards of them)",
             "maedfer.data.synthetic.synthesize:synthesize",

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from maedfer.evaluation.predictions import (
     Predictions,
     check_counted,
-    read_abouts,
     read_predictions,
+    read_samples,
     write_predictions,
 )
+from maedfer.tasks import TASKS
 from maedfer.training.finetuning.collector import PredictionCollector
 
 ALONE = SimpleNamespace(world_size=1)
@@ -28,16 +29,17 @@ def rows_of(path):
         return list(csv.DictReader(stream))
 
 
-def answers_for(keys):
-    """Outputs and targets (S, 2) that can be told from the keys."""
+def batch_of(keys, valid):
+    """A batch whose outputs and targets (S, 2) follow from the keys."""
     values = torch.tensor([[int(key[1:]) / 100, 1 - int(key[1:]) / 100] for key in keys])
-    return values, values.round()
+    return {"keys": keys, "outputs": values, "targets": values.round(), "valid": torch.tensor(valid)}
 
 
 def test_a_collector_sorts_and_leaves_out_repeats():
     collector = PredictionCollector()
     for keys, valid in ((["k07", "k02"], [True, True]), (["k05", "k07"], [True, False])):
-        collector.add(keys, *(v.bfloat16() for v in answers_for(keys)), torch.tensor(valid))
+        batch = batch_of(keys, valid)
+        collector.add(batch | {"outputs": batch["outputs"].bfloat16()})
     keys, outputs, targets = collector.gather(ALONE)
     assert keys == ["k02", "k05", "k07"] and outputs.dtype == targets.dtype == np.float64
     np.testing.assert_allclose(outputs[:, 0], [0.02, 0.05, 0.07], rtol=1e-2)
@@ -49,7 +51,7 @@ def gather_in_a_group(rank, folder, ranks):
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=ranks)
     collector = PredictionCollector()
     own = [f"k{i:02d}" for i in range(rank, 11, ranks - 1)] if rank < ranks - 1 else ["k00", "k01"]
-    collector.add(own, *answers_for(own), torch.full((len(own),), rank < ranks - 1))
+    collector.add(batch_of(own, [rank < ranks - 1] * len(own)))
     keys, outputs, targets = collector.gather(SimpleNamespace(world_size=ranks))
     np.savez(folder / f"rank{rank}.npz", keys=keys, outputs=outputs, targets=targets)
     dist.destroy_process_group()
@@ -68,12 +70,12 @@ def test_all_ranks_see_the_answers_of_all(tmp_path):
 def test_counting_names_what_is_wrong():
     answers = classified([0, 1, 1], [0, 1, 1], "ab")
     check_counted(answers, ["k002", "k000", "k001"])
-    with pytest.raises(ValueError, match=r"counted 3 of 5 samples: 2 missing \(first: k010\)"):
+    with pytest.raises(RuntimeError, match=r"counted 3 of 5 samples: 2 missing \(first: k010\)"):
         check_counted(answers, [*answers.keys, "k011", "k010"])
-    with pytest.raises(ValueError, match=r"counted 2 of 2 samples: 1 not of this part \(first: k002\)"):
+    with pytest.raises(RuntimeError, match=r"counted 2 of 2 samples: 1 not of this subset \(first: k002\)"):
         check_counted(answers, ["k000", "k001"])
     twice = answers.take(np.array([0, 1, 1, 2, 2]))
-    with pytest.raises(ValueError, match=r"3 of 3 samples: 2 counted more than once \(first: k001\)"):
+    with pytest.raises(RuntimeError, match=r"3 of 3 samples: 2 counted more than once \(first: k001\)"):
         check_counted(twice, answers.keys)
 
 
@@ -91,7 +93,9 @@ def test_a_table_of_a_classification(tmp_path):
 
 def test_votes_are_kept_in_the_table(tmp_path):
     targets = np.array([[0.6, 0.4], [1.0, 0.0]])
-    answers = Predictions(["a", "b"], np.array([[0.5, 0.5], [0.1, 0.9]]), targets, ("x", "y"), "classify")
+    answers = Predictions(
+        ["a", "b"], np.array([[0.5, 0.5], [0.1, 0.9]]), targets, ("x", "y"), TASKS["classify"]
+    )
     write_predictions(tmp_path / "p.csv", answers, records_of(answers))
     assert [row["label_x"] for row in rows_of(tmp_path / "p.csv")] == ["0.6", "1"]
     np.testing.assert_array_equal(read_predictions(tmp_path / "p.csv").targets, targets)
@@ -145,7 +149,7 @@ def test_a_missing_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("outputs", "targets", "message"),
     [
-        ([[np.nan, 1], [0.5, 0.5]], [[1, 0], [0, 1]], r"1 of 2 samples \(first: a\) got no finite answer"),
+        ([[np.nan, 1], [0.5, 0.5]], [[1, 0], [0, 1]], r"1 of 2 samples \(first: a\) have NaN"),
         ([[0.5, 0.5], [0.5, 0.5]], [[1, 0], [np.nan, np.nan]], r"1 of 2 samples \(first: b\) have no label"),
         ([[2.5, -1.5], [0.5, 0.5]], [[1, 0], [0, 1]], "logits"),
         ([[0.5, 0.3], [0.5, 0.5]], [[1, 0], [0, 1]], "add up to 1"),
@@ -154,16 +158,16 @@ def test_a_missing_file_is_refused(tmp_path):
 )
 def test_numbers_that_are_no_answers_are_refused(outputs, targets, message):
     with pytest.raises(ValueError, match=message):
-        Predictions(["a", "b"], np.array(outputs), np.array(targets), ("x", "y"), "classify")
+        Predictions(["a", "b"], np.array(outputs), np.array(targets), ("x", "y"), TASKS["classify"])
 
 
 def test_what_a_file_says_of_its_samples(tmp_path):
     answers = classified([0, 1, 0], [0, 1, 1], "ab")
     records = records_of(answers, subject=["x", None, 3], fold=[1, 1, "two"])
     write_predictions(tmp_path / "p.csv", answers, records)
-    found = read_abouts(tmp_path / "p.csv")
-    assert [row["key"] for row in found] == list(answers.keys)
-    assert [(row["subject"], row["fold"]) for row in found] == [("x", "1"), (None, "1"), ("3", "two")]
-    assert found[0]["source"] == "faces/k000.mp4"
+    found = read_samples(tmp_path / "p.csv")
+    assert [row.key for row in found] == list(answers.keys)
+    assert [(row.subject, row.fold) for row in found] == [("x", "1"), (None, "1"), ("3", "two")]
+    assert found[0].source == "faces/k000.mp4"
     with pytest.raises(FileNotFoundError, match="nothing"):
-        read_abouts(tmp_path / "nothing.csv")
+        read_samples(tmp_path / "nothing.csv")

@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_recall
 
+from maedfer.errors import UserError
+from maedfer.evaluation.measures import MEASURES, concordance, confusion, correlation, per_class, reliability
 from maedfer.evaluation.predictions import Predictions
+from maedfer.evaluation.score_card import ScoreCard
 from maedfer.evaluation.scores import (
-    MAIN,
-    concordance,
-    confusion,
-    correlation,
-    describe,
+    GroupScores,
+    grouped,
     groups_of,
-    per_class,
-    reliability,
+    score_sums,
     scores,
     scores_by,
     shown,
 )
+from maedfer.tasks import TASKS
 
 SEVEN = ("sad", "neutral", "angry", "fear", "surprise", "happy", "disgust")
 
@@ -80,7 +80,7 @@ def test_agrees_with_sklearn(missing):
     names = tuple("abcde")
     truth = generator.choice([k for k in range(5) if k != missing], 200)
     outputs = generator.dirichlet(np.ones(5), 200)
-    answers = Predictions([str(i) for i in range(200)], outputs, np.eye(5)[truth], names, "classify")
+    answers = Predictions([str(i) for i in range(200)], outputs, np.eye(5)[truth], names, TASKS["classify"])
     values, predicted = scores(answers), outputs.argmax(1)
     options = {"labels": np.unique(truth), "zero_division": 0}
     assert values["uar"] == pytest.approx(
@@ -102,7 +102,7 @@ def test_calibration_agrees_with_torchmetrics_and_a_loop():
     generator = np.random.default_rng(1)
     outputs = generator.dirichlet(np.full(7, 0.4), 500)
     truth = np.array([generator.choice(7, p=row) for row in outputs])
-    answers = Predictions([str(i) for i in range(500)], outputs, np.eye(7)[truth], SEVEN, "classify")
+    answers = Predictions([str(i) for i in range(500)], outputs, np.eye(7)[truth], SEVEN, TASKS["classify"])
     theirs = multiclass_calibration_error(
         torch.from_numpy(outputs), torch.from_numpy(truth), num_classes=7, n_bins=15, norm="l1"
     )
@@ -138,7 +138,7 @@ def test_a_class_never_predicted_and_a_single_sample():
 
 def test_votes_count_as_their_majority():
     votes = np.array([[0.6, 0.4], [0.3, 0.7], [0.2, 0.8]])
-    answers = Predictions(["a", "b", "c"], np.array([[0.9, 0.1]] * 3), votes, ("x", "y"), "classify")
+    answers = Predictions(["a", "b", "c"], np.array([[0.9, 0.1]] * 3), votes, ("x", "y"), TASKS["classify"])
     assert scores(answers)["war"] == pytest.approx(1 / 3) and scores(answers)["uar"] == 0.5
 
 
@@ -165,7 +165,7 @@ def test_a_single_label_is_scored_by_its_positives():
 
 
 def test_labels_that_nobody_has_are_refused():
-    with pytest.raises(ValueError, match="none of 2 samples has any label"):
+    with pytest.raises(UserError, match=r"^columns: none of 2 samples"):
         scores(labelled([[0, 0], [0, 0]], [[0.1, 0.2], [0.3, 0.6]], "ab"))
 
 
@@ -246,9 +246,10 @@ def test_scores_by_group():
     groups = groups_of(answers, records, "subject")
     assert groups == ["s1", "s1", "s2", "s2", None]
     assert scores_by(answers, groups) == [
-        {"name": "s1", "samples": 2, "war": 1, "uar": 1},
-        {"name": "s2", "samples": 2, "war": 0.5, "uar": 0.5},
+        GroupScores("s1", 2, {"war": 1, "uar": 1}),
+        GroupScores("s2", 2, {"war": 0.5, "uar": 0.5}),
     ]
+    assert scores_by(answers, groups)[0].as_json() == {"name": "s1", "samples": 2, "war": 1, "uar": 1}
     assert groups_of(answers, records, "camera") == ["1", "1", "2", "2", None]
     assert set(groups_of(answers, records, "nothing")) == {None}
     with pytest.raises(ValueError, match="3 groups for 5 samples"):
@@ -258,18 +259,22 @@ def test_scores_by_group():
 def test_groups_of_other_tasks_may_lack_what_is_scored():
     several = labelled([[1, 0], [0, 0]], [[0.9, 0.1], [0.2, 0.1]], "ab")
     rows = scores_by(several, ["x", "y"])
-    assert rows[0]["micro_f1"] == 1 and math.isnan(rows[1]["micro_f1"]) and rows[1]["exact_match"] == 1
-    continuous = scores_by(measured([0, 1, 2, 5], [0, 1, 2, 9]), ["x", "x", "x", "y"])
-    assert (continuous[0]["ccc"], continuous[1]["ccc"], continuous[1]["mse"]) == (pytest.approx(1), 0, 16)
+    first, second = (row.scores for row in rows)
+    assert first["micro_f1"] == 1 and math.isnan(second["micro_f1"]) and second["exact_match"] == 1
+    rows = scores_by(measured([0, 1, 2, 5], [0, 1, 2, 9]), ["x", "x", "x", "y"])
+    first, second = (row.scores for row in rows)
+    assert (first["ccc"], second["ccc"], second["mse"]) == (pytest.approx(1), 0, 16)
 
 
 def test_what_the_screen_shows():
-    text = describe(classified([0, 0, 1], [0, 1, 1], ("happy", "a rather long name"), confidence=0.9), True)
+    names = ("happy", "a rather long name")
+    text = ScoreCard.of(classified([0, 0, 1], [0, 1, 1], names, confidence=0.9)).as_text(synthetic=True)
     lines = text.splitlines()
-    assert lines[-1] == "(synthetic faces)" and "synthetic" not in describe(measured([0, 1], [0, 1]), False)
+    assert lines[-1] == "(synthetic faces)"
     assert [line.split()[-1] for line in lines if line.startswith(("UAR", "samples"))] == ["75.0", "3"]
     assert "happy" in text and "50.0" in text and "a rather long name" in text
-    regression = describe(measured([0, 1], [0, 1]), False)
+    regression = ScoreCard.of(measured([0, 1], [0, 1])).as_text(synthetic=False)
+    assert "synthetic" not in regression
     assert "valence" in regression and "1.000" in regression
 
 
@@ -282,7 +287,29 @@ def test_numbers_as_people_read_them():
     assert shown("recall", math.nan) == "–"
 
 
-def test_every_task_has_its_main_score():
-    assert MAIN["classify"] in scores(classified([0, 1], [0, 1], "ab"))
-    assert MAIN["multilabel"] in scores(labelled([[1]], [[0.6]], "a"))
-    assert MAIN["regress"] in scores(measured([0, 1], [0, 1]))
+EXAMPLES = {
+    "classify": classified([0, 1], [0, 1], "ab"),
+    "multilabel": labelled([[1, 1]], [[0.6, 0.4]], "ab"),
+    "regress": measured([0, 1], [0, 1]),
+}
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_a_task_has_every_score_that_it_names(task):
+    assert MEASURES.keys() == TASKS.keys() == EXAMPLES.keys()
+    answers = EXAMPLES[task.name]
+    values, sums = scores(answers), score_sums(answers).of_all
+    of_outputs = {f"{task.class_score}_{name}" for name in answers.names}
+    assert {*task.main_scores, *task.group_scores, *task.output_scores} <= values.keys()
+    assert {*task.main_scores, *of_outputs} == sums.keys()
+    assert next(iter(values)) == task.main_score and list(values)[-1] == "samples"
+    assert all(f"{score}_{name}" in values for score in task.output_scores for name in answers.names)
+
+
+def test_a_score_card_holds_what_the_functions_compute():
+    answers = classified([0, 1, 0, 1, 1], [0, 1, 1, 1, 0], ("a", "b"))
+    records = records_of(answers, subject=["s1", "s1", "s2", "s2", None])
+    card = ScoreCard.of(answers, records)
+    assert card.scores == scores(answers) and list(card.classes) == per_class(answers)
+    assert card.groups == grouped(answers, records) and ScoreCard.of(answers).groups == {}
+    assert ScoreCard.of(measured([0, 1], [0, 1])).classes == ()

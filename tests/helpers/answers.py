@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from maedfer.evaluation.predictions import Predictions
+from maedfer.data.shards.records import TrackRecord
+from maedfer.evaluation.predictions import Predictions, SampleInfo
+from maedfer.tasks import TASKS
 
 
 def classified(truth, answers, names, confidence=0.8):
@@ -15,29 +17,30 @@ def classified(truth, answers, names, confidence=0.8):
         outputs,
         np.eye(classes)[list(truth)],
         tuple(names),
-        "classify",
+        TASKS["classify"],
     )
 
 
 def measured(targets, outputs, names=("valence",)):
     """A regression, one row per sample."""
     targets, outputs = (np.array(v, dtype=np.float64).reshape(-1, len(names)) for v in (targets, outputs))
-    return Predictions([f"k{i:03d}" for i in range(len(targets))], outputs, targets, names, "regress")
+    return Predictions([f"k{i:03d}" for i in range(len(targets))], outputs, targets, names, TASKS["regress"])
 
 
 def labelled(targets, outputs, names):
     """Several labels per sample."""
     targets, outputs = (np.array(v, dtype=np.float64) for v in (targets, outputs))
     return Predictions(
-        [f"k{i:03d}" for i in range(len(targets))], outputs, targets, tuple(names), "multilabel"
+        [f"k{i:03d}" for i in range(len(targets))], outputs, targets, tuple(names), TASKS["multilabel"]
     )
 
 
 def records_of(predictions, **columns):
-    """A record per sample; `columns` are lists of a field (`subject`, `fold`) or of a metadata column."""
+    """Facts about each sample; `columns` are lists of a field (`subject`, `fold`) or of a metadata column."""
     rows = []
     for i, key in enumerate(predictions.keys):
         fields = {name: values[i] for name, values in columns.items()}
-        about = {"subject": fields.pop("subject", None), "fold": fields.pop("fold", None)}
-        rows.append({"key": key, "source": f"faces/{key}.mp4", **about, "metadata": fields})
+        subject, fold = (fields.pop(name, None) for name in ("subject", "fold"))
+        facts = {"source": f"faces/{key}.mp4", "subject": subject, "fold": fold, "metadata": fields}
+        rows.append(SampleInfo.of(TrackRecord(key, 16, 25.0, 96, 96, "jpeg", **facts)))
     return rows

@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from maedfer.evaluation.score_card import ScoreCard
 from maedfer.report import score_figures
 from maedfer.report.score_figures import draw_confusion, draw_learning, draw_reliability, draw_scores
 
@@ -49,7 +50,9 @@ def texts(axis):
 
 def test_a_confusion_matrix(tmp_path, figures):
     truth, answers = [0, 0, 0, 1, 1, 3], [0, 0, 1, 1, 1, 0]
-    draw_confusion(tmp_path / "c.png", classified(truth, answers, NAMES[:4]), "run, synthetic faces")
+    draw_confusion(
+        tmp_path / "c.png", ScoreCard.of(classified(truth, answers, NAMES[:4])), "run, synthetic faces"
+    )
     axis = figures[0].axes[0]
     assert texts(axis)[:8] == ["67\n(2)", "33\n(1)", "0", "0", "0", "100\n(2)", "0", "0"]
     assert len(texts(axis)) == 12  # nothing in the row of a class without samples
@@ -67,7 +70,7 @@ def test_a_confusion_matrix(tmp_path, figures):
 def test_labels_stay_inside_and_apart(tmp_path, figures, classes):
     names = [f"{NAMES[k % 11]}{k // 11 or ''}" for k in range(classes)]
     truth = np.arange(3 * classes) % classes
-    draw_confusion(tmp_path / "c.png", classified(truth, truth[::-1], names), "t")
+    draw_confusion(tmp_path / "c.png", ScoreCard.of(classified(truth, truth[::-1], names)), "t")
     figure = figures[0]
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw(renderer)
@@ -80,16 +83,18 @@ def test_labels_stay_inside_and_apart(tmp_path, figures, classes):
 
 
 def test_a_reliability_diagram(tmp_path, figures):
-    draw_reliability(tmp_path / "r.png", classified([0, 0, 1, 1], [0, 0, 1, 0], "ab", confidence=0.9), "run")
+    draw_reliability(
+        tmp_path / "r.png", ScoreCard.of(classified([0, 0, 1, 1], [0, 0, 1, 0], "ab", confidence=0.9)), "run"
+    )
     bars = figures[0].axes[0].patches
     assert [bar.get_height() for bar in bars] == [0] * 13 + [0.75, 0]
     assert "15.0 %" in figures[0].get_suptitle()
 
 
 def test_a_task_draws_its_pictures(tmp_path, figures):
-    draw_scores(tmp_path / "a", classified([0, 1], [0, 1], "ab"), "t")
-    draw_scores(tmp_path / "b", measured(np.eye(5), np.eye(5) / 2, NAMES[:5]), "t")
-    draw_scores(tmp_path / "c", labelled([[1, 0]], [[0.6, 0.1]], "ab"), "t")
+    draw_scores(tmp_path / "a", ScoreCard.of(classified([0, 1], [0, 1], "ab")), "t")
+    draw_scores(tmp_path / "b", ScoreCard.of(measured(np.eye(5), np.eye(5) / 2, NAMES[:5])), "t")
+    draw_scores(tmp_path / "c", ScoreCard.of(labelled([[1, 0]], [[0.6, 0.1]], "ab")), "t")
     drawn = [sorted(path.name for path in (tmp_path / name).iterdir()) for name in "abc"]
     assert drawn == [["confusion.png", "reliability.png"], ["regression.png"], []]
     titles = [axis.get_title() for axis in figures[2].axes if axis.get_title()]
@@ -97,8 +102,8 @@ def test_a_task_draws_its_pictures(tmp_path, figures):
 
 
 def test_one_answer_can_be_drawn(tmp_path, figures):
-    draw_scores(tmp_path, measured([0.5], [0.25]), "t")
-    draw_scores(tmp_path, classified([1], [1], "ab", confidence=1.0), "t")
+    draw_scores(tmp_path, ScoreCard.of(measured([0.5], [0.25])), "t")
+    draw_scores(tmp_path, ScoreCard.of(classified([1], [1], "ab", confidence=1.0)), "t")
     assert len(figures) == 3
 
 

@@ -7,7 +7,6 @@ video.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from maedfer.constants import IMAGENET_MEAN, IMAGENET_STD
 from maedfer.data.loading.clip_times import TrackTime
 from maedfer.data.loading.views import FULL_BOX, prepare_clips
 from maedfer.data.shards.encoding import decode_frames
+from maedfer.data.shards.records import TrackRecord
 
 
 def clip_difference(folder: Path, videos: Sequence[Path]) -> Row:
@@ -35,10 +35,10 @@ def clip_difference(folder: Path, videos: Sequence[Path]) -> Row:
     by_name = {path.name: path for path in videos}
     absolute, squared, times = [], [], []
     for number, sample in enumerate(samples_of(folder)):
-        record = json.loads(sample["json"])
-        start = 2 * number % TrackTime(record["frames"], record["fps"]).last_start
+        record = TrackRecord.from_json(sample["json"])
+        start = 2 * number % TrackTime(record.frames, record.fps).last_start
         ours, our_times = our_clip(sample, start)
-        plain, plain_times = plain_kept_clip(by_name[Path(record["source"]).name], our_times[0])
+        plain, plain_times = plain_kept_clip(by_name[Path(record.source).name], our_times[0])
         difference = (ours - plain).double()
         absolute.append(difference.abs().mean().item())
         squared.append(difference.square().mean().item())
@@ -57,13 +57,13 @@ def psnr(mean_square: float) -> float:
 
 def our_clip(sample: Sample, start: int) -> tuple[torch.Tensor, np.ndarray]:
     """A stored clip as training gets it, back in levels of 255 (3, T, H, W), and its times in the source."""
-    record = json.loads(sample["json"])
+    record = TrackRecord.from_json(sample["json"])
     frames = next(sample[name] for name in ("mjpg", "mp4") if name in sample)
-    clip = TrackTime(record["frames"], record["fps"]).clip_at(start)
+    clip = TrackTime(record.frames, record.fps).clip_at(start)
     stored = torch.from_numpy(decode_frames(frames, record, clip.indices))
     batch = rearrange(stored, "t h w c -> 1 t c h w")
     prepared = prepare_clips(batch, torch.tensor([FULL_BOX]), torch.tensor([False]), SIZE)[0]
-    return in_levels(prepared), record["start_s"] + clip.indices / record["fps"]
+    return in_levels(prepared), record.start_s + clip.indices / record.fps
 
 
 def plain_kept_clip(path: Path, start_s: float) -> tuple[torch.Tensor, np.ndarray]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -23,6 +22,7 @@ from benchmarks.plain_loader import open_video
 from benchmarks.result import Row
 from maedfer.data.loading.clip_times import TrackTime
 from maedfer.data.shards.encoding import Encoding, decode_frames, encode_track
+from maedfer.data.shards.records import TrackRecord
 
 VIEWS = (1, 4)
 """Clips drawn from one decoding."""
@@ -64,7 +64,7 @@ class Track:
     """A stored track: its bytes, the record that a reader needs, and the mean square of what was lost."""
 
     data: bytes
-    record: dict[str, Any]
+    record: TrackRecord
     lost: float
 
 
@@ -94,15 +94,22 @@ def stored_track(frames: np.ndarray, way: Storage) -> Track:
     """Store source frames uint8 (F, H, W, 3), reduced already, and look at what comes back."""
     kept = frames[:: round(RATE / way.fps)]
     encoded = encode_track(kept, way.encoding, way.fps, way.quality)
-    record = {"key": "track", "frames": len(kept), "fps": way.fps, "encoding": way.encoding}
-    record |= {"height": way.size, "width": way.size, "frame_bytes": encoded.frame_bytes}
+    record = TrackRecord(
+        key="track",
+        frames=len(kept),
+        fps=way.fps,
+        width=way.size,
+        height=way.size,
+        encoding=way.encoding,
+        frame_bytes=encoded.frame_bytes,
+    )
     back = decode_frames(encoded.data, record, range(len(kept)))
     return Track(encoded.data, record, float(np.square(back.astype(np.float32) - kept).mean()))
 
 
 def _size_and_loss(tracks: Sequence[Track]) -> Row:
     """KiB of a second of video, and PSNR."""
-    seconds = sum(track.record["frames"] / track.record["fps"] for track in tracks)
+    seconds = sum(track.record.frames / track.record.fps for track in tracks)
     kib = sum(len(track.data) for track in tracks) / 1024 / seconds
     return {"kib_per_s": kib, "psnr_db": psnr(float(np.mean([track.lost for track in tracks])))}
 
@@ -138,7 +145,7 @@ def _calls(decoders: Sequence[Callable[[np.random.Generator, int], object]], vie
 
 
 def _decode(track: Track, rng: np.random.Generator, views: int) -> None:
-    time = TrackTime(track.record["frames"], track.record["fps"])
+    time = TrackTime(track.record.frames, track.record.fps)
     decode_frames(track.data, track.record, _frames_of_clips(time, rng, views))
 
 

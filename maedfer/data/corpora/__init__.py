@@ -1,46 +1,57 @@
-"""Corpora as their authors distribute them: one file each that says where clips, labels and folds are.
+"""Corpora as their authors distribute them: one file each, which says where clips, labels and folds are.
 
-`maedfer pack ROOT --corpus NAME` reads them; anything else is packed from a `.csv` or `.jsonl` list.
+`maedfer pack ROOT --corpus NAME` reads them; anything else is packed from a `.csv` or `.jsonl` list. Every
+module of this folder is a corpus of the module's name and defines `CORPUS`.
 """
 
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import re
 
-from maedfer.data.corpora.corpus import Corpus
+from maedfer.data.corpora.reading.corpus import UNTESTED, Corpus
+from maedfer.errors import UserError
 
-NAMES = (
-    "voxceleb2",
-    "dfew",
-    "ferv39k",
-    "mafw",
-    "mafw_compound",
-    "ravdess",
-    "cremad",
-    "enterface05",
-    "afew",
-    "caer",
-    "ck_plus",
-    "mead",
-    "meld",
-    "celebv_hq",
-    "mosei",
-)
-"""Names of the corpora, which are those of their files."""
+NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg))
+"""Names of the corpora: those of the modules in this folder."""
 
 
 def load_corpus(name: str) -> Corpus:
-    """The corpus of a name; case, hyphens and other signs do not matter (`CREMA-D`, `CK+`).
+    """Returns the corpus of a name; case, hyphens and other signs do not matter (`CREMA-D`, `CK+`).
 
     Raises:
-        ValueError: there is none.
+        UserError: there is no corpus of this name.
     """
     plain = {known.replace("_", ""): known for known in NAMES}
     known = plain.get(re.sub("[^a-z0-9]", "", name.lower().replace("+", "plus")))
     if known is None:
-        raise ValueError(
-            f"--corpus {name} is unknown: take one of {', '.join(NAMES)}, or leave it out and give a .csv "
-            "list of any clips"
+        untested = [known for known in NAMES if not _import(known).tested]
+        raise UserError(
+            "corpus",
+            f"{name} is unknown: take one of {', '.join(NAMES)}, or leave it out and give a .csv list of any "
+            f"clips ({UNTESTED}: {', '.join(untested)})",
         )
-    return importlib.import_module(f"maedfer.data.corpora.{known}").CORPUS
+    return _import(known)
+
+
+def table() -> str:
+    """Returns the table of all corpora in Markdown, for `docs/corpora.md`."""
+    rows = [("`--corpus`", "corpus", "classes", "parts", "terms (its page decides)", "folder"), ("---",) * 6]
+    for corpus in map(_import, NAMES):
+        rows.append(
+            (
+                f"`{corpus.name}`",
+                f"[{corpus.title}]({corpus.ask})",
+                str(len(corpus.classes) or "none"),
+                corpus.parts,
+                corpus.terms,
+                corpus.layout.replace("<", "&lt;") + ("" if corpus.tested else f" ({UNTESTED})"),
+            )
+        )
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _import(name: str) -> Corpus:
+    corpus: Corpus = importlib.import_module(f"{__name__}.{name}").CORPUS
+    return corpus

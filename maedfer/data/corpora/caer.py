@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maedfer.data.corpora.class_folders import find_classes
-from maedfer.data.corpora.corpus import Clips, Corpus
+from maedfer.data.corpora.reading.class_folders import find_classes
+from maedfer.data.corpora.reading.corpus import Clips, Corpus
 
 CLASSES = ("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
 SPLITS = {"train": ("train",), "val": ("validation", "val"), "test": ("test",)}
 
 
 def find(root: Path, clips: str | None) -> Clips:
-    """The videos `train/<expression>/<clip>.avi`, and so on."""
+    """Collects the videos `train/<expression>/<clip>.avi`, and those of the other splits."""
     return find_classes(root if clips is None else root / clips, "caer", SPLITS, CLASSES)
 
 
@@ -25,4 +25,5 @@ CORPUS = Corpus(
     terms="research only; download from its page",
     layout="train, validation and test, each with <expression>/<clip>.avi",
     find=find,
+    tested=False,
 )

@@ -1,7 +1,7 @@
 """CelebV-HQ (Zhu et al., ECCV 2022): clips of celebrities cropped to the face, with attributes.
 
-There are no classes: each appearance and action is a column of the metadata, 0 or 1, for `--task multilabel
---data.columns`. The video a clip was cut from is its subject, so that a held-out share has other videos.
+There are no classes: each appearance and action is a column of the metadata, 0 or 1, for the task
+`multilabel`. The subject of a clip is the video it was cut from, so that a held-out share has other videos.
 """
 
 from __future__ import annotations
@@ -10,29 +10,30 @@ import json
 from pathlib import Path
 from typing import Any
 
-from maedfer.data.corpora.corpus import FACE_CROPS, Clips, Corpus
-from maedfer.data.corpora.tree import clip_folder, clip_key, list_clips, need_path
+from maedfer.data.corpora.reading.corpus import FACE_CROPS, Clips, Corpus
+from maedfer.data.corpora.reading.tree import clip_folder, clip_key, list_clips, require_path
 from maedfer.data.video.source import Source
+from maedfer.errors import UserError
 
 INFO = "celebvhq_info.json"
 FACES = ("35666", "celebvhq/35666", "videos", "clips")
 
 
 def find(root: Path, clips: str | None) -> Clips:
-    """The clips that the annotation names."""
-    path = need_path(root, INFO)
+    """Collects the clips that the annotation names."""
+    path = require_path(root, INFO)
     try:
         info = json.loads(path.read_text("utf-8"))
         known, columns = info["clips"], info["meta_info"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not the annotation of CelebV-HQ ({error})") from error
-    there = list_clips(clip_folder(root, clips, FACES)[0])
+        raise UserError(None, f"{path} is not the annotation of CelebV-HQ ({error})") from error
+    paths = list_clips(clip_folder(root, clips, FACES)[0])
     sources = [
-        _source(name, there[clip_key(name)], clip, columns)
+        _source(name, paths[clip_key(name)], clip, columns)
         for name, clip in known.items()
-        if clip_key(name) in there
+        if clip_key(name) in paths
     ]
-    missing = [name for name in known if clip_key(name) not in there]
+    missing = [name for name in known if clip_key(name) not in paths]
     return Clips(sources, {"clips": missing}, FACE_CROPS)
 
 
@@ -54,4 +55,5 @@ CORPUS = Corpus(
     terms="non-commercial research; the videos are YouTube's",
     layout="celebvhq_info.json and 35666/<clip>.mp4",
     find=find,
+    tested=False,
 )

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from maedfer.data.corpora.corpus import Clips, Corpus
-from maedfer.data.corpora.tree import clip_folder, clip_key, list_clips
+from maedfer.data.corpora.reading.corpus import Clips, Corpus
+from maedfer.data.corpora.reading.tree import clip_folder, clip_key, list_clips
 from maedfer.data.video.source import Source
 
 CLASSES = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
@@ -24,8 +24,8 @@ RAW = ("VideoFlash",)
 
 
 def find(root: Path, clips: str | None) -> Clips:
-    """All clips, as aligned frames or as the authors' videos (`VideoFlash/*.flv`, or others of them)."""
-    folder, packing = clip_folder(root, clips, FACES, RAW)
+    """Collects all clips, as aligned frames or as the authors' videos (`VideoFlash/*.flv` or others)."""
+    folder, crop = clip_folder(root, clips, FACES, RAW)
     named = {key: path for key, path in list_clips(folder).items() if NAME.fullmatch(key)}
     sources = [_source(key, path) for key, path in named.items()]
     known = {source.subject for source in sources}
@@ -33,7 +33,7 @@ def find(root: Path, clips: str | None) -> Clips:
     # OpenFace leaves an empty folder where it finds no face
     keys = {clip_key(path.stem): path.name for path in sorted(folder.iterdir())}
     empty = [name for key, name in keys.items() if NAME.fullmatch(key) and key not in named]
-    return Clips(sources, {"clips": empty + absent}, packing)
+    return Clips(sources, {"clips": empty + absent}, crop)
 
 
 def _source(key: str, path: Path) -> Source:

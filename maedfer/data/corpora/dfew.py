@@ -1,6 +1,6 @@
 """DFEW (Jiang et al., ACM MM 2020): clips of films, seven expressions, five folds, the votes of ten raters.
 
-Taken are the single-labelled clips at their original length. The folders of 16 time-normalised frames
+The single-labelled clips are taken at their original length. The folders of 16 time-normalised frames
 (`..._16f`), with which reproductions of published numbers fall several points short, are not looked for.
 """
 
@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from maedfer.data.corpora.corpus import NO_CROPS, RAW_CLIPS, Clips, Corpus
-from maedfer.data.corpora.folds import Listed, by_fold, matched
-from maedfer.data.corpora.tables import numbered_label, read_sheet, read_table
-from maedfer.data.corpora.tree import clip_folder, clip_key, find_path, list_clips, need_path
+from maedfer.data.corpora.reading.corpus import NO_CROPS, RAW_CLIPS, Clips, Corpus
+from maedfer.data.corpora.reading.folds import ListedClip, clips_by_fold, match_clips
+from maedfer.data.corpora.reading.tables import numbered_label, read_sheet, read_table
+from maedfer.data.corpora.reading.tree import clip_folder, clip_key, find_path, list_clips, require_path
+from maedfer.errors import UserError
 
 CLASSES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 """In the order of the lists' numbers 1 to 7."""
@@ -27,19 +28,19 @@ NORMALISED = "these are 16 time-normalised frames of each clip: published number
 
 
 def find(root: Path, clips: str | None) -> Clips:
-    """The single-labelled clips of the five test lists."""
-    need_path(root, "EmoLabel_DataSplit/test(single-labeled)")
+    """Collects the single-labelled clips of the five test lists."""
+    require_path(root, "EmoLabel_DataSplit/test(single-labeled)")
     paths = {fold: find_path(root, TEST_LIST.format(fold)) for fold in range(1, 6)}
-    folder, packing = clip_folder(root, clips, FACES, RAW)
+    folder, crop = clip_folder(root, clips, FACES, RAW)
     lists = {fold: (path, _pairs(path)) for fold, path in paths.items() if path is not None}
     votes, notes = _votes(root)
-    listed = [Listed(each.clip, each.label, _with_votes(each, votes)) for each in by_fold(lists)]
+    listed = [ListedClip(each.clip, each.label, _with_votes(each, votes)) for each in clips_by_fold(lists)]
     _check_votes(listed)
-    sources, missing = matched("dfew", listed, list_clips(folder))
+    sources, missing = match_clips("dfew", listed, list_clips(folder))
     absent = [TEST_LIST.format(fold) for fold, path in paths.items() if path is None]
-    notes += (NO_CROPS,) if packing is RAW_CLIPS else ()
+    notes += (NO_CROPS,) if crop is RAW_CLIPS else ()
     notes += (NORMALISED,) if folder.name.lower().endswith("_16f") else ()
-    return Clips(sources, {"lists": absent, "clips": missing}, packing, notes)
+    return Clips(sources, {"lists": absent, "clips": missing}, crop, notes)
 
 
 def _pairs(path: Path) -> list[tuple[str, str]]:
@@ -48,10 +49,10 @@ def _pairs(path: Path) -> list[tuple[str, str]]:
 
 
 def _votes(root: Path) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
-    """The votes of each clip, columns `1happy` to `7fear` by the number of the clip in `order`."""
+    """Reads the votes of each clip, columns `1happy` to `7fear` by the number of the clip in `order`."""
     path = find_path(root, VOTES)
     if path is None:
-        return {}, (f"no {VOTES}: clips have no votes (--data.soft_labels)",)
+        return {}, (f"no {VOTES}: clips have no votes for `soft_labels`",)
     votes = {}
     for row in read_sheet(path):
         columns = {name: re.match(r"([1-7])\s*[a-z]", name) for name in row}
@@ -61,8 +62,8 @@ def _votes(root: Path) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
             if found
         }
         if len(counts) != len(CLASSES) or row.get("order") is None:
-            raise ValueError(
-                f"{path} lacks the columns order, 1happy, ..., 7fear (columns: {', '.join(row)})"
+            raise UserError(
+                None, f"{path} lacks the columns order, 1happy, ..., 7fear (columns: {', '.join(row)})"
             )
         votes[clip_key(str(row["order"]).removesuffix(".0"))] = counts
     return votes, ()
@@ -72,21 +73,22 @@ def _number(path: Path, column: str, cell: Any) -> float:
     try:
         return float(cell or 0)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}, column {column}: {cell!r} is not a number of votes") from error
+        raise UserError(None, f"{path}, column {column}: {cell!r} is not a number of votes") from error
 
 
-def _with_votes(each: Listed, votes: Mapping[str, dict[str, float]]) -> dict[str, Any]:
-    return {**each.known, "votes": votes.get(clip_key(each.clip))}
+def _with_votes(each: ListedClip, votes: Mapping[str, dict[str, float]]) -> dict[str, Any]:
+    return {**each.fields, "votes": votes.get(clip_key(each.clip))}
 
 
-def _check_votes(listed: list[Listed]) -> None:
-    """Refuse votes that belong to other clips: a clip's label has the most votes."""
-    voted = [each for each in listed if each.known["votes"]]
-    odd = [each for each in voted if max(each.known["votes"], key=each.known["votes"].get) != each.label]
+def _check_votes(listed: list[ListedClip]) -> None:
+    """Raises a UserError for votes of other clips: the label of a clip has the most votes."""
+    voted = [each for each in listed if each.fields["votes"]]
+    odd = [each for each in voted if max(each.fields["votes"], key=each.fields["votes"].get) != each.label]
     if 2 * len(odd) > len(voted):
-        raise ValueError(
+        raise UserError(
+            None,
             f"in {VOTES} the most votes of {len(odd)} of {len(voted)} clips are not for their label, such as "
-            f"{odd[0].clip} ({odd[0].label}): this is not the annotation of these lists"
+            f"{odd[0].clip} ({odd[0].label}): this is not the annotation of these lists",
         )
 
 

@@ -1,8 +1,8 @@
 """eNTERFACE'05 (Martin et al., ICDEW 2006): 43 subjects react with six emotions, five sentences each.
 
 The five folds are those that MAE-DFER tests on: subjects 1 to 10 (there are no single clips of subject 6), 11
-to 19, 20 to 28, 29 to 37, 38 to 44. Where a clip lies says what it is
-(`subject 1/anger/sentence 1/s1_an_1.avi`); file names do not, some are swapped or misspelt.
+to 19, 20 to 28, 29 to 37, 38 to 44. Labels come from the folders of a
+clip (`subject 1/anger/sentence 1/s1_an_1.avi`): some file names are swapped or misspelt.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 from itertools import product
 from pathlib import Path
 
-from maedfer.data.corpora.corpus import FACE_CROPS, Clips, Corpus
-from maedfer.data.corpora.folds import Listed, matched
-from maedfer.data.corpora.tree import clip_folder, clip_key, list_clips
+from maedfer.data.corpora.reading.corpus import FACE_CROPS, Clips, Corpus
+from maedfer.data.corpora.reading.folds import ListedClip, match_clips
+from maedfer.data.corpora.reading.tree import clip_folder, clip_key, list_clips
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 LAST_OF_FOLD = (10, 19, 28, 37, 44)
@@ -26,20 +26,20 @@ FACES = ("face_aligned", "openface")
 
 
 def find(root: Path, clips: str | None) -> Clips:
-    """The clips of all sentences, as aligned frames or as the authors' videos."""
-    folder, packing = clip_folder(root, clips, FACES, (".",))
+    """Collects the clips of all sentences, as aligned frames or as the authors' videos."""
+    folder, crop = clip_folder(root, clips, FACES, (".",))
     found: dict[str, Path] = {}
-    for key, path in list_clips(folder, depth=4, frames=packing is FACE_CROPS).items():
+    for key, path in list_clips(folder, depth=4, frames=crop is FACE_CROPS).items():
         place = PLACE.search(key)
         if place is not None:
             found.setdefault(clip_key(*_name(*place.groups()).split("/")), path)
-    sources, missing = matched("enterface05", _expected(), found)
-    return Clips(sources, {"clips": missing}, packing)
+    sources, missing = match_clips("enterface05", _expected(), found)
+    return Clips(sources, {"clips": missing}, crop)
 
 
-def _expected() -> list[Listed]:
+def _expected() -> list[ListedClip]:
     return [
-        Listed(
+        ListedClip(
             _name(subject, emotion, sentence),
             emotion,
             {"fold": _fold(subject), "subject": f"subject {subject}"},

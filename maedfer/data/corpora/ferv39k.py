@@ -1,7 +1,7 @@
 """FERV39k (Wang et al., CVPR 2022): seven expressions in 22 scenes, one split of all of them.
 
 The split of all scenes (`4_setups/All_scenes`) is taken; the scene of a clip is kept as metadata, so that
-scores can be told by scene.
+scores can be grouped by scene.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from maedfer.data.corpora.corpus import Clips, Corpus
-from maedfer.data.corpora.folds import Listed, matched
-from maedfer.data.corpora.tables import as_label, read_pairs
-from maedfer.data.corpora.tree import clip_folder, find_path, list_clips
+from maedfer.data.corpora.reading.corpus import Clips, Corpus
+from maedfer.data.corpora.reading.folds import ListedClip, match_clips
+from maedfer.data.corpora.reading.tables import as_label, read_pairs
+from maedfer.data.corpora.reading.tree import clip_folder, find_path, list_clips
 from maedfer.data.video.source import Source
 
 CLASSES = ("Happy", "Sad", "Neutral", "Angry", "Surprise", "Disgust", "Fear")
@@ -24,20 +24,20 @@ LISTS = {
 
 
 def find(root: Path, clips: str | None) -> Clips:
-    """The clips of both lists; lines are `Scene/Expression/number Expression`."""
+    """Collects the clips of both lists; lines are `Scene/Expression/number Expression`."""
     paths = {split: find_path(root, *names) for split, names in LISTS.items()}
     absent = [LISTS[split][0] for split, path in paths.items() if path is None]
     if len(absent) == len(LISTS):
         raise FileNotFoundError(f"{root} has no {LISTS['train'][0]}")
-    folder, packing = clip_folder(root, clips, FACES)
+    folder, crop = clip_folder(root, clips, FACES)
     listed = [
-        Listed(clip.replace("\\", "/"), as_label(path, label, CLASSES), {"split": split})
+        ListedClip(clip.replace("\\", "/"), as_label(path, label, CLASSES), {"split": split})
         for split, path in paths.items()
         if path is not None
         for clip, label in read_pairs(path)
     ]
-    sources, missing = matched("ferv39k", listed, list_clips(folder, depth=3))
-    return Clips([_with_scene(each) for each in sources], {"lists": absent, "clips": missing}, packing)
+    sources, missing = match_clips("ferv39k", listed, list_clips(folder, depth=3))
+    return Clips([_with_scene(each) for each in sources], {"lists": absent, "clips": missing}, crop)
 
 
 def _with_scene(source: Source) -> Source:

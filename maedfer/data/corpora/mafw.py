@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maedfer.data.corpora.corpus import NO_CROPS, RAW_CLIPS, Clips, Corpus
-from maedfer.data.corpora.folds import by_fold, matched
-from maedfer.data.corpora.tables import as_label, read_pairs
-from maedfer.data.corpora.tree import clip_folder, find_path, list_clips
+from maedfer.data.corpora.reading.corpus import NO_CROPS, RAW_CLIPS, Clips, Corpus
+from maedfer.data.corpora.reading.folds import clips_by_fold, match_clips
+from maedfer.data.corpora.reading.tables import as_label, read_pairs
+from maedfer.data.corpora.reading.tree import clip_folder, find_path, list_clips
 
 CLASSES = (
     *("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"),
@@ -23,12 +23,12 @@ SPLITS = ("Train & Test Set", "split", "train_test_set")
 
 
 def find(root: Path, clips: str | None) -> Clips:
-    """The clips of the five test lists of single expressions."""
+    """Collects the clips of the five test lists of single expressions."""
     return find_set(root, clips, "mafw", "single", CLASSES)
 
 
 def find_set(root: Path, clips: str | None, name: str, kind: str, classes: tuple[str, ...]) -> Clips:
-    """The clips of one of the two sets; lines of its lists are `00001.mp4 label`."""
+    """Collects the clips of one of the two sets; lines of its lists are `00001.mp4 label`."""
     names = {
         fold: [f"{each}/{kind}/no_caption/set_{fold}/test.txt" for each in SPLITS] for fold in range(1, 6)
     }
@@ -36,7 +36,7 @@ def find_set(root: Path, clips: str | None, name: str, kind: str, classes: tuple
     absent = [names[fold][0] for fold, path in paths.items() if path is None]
     if len(absent) == len(paths):
         raise FileNotFoundError(f"{root} has no {names[1][0]}")
-    folder, packing = clip_folder(root, clips, FACES, RAW)
+    folder, crop = clip_folder(root, clips, FACES, RAW)
     lists = {
         fold: (
             path,
@@ -45,9 +45,9 @@ def find_set(root: Path, clips: str | None, name: str, kind: str, classes: tuple
         for fold, path in paths.items()
         if path is not None
     }
-    sources, missing = matched(name, by_fold(lists), list_clips(folder))
-    notes = (NO_CROPS,) if packing is RAW_CLIPS else ()
-    return Clips(sources, {"lists": absent, "clips": missing}, packing, notes)
+    sources, missing = match_clips(name, clips_by_fold(lists), list_clips(folder))
+    notes = (NO_CROPS,) if crop is RAW_CLIPS else ()
+    return Clips(sources, {"lists": absent, "clips": missing}, crop, notes)
 
 
 ASK = "https://mafw-database.github.io/MAFW/"

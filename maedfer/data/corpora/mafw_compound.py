@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from maedfer.data.corpora import mafw
-from maedfer.data.corpora.corpus import Clips, Corpus
+from maedfer.data.corpora.reading.corpus import Clips, Corpus
 
 COMPOUND = (
     *("anger_disgust", "anger_disgust_contempt", "anger_disgust_anxiety", "anger_sadness", "anger_surprise"),
@@ -30,7 +30,7 @@ CLASSES = mafw.CLASSES + COMPOUND
 
 
 def find(root: Path, clips: str | None) -> Clips:
-    """The clips of the five test lists of single and compound expressions."""
+    """Collects the clips of the five test lists of single and compound expressions."""
     return mafw.find_set(root, clips, "mafw_compound", "compound", CLASSES)
 
 
@@ -43,4 +43,5 @@ CORPUS = Corpus(
     terms=mafw.TERMS,
     layout=mafw.LAYOUT.format("compound"),
     find=find,
+    tested=False,
 )

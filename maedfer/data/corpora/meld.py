@@ -1,16 +1,17 @@
 """MELD (Poria et al., ACL 2019): utterances of a television series, seven emotions, three splits.
 
-The speaker is kept as metadata and is no subject: the same six people speak in all splits.
+The speaker is kept as metadata, not as the subject: the same six people speak in all splits.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from maedfer.data.corpora.corpus import RAW_CLIPS, Clips, Corpus
-from maedfer.data.corpora.folds import Listed, matched
-from maedfer.data.corpora.tables import as_label, read_table
-from maedfer.data.corpora.tree import find_path, list_clips
+from maedfer.data.corpora.reading.corpus import RAW_CLIPS, Clips, Corpus
+from maedfer.data.corpora.reading.folds import ListedClip, match_clips
+from maedfer.data.corpora.reading.tables import as_label, read_table
+from maedfer.data.corpora.reading.tree import find_path, list_clips
+from maedfer.data.video.source import Source
 
 CLASSES = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
 SPLITS = {
@@ -18,22 +19,26 @@ SPLITS = {
     "val": ("dev", "dev_splits_complete"),
     "test": ("test", "output_repeated_splits_test"),
 }
-"""Of each split the name its list has, and the folder of its clips."""
+"""The name of the list of each split, and the folder of its clips."""
 
 COLUMNS = ("speaker", "emotion", "dialogue_id", "utterance_id")
 
 
 def find(root: Path, clips: str | None) -> Clips:
-    """The clips of the three lists, `dia<n>_utt<n>.mp4`."""
-    sources, absent, missing = [], [], []
+    """Collects the clips of the three lists, `dia<n>_utt<n>.mp4`."""
+    sources: list[Source] = []
+    absent: list[str] = []
+    missing: list[str] = []
     for split, (name, folder) in SPLITS.items():
         table = find_path(root, f"{name}_sent_emo.csv", f"{name}/{name}_sent_emo.csv")
         if table is None:
             absent.append(f"{name}_sent_emo.csv")
             continue
         place = find_path(root if clips is None else root / clips, f"{name}/{folder}", folder)
-        there, gone = matched("meld", _listed(table, split), {} if place is None else _clips(place, split))
-        sources, missing = sources + there, missing + gone
+        clips_of_split = {} if place is None else _clips(place, split)
+        found, absent_clips = match_clips("meld", _listed(table, split), clips_of_split)
+        sources += found
+        missing += absent_clips
     if len(absent) == len(SPLITS):
         raise FileNotFoundError(f"{root} has no {', '.join(absent)}")
     return Clips(sources, {"lists": absent, "clips": missing}, RAW_CLIPS)
@@ -43,9 +48,9 @@ def _clips(place: Path, split: str) -> dict[str, Path]:
     return {f"{split}/{key}": path for key, path in list_clips(place).items()}
 
 
-def _listed(table: Path, split: str) -> list[Listed]:
+def _listed(table: Path, split: str) -> list[ListedClip]:
     return [
-        Listed(
+        ListedClip(
             f"{split}/dia{row['dialogue_id']}_utt{row['utterance_id']}",
             as_label(table, row["emotion"], CLASSES),
             {"split": split, "metadata": {"speaker": row["speaker"]}},
@@ -64,4 +69,5 @@ CORPUS = Corpus(
     layout="train_sent_emo.csv with train/train_splits/*.mp4, dev_sent_emo.csv with "
     "dev/dev_splits_complete/*.mp4, and test_sent_emo.csv with test/output_repeated_splits_test/*.mp4",
     find=find,
+    tested=False,
 )

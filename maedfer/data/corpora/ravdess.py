@@ -1,8 +1,7 @@
 """RAVDESS (Livingstone and Russo, PLOS ONE 2018): 24 actors speak two sentences in eight emotions.
 
-Taken are the 1,440 spoken clips without sound (`02-01-...`), in the six folds of four actors each that
-MAE-DFER tests on. File names say everything: modality, channel, emotion, intensity, statement, repetition,
-actor.
+The 1,440 spoken clips without sound (`02-01-...`) are taken, in the six folds of four actors each that
+MAE-DFER tests on. A file name is modality, channel, emotion, intensity, statement, repetition, actor.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
-from maedfer.data.corpora.corpus import FACE_CROPS, Clips, Corpus
-from maedfer.data.corpora.folds import Listed, matched
-from maedfer.data.corpora.tree import clip_folder, list_clips
+from maedfer.data.corpora.reading.corpus import FACE_CROPS, Clips, Corpus
+from maedfer.data.corpora.reading.folds import ListedClip, match_clips
+from maedfer.data.corpora.reading.tree import clip_folder, list_clips
 
 CLASSES = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 """In the order of the emotion codes 01 to 08."""
@@ -24,18 +23,18 @@ FACES = ("face_aligned", "openface")
 
 
 def find(root: Path, clips: str | None) -> Clips:
-    """The spoken clips of all actors, as aligned frames or as the authors' videos."""
-    folder, packing = clip_folder(root, clips, FACES, (".",))
-    sources, missing = matched("ravdess", _expected(), list_clips(folder, frames=packing is FACE_CROPS))
-    return Clips(sources, {"clips": missing}, packing)
+    """Collects the spoken clips of all actors, as aligned frames or as the authors' videos."""
+    folder, crop = clip_folder(root, clips, FACES, (".",))
+    sources, missing = match_clips("ravdess", _expected(), list_clips(folder, frames=crop is FACE_CROPS))
+    return Clips(sources, {"clips": missing}, crop)
 
 
-def _expected() -> Iterator[Listed]:
-    """Every clip there is; calm to surprised in two intensities, neutral in one."""
+def _expected() -> Iterator[ListedClip]:
+    """Yields every clip; calm to surprised in two intensities, neutral in one."""
     for actor, emotion in product(range(1, 25), range(1, 9)):
         for intensity, statement, repetition in product((1, 2) if emotion > 1 else (1,), (1, 2), (1, 2)):
             code = (2, 1, emotion, intensity, statement, repetition, actor)
-            yield Listed(
+            yield ListedClip(
                 "-".join(f"{number:02d}" for number in code),
                 CLASSES[emotion - 1],
                 {

@@ -1,7 +1,7 @@
 """VoxCeleb2 (Chung et al., Interspeech 2018): face tracks of celebrities, unlabelled.
 
-MAE-DFER pre-trains on the development part: tracks of 224x224, as they are distributed. `--frame-crop`
-is upstream's: the upper 160 rows and the middle 160 columns of the 224.
+MAE-DFER pre-trains on the development part: tracks of 224x224, as they are distributed. The frame crop is
+that of upstream: the upper 160 rows and the middle 160 columns of the 224.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from maedfer.data.corpora.corpus import Clips, Corpus, Packing
-from maedfer.data.corpora.tree import clip_folder, list_clips
+from maedfer.data.corpora.reading.corpus import Clips, Corpus
+from maedfer.data.corpora.reading.tree import clip_folder, list_clips
+from maedfer.data.faces.crop_settings import CropSettings
 from maedfer.data.video.source import Source
 
 FRAME_CROP = (32 / 224, 0.0, 160 / 224, 160 / 224)
@@ -22,11 +23,11 @@ PLACES = ("dev/mp4", "mp4", ".")
 
 
 def find(root: Path, clips: str | None) -> Clips:
-    """The tracks `id*/<video>/<number>.mp4`, with the person as the subject."""
+    """Collects the tracks `id*/<video>/<number>.mp4`, with the person as the subject."""
     folder, _ = clip_folder(root, clips, PLACES)
     tracks = {key: path for key, path in list_clips(folder, depth=3).items() if NAME.fullmatch(key)}
     sources = [_source(path) for path in tracks.values()]
-    return Clips(sources, {}, Packing(detector="none", max_seconds=MAX_SECONDS, frame_crop=FRAME_CROP))
+    return Clips(sources, {}, CropSettings(detector="none", max_seconds=MAX_SECONDS, frame_crop=FRAME_CROP))
 
 
 def _source(path: Path) -> Source:

@@ -1,11 +1,16 @@
-"""The settings that decide where and how faces are cut out of a video."""
+"""Settings that decide where and how faces are cut out of a video."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from maedfer.constants import NUM_FRAMES, STORED_FPS
 from maedfer.data.faces.detectors import DetectorName
+
+FrameCrop = tuple[float, float, float, float]
+"""left, top, width and height of a part of the frame, in shares of its centred square."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class CropSettings:
         min_face: Smallest side of a face in source pixels.
         max_seconds: Longer tracks are split into equal pieces.
         largest_face: Keep only the largest face at a time.
-        frame_crop: left, top, width, height in shares of the centred square; only for `none`.
+        frame_crop: The part of the frame to take; only for `none`.
         one_track: Keep only the longest piece.
         min_frames: Frames that a piece must have.
         squeeze: Squeeze frames to squares instead of cutting them; only for `none`.
@@ -35,7 +40,32 @@ class CropSettings:
     min_face: float = 48
     max_seconds: float = 10.0
     largest_face: bool = False
-    frame_crop: tuple[float, float, float, float] | None = None
+    frame_crop: FrameCrop | None = None
     one_track: bool = False
     min_frames: int = NUM_FRAMES
     squeeze: bool = False
+
+    def changed(self, **given: object) -> CropSettings:
+        """Returns these settings with the given ones that are not None.
+
+        A detector that looks for faces drops `frame_crop` and `squeeze`, unless they are given.
+        """
+        values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        whole = values.get("detector", self.detector) == "none"
+        return replace(self if whole else replace(self, frame_crop=None, squeeze=False), **values)
+
+    @classmethod
+    def from_geometry(cls, geometry: Mapping[str, Any], detector_model: str | None = None) -> CropSettings:
+        """Returns the settings that cut faces as those of an index were cut.
+
+        Args:
+            geometry: The `geometry` of an index: `detector`, `size`, `margin`, and `squeezed` if True.
+            detector_model: The YuNet .onnx file, which an index does not hold.
+        """
+        return cls(
+            detector=geometry["detector"],
+            detector_model=detector_model,
+            size=geometry["size"],
+            margin=geometry["margin"],
+            squeeze=geometry.get("squeezed", False),
+        )

@@ -8,12 +8,12 @@ its numbers.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from maedfer.data.labels.targets import LabelReader
 from maedfer.data.labels.validation_share import held_out_share
+from maedfer.data.shards.records import TrackRecord
 from maedfer.randomness import seed_of
 
 
@@ -30,7 +30,7 @@ class Part:
 
     split: str
     numbers: np.ndarray
-    records: tuple[dict[str, Any], ...]
+    records: tuple[TrackRecord, ...]
     targets: np.ndarray
 
     def __len__(self) -> int:
@@ -39,7 +39,7 @@ class Part:
     @property
     def keys(self) -> list[str]:
         """Keys of the samples."""
-        return [record["key"] for record in self.records]
+        return [record.key for record in self.records]
 
     @property
     def top(self) -> np.ndarray:
@@ -48,8 +48,8 @@ class Part:
 
     def groups(self, column: str) -> list[str | None] | None:
         """What a field of the records (`subject`) or of their metadata says; None where none has it."""
-        cells = [_cell(record, column) for record in self.records]
-        return None if all(cell is None for cell in cells) else cells
+        cells = [record.value(column) for record in self.records]
+        return None if all(cell is None for cell in cells) else [None if c is None else str(c) for c in cells]
 
     def only(self, which: np.ndarray) -> "Part":
         """The samples at some places, or where a mask bool (n,) is True."""
@@ -109,9 +109,7 @@ class PartRules:
             )
 
 
-def make_parts(
-    records: Mapping[str, Sequence[dict[str, Any]]], reader: LabelReader, rules: PartRules
-) -> Parts:
+def make_parts(records: Mapping[str, Sequence[TrackRecord]], reader: LabelReader, rules: PartRules) -> Parts:
     """Part the samples of a folder.
 
     Args:
@@ -123,8 +121,8 @@ def make_parts(
         ValueError: samples without a label, a class without a training sample, a test part that says nothing,
             or rules that the samples cannot follow; the message names the flag.
     """
-    if rules.labels_per_class is not None and reader.task != "classify":
-        raise ValueError(f"--data.labels_per_class counts classes: --task {reader.task} has none")
+    if rules.labels_per_class is not None and not reader.task.is_single_label:
+        raise ValueError(f"--data.labels_per_class counts classes: --task {reader.task.name} has none")
     wanted = (rules.train_split, rules.val_split, rules.test_split)
     train, val, test = (
         whole_part(split, records[split], reader, rules.skip_unlabelled) if records.get(split) else None
@@ -147,7 +145,7 @@ def make_parts(
 
 
 def whole_part(
-    split: str, records: Sequence[dict[str, Any]], reader: LabelReader, skip_unlabelled: bool
+    split: str, records: Sequence[TrackRecord], reader: LabelReader, skip_unlabelled: bool
 ) -> Part:
     """All labelled samples of a split.
 
@@ -168,7 +166,7 @@ def whole_part(
 def _what_there_is(part: Part) -> str:
     """What the records of a split without any label have instead."""
     fields = [name for name in ("label_name", "votes") if part.groups(name) is not None]
-    columns = sorted({name for record in part.records for name in record.get("metadata") or {}})
+    columns = sorted({name for record in part.records for name in record.metadata})
     names = ", ".join([*fields, *(f"column {name}" for name in columns)]) or "none of any kind"
     return f"the records have {names} (--task, --data.columns, --data.soft_labels)"
 
@@ -179,7 +177,7 @@ def check_test(part: Part, reader: LabelReader) -> None:
     Raises:
         ValueError: the part has one.
     """
-    if reader.task == "classify" and len(only := set(part.top.tolist())) == 1:
+    if reader.task.is_single_label and len(only := set(part.top.tolist())) == 1:
         raise ValueError(
             f"all {len(part)} test samples (split {part.split}) are {reader.names[only.pop()]}: scores on a "
             "single class say nothing, test on other samples (--data.test_split, --data.fold)"
@@ -218,9 +216,9 @@ def in_fold(part: Part, fold: str | int) -> np.ndarray:
     return chosen
 
 
-def folds_of(records: Iterable[Mapping[str, Any]]) -> list[str]:
+def folds_of(records: Iterable[TrackRecord]) -> list[str]:
     """The folds that records name, numbers in their order and before words."""
-    names = {str(record["fold"]) for record in records if record.get("fold") is not None}
+    names = {str(record.fold) for record in records if record.fold is not None}
     return sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
 
 
@@ -228,7 +226,7 @@ def _check_classes(train: Part, reader: LabelReader, rules: PartRules) -> None:
     """Refuse classes that cannot be learnt."""
     seen = (train.targets != 0).any(axis=0)
     absent = [name for name, learnable in zip(reader.names, seen, strict=True) if not learnable]
-    if absent and reader.task != "regress":
+    if absent and reader.task.has_classes:
         fold = "" if rules.fold is None else f" without fold {rules.fold}"
         flag = "--data.columns" if reader.columns else "--data.classes"
         raise ValueError(
@@ -260,11 +258,11 @@ def _held_out(train: Part, reader: LabelReader, rules: PartRules) -> tuple[Part,
     return train.only(~held), train.only(held)
 
 
-def _person(record: Mapping[str, Any]) -> str:
+def _person(record: TrackRecord) -> str:
     """Who must not be on both sides: the subject, or else everything out of one source."""
-    if record.get("subject") is not None:
-        return f"subject {record['subject']}"
-    return f"source {record.get('source', record['key'])}"
+    if record.subject is not None:
+        return f"subject {record.subject}"
+    return f"source {record.source or record.key}"
 
 
 def _few(train: Part, count: int, reader: LabelReader, seed: int) -> Part:
@@ -279,10 +277,3 @@ def _few(train: Part, count: int, reader: LabelReader, seed: int) -> Part:
             )
         places.append(of_class[:count])
     return train.only(np.concatenate(places))
-
-
-def _cell(record: Mapping[str, Any], column: str) -> str | None:
-    value = record.get(column)
-    if value is None:
-        value = (record.get("metadata") or {}).get(column)
-    return None if value is None else str(value)

@@ -5,24 +5,19 @@ numbers in columns of the record's metadata. Everything is mapped by name, so th
 the classes in another order, or has more of them, give the same targets.
 """
 
-import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from maedfer.data.shards.format import ShardIndex
 from maedfer.data.shards.reader import open_shards
+from maedfer.data.shards.records import TrackRecord
 from maedfer.data.shards.remote import Fetcher
 from maedfer.data.shards.table import ShardTable
-from maedfer.tasks import Task
-
-Record = Mapping[str, Any]
-
-_BULKY = ("geometry", "frame_bytes")
-"""Fields with a value per frame, which nobody needs beside the label."""
+from maedfer.tasks import Task, TaskName, task_of
 
 
 @dataclass(frozen=True)
@@ -30,8 +25,7 @@ class LabelReader:
     """Reads targets out of records.
 
     Attributes:
-        task: `classify`: one class, or shares of several; `multilabel`: a 0 or 1 for each; `regress`: a
-            number for each.
+        task: Makes the target of the numbers.
         names: Names of the K outputs.
         columns: The numbers stand in the metadata, in columns of these names; classes then get shares of
             their numbers (votes).
@@ -52,7 +46,7 @@ class LabelReader:
             return f"number in every column of {', '.join(self.names)}"
         return "votes" if self.soft else "label"
 
-    def target(self, record: Record) -> np.ndarray | None:
+    def target(self, record: TrackRecord) -> np.ndarray | None:
         """The target of a sample, float32 (K,); None when it has no label.
 
         Raises:
@@ -63,11 +57,10 @@ class LabelReader:
             return None
         self._refuse_unknown(_used(values))
         target = np.array([values.get(name, 0.0) for name in self.names])
-        if self.task == "classify":
-            target = target / target.sum() if self.soft else np.eye(len(target))[target.argmax()]
-        return target.astype(np.float32)
+        made = self.task.make_target(target, self.soft)
+        return None if made is None else made.astype(np.float32)
 
-    def targets(self, records: Iterable[Record]) -> np.ndarray:
+    def targets(self, records: Iterable[TrackRecord]) -> np.ndarray:
         """The targets of samples, float32 (n, K), NaN for those without a label.
 
         Raises:
@@ -80,45 +73,42 @@ class LabelReader:
         rows = [missing if target is None else target for target in found]
         return np.array(rows, np.float32).reshape(len(rows), len(self.names))
 
-    def _values(self, record: Record) -> dict[str, float] | None:
+    def _values(self, record: TrackRecord) -> dict[str, float] | None:
         """The numbers of a record by name; None without a label."""
         if self.columns:
             return self._numbers(record)
         return self._votes(record) if self.soft else self._label(record)
 
-    def _label(self, record: Record) -> dict[str, float] | None:
-        name, place = record.get("label_name"), record.get("label")
+    def _label(self, record: TrackRecord) -> dict[str, float] | None:
+        name, place = record.label_name, record.label
         if name is None and place is not None:
-            known = isinstance(place, int) and 0 <= place < len(self._places)
-            name = self._places[place] if known else str(place)
+            name = self._places[place] if 0 <= place < len(self._places) else str(place)
         return None if name is None else {str(name): 1.0}
 
-    def _votes(self, record: Record) -> dict[str, float] | None:
-        votes = record.get("votes")
+    def _votes(self, record: TrackRecord) -> dict[str, float] | None:
+        votes = record.votes
         if votes is None:
             return None
         if len(votes) != len(self._places):
             raise ValueError(
-                f"sample {record['key']} has {len(votes)} votes for {len(self._places)} classes: "
+                f"sample {record.key} has {len(votes)} votes for {len(self._places)} classes: "
                 "run `maedfer verify`"
             )
         return self._cast(record, dict(zip(self._places, votes, strict=True)))
 
-    def _numbers(self, record: Record) -> dict[str, float] | None:
-        cells = {name: (record.get("metadata") or {}).get(name) for name in self.names}
+    def _numbers(self, record: TrackRecord) -> dict[str, float] | None:
+        cells = {name: record.metadata.get(name) for name in self.names}
         if any(cell is None or cell == "" for cell in cells.values()):
             return None
         return self._cast(record, cells)
 
-    def _cast(self, record: Record, cells: Mapping[str, Any]) -> dict[str, float] | None:
-        """Cells as numbers that the task allows; None for votes that nobody cast."""
-        values = {name: _number(record["key"], name, cell) for name, cell in cells.items()}
+    def _cast(self, record: TrackRecord, cells: Mapping[str, Any]) -> dict[str, float]:
+        """Cells as numbers that the task allows."""
+        values = {name: _number(record.key, name, cell) for name, cell in cells.items()}
         for name, value in values.items():
-            if self.task == "multilabel" and value not in (0, 1):
-                raise ValueError(_odd(record["key"], name, cells[name], "0 or 1"))
-            if self.task == "classify" and value < 0:
-                raise ValueError(_odd(record["key"], name, cells[name], "a number of votes"))
-        return None if self.task == "classify" and not any(values.values()) else values
+            if not self.task.allows(value):
+                raise ValueError(_odd(record.key, name, cells[name], self.task.allowed_values))
+        return values
 
     @property
     def _places(self) -> tuple[str, ...]:
@@ -152,7 +142,7 @@ def _odd(key: str, column: str, cell: Any, wanted: str) -> str:
 
 def label_reader(
     index: ShardIndex,
-    task: Task,
+    task: TaskName,
     classes: Sequence[str | int] | None = None,
     columns: Sequence[str] | None = None,
     soft: bool = False,
@@ -169,11 +159,10 @@ def label_reader(
     Raises:
         ValueError: nothing that can be learnt: too few classes, no columns, a name twice.
     """
-    if task not in ("classify", "multilabel", "regress"):
-        raise ValueError(f"--task {task} is unknown: take classify, multilabel or regress")
-    if task != "classify" and not columns:
+    kind = task_of(task)
+    if kind.needs_columns and not columns:
         raise ValueError(f"--task {task} reads numbers: name their columns with --data.columns")
-    if task != "classify" and soft:
+    if soft and not kind.is_single_label:
         raise ValueError(f"--data.soft_labels are shares of classes: --task {task} has none")
     if columns and classes and [str(name) for name in classes] != list(columns):
         raise ValueError("--data.columns already names the outputs: leave out --data.classes")
@@ -183,12 +172,12 @@ def label_reader(
         raise ValueError("the shards' index has no classes: name them with --data.classes")
     if len(set(names)) < len(names):
         raise ValueError(f"{flag} has a name twice: {', '.join(names)}")
-    if task == "classify" and len(names) < 2:
-        raise ValueError(f"only one class, {names[0]}: a classifier needs two or more ({flag})")
-    return LabelReader(task, names, bool(columns), soft, tuple(index.classes))
+    if len(names) < kind.min_outputs:
+        raise ValueError(f"only one class, {names[0]}: {task} needs {kind.min_outputs} or more ({flag})")
+    return LabelReader(kind, names, bool(columns), soft, tuple(index.classes))
 
 
-def read_records(shards: str, table: ShardTable, fetcher: Fetcher) -> list[dict[str, Any]]:
+def read_records(shards: str, table: ShardTable, fetcher: Fetcher) -> list[TrackRecord]:
     """The records of a split in the order of its samples, without what they say of single frames.
 
     Args:
@@ -201,7 +190,7 @@ def read_records(shards: str, table: ShardTable, fetcher: Fetcher) -> list[dict[
         ValueError: a remote shard cannot be had, or one is damaged, or has not as many records as the index
             says.
     """
-    records: list[dict[str, Any]] = []
+    records: list[TrackRecord] = []
     streams = open_shards(shards, table, range(len(table)), fetcher)
     for number, stream in enumerate(streams):
         name, expected = table.entry(number).name, table.entry(number).samples
@@ -217,15 +206,13 @@ def read_records(shards: str, table: ShardTable, fetcher: Fetcher) -> list[dict[
     return records
 
 
-def _records(stream: BinaryIO) -> Iterator[dict[str, Any]]:
-    """The records of one shard."""
+def _records(stream: BinaryIO) -> Iterator[TrackRecord]:
+    """Yields the records of one shard, without the fields that have a value per frame."""
     with tarfile.open(fileobj=stream, mode="r|") as tar:
         for member in tar:
             if member.name.endswith(".json"):
-                record = json.loads(tar.extractfile(member).read())
-                if not isinstance(record, dict):
-                    raise ValueError(f"{member.name} is not a record")
-                yield {field: value for field, value in record.items() if field not in _BULKY}
+                record = TrackRecord.from_json(tar.extractfile(member).read())
+                yield replace(record, geometry=None, frame_bytes=None)
 
 
 def _remedy(shards: str) -> str:

@@ -35,7 +35,7 @@ def _cuts(
     targets: np.ndarray, people: Sequence[str], share: float, task: Task, seed: int
 ) -> list[np.ndarray]:
     """Ways to hold out whole people, each bool (n,)."""
-    if task == "classify":
+    if task.is_single_label:
         splitter = StratifiedGroupKFold(round(1 / share), shuffle=True, random_state=seed)
     else:
         splitter = GroupShuffleSplit(DRAWS, test_size=share, random_state=seed)
@@ -50,5 +50,5 @@ def _cuts(
 
 def _usable(targets: np.ndarray, held: np.ndarray, task: Task) -> bool:
     """Whether both sides have samples, and every class is among those to train on."""
-    learnable = task == "regress" or (targets[~held] != 0).any(axis=0).all()
+    learnable = not task.has_classes or (targets[~held] != 0).any(axis=0).all()
     return bool(held.any() and not held.all() and learnable)

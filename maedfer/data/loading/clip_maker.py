@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from maedfer.data.loading.upstream_draws import SharedDraws
 from maedfer.data.loading.views import Box, ViewSpec
 from maedfer.data.shards.encoding import decode_frames
 from maedfer.data.shards.reader import RawSample, UnusableSample
+from maedfer.data.shards.records import BrokenSample, TrackRecord
 from maedfer.randomness import seed_of
 
 if TYPE_CHECKING:  # a worker that draws no masks starts without torch's models
@@ -77,10 +77,10 @@ class ClipMaker:
             UnusableSample: the record or the frames are damaged.
         """
         try:
-            meta = json.loads(raw.record)
-            if meta["key"] != raw.key:
-                raise ValueError(f"its record is that of {meta['key']}")
-            track = self.time_line(int(meta["frames"]), float(meta["fps"]), self.num_frames, self.interval_s)
+            record = TrackRecord.from_json(raw.record)
+            if record.key != raw.key:
+                raise BrokenSample(f"its record is that of {record.key}")
+            track = self.time_line(record.frames, record.fps, self.num_frames, self.interval_s)
             names = [(self.seed, epoch if self.training else "held out", raw.key, view) for view in views]
             alike = names if self.shared is None else self._alike(epoch, views, at)
             times = [
@@ -90,10 +90,10 @@ class ClipMaker:
                 for view, name in zip(views, alike, strict=True)
             ]
             wanted = np.unique(np.concatenate([time.indices for time in times]))
-            frames = decode_frames(raw.frames, meta, wanted)
-            target = self._target(meta)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UnusableSample(raw.key, f"{type(error).__name__}: {error}") from error
+            frames = decode_frames(raw.frames, record, wanted)
+            target = self._target(record)
+        except ValueError as error:
+            raise UnusableSample(raw.key, str(error)) from error
         clips = []
         for time, name, common in zip(times, names, alike, strict=True):
             box, flip = self.views.draw(_rng(*name, "view"), *frames.shape[1:3])
@@ -114,7 +114,7 @@ class ClipMaker:
         """Names of the draws that the views of a sample share with those of other workers' samples."""
         return [(self.seed, epoch, *self.shared.name(*at), view) for view in views]
 
-    def _target(self, record: dict[str, Any]) -> np.ndarray | None:
+    def _target(self, record: TrackRecord) -> np.ndarray | None:
         """The target of a sample float32 (K,), NaN without a label; None where no labels are read."""
         if self.labels is None:
             return None

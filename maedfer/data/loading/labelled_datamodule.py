@@ -28,7 +28,8 @@ from maedfer.data.loading.rand_augment import ClipAugment
 from maedfer.data.loading.upstream_draws import SharedDraws
 from maedfer.data.loading.upstream_times import FineTuningTime
 from maedfer.data.loading.views import Crop, ViewSpec
-from maedfer.tasks import Task
+from maedfer.data.shards.records import TrackRecord
+from maedfer.tasks import TaskName
 from maedfer.upstream import Behaviour, mimics_upstream
 
 
@@ -71,7 +72,7 @@ class LabelledDataModule(ClipDataModule):
     def __init__(
         self,
         shards: str,
-        task: Task = "classify",
+        task: TaskName = "classify",
         classes: list[str | int] | None = None,
         columns: list[str] | None = None,
         soft_labels: bool = False,
@@ -190,10 +191,10 @@ class LabelledDataModule(ClipDataModule):
         shared = SharedDraws(self.ranks[0], max(1, self.workers)) if self._draws_alike else None
         return replace(maker, labels=self.reader, augment=self._augment, shared=shared)
 
-    def _split_records(self) -> dict[str, list[dict[str, Any]]]:
+    def _split_records(self) -> dict[str, list[TrackRecord]]:
         """The records of the splits to part."""
-        splits = [self.split, *filter(self._count, (self.val_split, self.test_split))]
+        splits = [self.split, *filter(self._tables.__contains__, (self.val_split, self.test_split))]
         return {split: self._records(split) for split in splits}
 
-    def _records(self, split: str) -> list[dict[str, Any]]:
+    def _records(self, split: str) -> list[TrackRecord]:
         return read_records(self.shards, self._table(split), self.fetcher)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
 from typing import Any, Literal
@@ -21,6 +20,10 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import simplejpeg
+
+from maedfer.constants import STORED_FPS
+from maedfer.data.shards.records import BrokenSample, EncodedTrack, TrackRecord
+from maedfer.errors import UserError
 
 Encoding = Literal["jpeg", "h264"]
 
@@ -42,19 +45,6 @@ _H264_OPTIONS = {
     # x264's macroblock tree reads memory it has not set: with it, equal frames gave different bytes
     "x264-params": "mbtree=0:cpu-independent=1",
 }
-
-
-class BrokenSample(ValueError):
-    """A sample whose frames cannot be decoded as its record says."""
-
-
-@dataclass(frozen=True)
-class EncodedTrack:
-    """The stored frames of a track: member extension, bytes, and the size of each JPEG (None for mp4)."""
-
-    extension: str
-    data: bytes
-    frame_bytes: list[int] | None
 
 
 def encode_track(
@@ -81,26 +71,34 @@ def encode_track(
 
 
 def check_quality(encoding: Encoding, quality: int | None) -> int:
-    """The quality to use: the given one when the encoding allows it, its default for None.
+    """Returns the quality to use: the given one, or the default of the encoding for None.
 
     Raises:
-        ValueError: an unknown encoding or a quality out of its range.
+        UserError: an unknown encoding or a quality out of its range.
     """
     if encoding not in EXTENSIONS:
-        raise ValueError(f"--encoding {encoding} is unknown: take one of {', '.join(EXTENSIONS)}")
+        raise UserError("encoding", f"{encoding} is unknown: take one of {', '.join(EXTENSIONS)}")
     low, high = _QUALITY_RANGE[encoding]
     value = DEFAULT_QUALITY[encoding] if quality is None else quality
     if not low <= value <= high:
-        raise ValueError(f"--quality {value} is not between {low} and {high}, the range of {encoding}")
+        raise UserError("quality", f"{value} is not between {low} and {high}, the range of {encoding}")
     return value
 
 
-def decode_frames(data: bytes, meta: Mapping[str, Any], indices: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Decode frames of a stored track.
+def describe_encoding(
+    encoding: Encoding, quality: int | None = None, fps: float = STORED_FPS
+) -> dict[str, Any]:
+    """Returns the `encoding` of an index: name, member extension, quality, stored frames per second."""
+    quality = check_quality(encoding, quality)
+    return {"name": encoding, "extension": EXTENSIONS[encoding], "quality": quality, "fps": fps}
+
+
+def decode_frames(data: bytes, record: TrackRecord, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Decodes frames of a stored track.
 
     Args:
         data: The member `<key>.mjpg` or `<key>.mp4`.
-        meta: The record `<key>.json`.
+        record: The record `<key>.json`.
         indices: Frame numbers in any order, repeats allowed; those outside the record are clamped into it.
 
     Returns:
@@ -109,24 +107,23 @@ def decode_frames(data: bytes, meta: Mapping[str, Any], indices: Sequence[int] |
     Raises:
         BrokenSample: the bytes are damaged or do not agree with the record.
     """
+    name, shape = f"sample {record.key}", (record.height, record.width, 3)
+    clamped = [min(max(index, 0), record.frames - 1) for index in np.asarray(indices).tolist()]
+    wanted = sorted(set(clamped))  # a frame asked for twice is decoded once
     try:
-        count, shape = int(meta["frames"]), (int(meta["height"]), int(meta["width"]), 3)
-        clamped = [min(max(index, 0), count - 1) for index in np.asarray(indices).tolist()]
-        wanted = sorted(set(clamped))  # a frame asked for twice is decoded once
-        decode = {"jpeg": _decode_jpeg, "h264": _decode_h264}[meta["encoding"]]
-        frames = decode(data, meta, wanted)
-    except BrokenSample:
-        raise
+        decode = {"jpeg": _decode_jpeg, "h264": _decode_h264}[record.encoding]
+        frames = decode(data, record, wanted)
     except Exception as error:  # simplejpeg and PyAV each raise their own kinds
         first_line = str(error).partition("\n")[0][:200]
-        raise BrokenSample(f"{_name(meta)}: {type(error).__name__}: {first_line}") from error
+        kind = "" if isinstance(error, _WrongFrames) else f"{type(error).__name__}: "
+        raise BrokenSample(f"{name}: {kind}{first_line}") from error
     if frames.shape[1:] != shape:
-        raise BrokenSample(f"{_name(meta)}: frames are {frames.shape[1:]}, the record says {shape}")
+        raise BrokenSample(f"{name}: frames are {frames.shape[1:]}, the record says {shape}")
     return frames if wanted == clamped else frames[np.searchsorted(wanted, clamped)]
 
 
-def _name(meta: Mapping[str, Any]) -> str:
-    return f"sample {meta.get('key', '(without key)')}"
+class _WrongFrames(ValueError):
+    """Reports stored frames that do not agree with the record, in words that need no prefix."""
 
 
 def _encode_jpeg(frame: np.ndarray, quality: int) -> bytes:
@@ -138,22 +135,22 @@ def _encode_jpeg(frame: np.ndarray, quality: int) -> bytes:
     return data.tobytes()
 
 
-def _decode_jpeg(data: bytes, meta: Mapping[str, Any], wanted: Sequence[int]) -> np.ndarray:
-    """Decode single JPEGs out of the stream."""
-    sizes = meta["frame_bytes"]
-    if len(sizes) != meta["frames"] or sum(sizes) != len(data):
-        raise BrokenSample(
-            f"{_name(meta)}: {len(data)} bytes, the record says {len(sizes)} sizes, {sum(sizes)} bytes, "
-            f"{meta['frames']} frames"
+def _decode_jpeg(data: bytes, record: TrackRecord, wanted: Sequence[int]) -> np.ndarray:
+    """Decodes single JPEGs out of the stream."""
+    sizes = record.frame_bytes or []
+    if len(sizes) != record.frames or sum(sizes) != len(data):
+        raise _WrongFrames(
+            f"{len(data)} bytes, the record says {len(sizes)} sizes, {sum(sizes)} bytes, "
+            f"{record.frames} frames"
         )
     ends, stored = list(accumulate(sizes)), memoryview(data)
-    frames = np.empty((len(wanted), int(meta["height"]), int(meta["width"]), 3), np.uint8)
+    frames = np.empty((len(wanted), record.height, record.width, 3), np.uint8)
     for frame, index in zip(frames, wanted, strict=True):
         try:
             _fill(frame, stored[ends[index] - sizes[index] : ends[index]])
         except ValueError as error:
-            size = f"{frames.shape[2]}x{frames.shape[1]}"
-            raise BrokenSample(f"{_name(meta)}: frame {index} is not a JPEG of {size}: {error}") from error
+            size = f"{record.width}x{record.height}"
+            raise _WrongFrames(f"frame {index} is not a JPEG of {size}: {error}") from error
     return frames
 
 
@@ -177,9 +174,7 @@ def _encode_h264(frames: np.ndarray, fps: float, quality: int) -> bytes:
 
     height, width = frames.shape[1:3]
     if height % 2 or width % 2:
-        raise ValueError(
-            f"h264 needs an even --size, not {width}x{height}: change it, or take --encoding jpeg"
-        )
+        raise UserError("size", f"h264 needs an even size, not {width}x{height}: change it, or `encoding`")
     rate = Fraction(fps).limit_denominator(1001)
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
@@ -196,7 +191,7 @@ def _encode_h264(frames: np.ndarray, fps: float, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def _decode_h264(data: bytes, meta: Mapping[str, Any], wanted: Sequence[int]) -> np.ndarray:
+def _decode_h264(data: bytes, record: TrackRecord, wanted: Sequence[int]) -> np.ndarray:
     from maedfer.data.shards.mp4 import mp4_frames  # it imports PyAV, which JPEG shards have no need of
 
-    return mp4_frames(data, int(meta["frames"]), (int(meta["height"]), int(meta["width"])), wanted)
+    return mp4_frames(data, record.frames, (record.height, record.width), wanted)

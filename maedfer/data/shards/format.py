@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from maedfer.errors import UserError
 from maedfer.files import dump_json, sha256, write_atomically
 
 SCHEMA = 1
@@ -30,14 +31,22 @@ SHEET_NAME = "contact_sheet.png"
 SHARD_NAME = re.compile(r"(?P<split>[a-z0-9_]+)-(?P<number>\d{6})\.tar")
 
 
-class BrokenShard(ValueError):
-    """A shard that is no tar, or breaks off: its `path`, how many `samples` came before, and the `reason`."""
+class BrokenShard(UserError):
+    """Reports a shard that is not a tar or breaks off.
+
+    Attributes:
+        path: The shard.
+        samples: Number of samples that were read before.
+        reason: Cause, as the tar reader gives it.
+    """
 
     def __init__(self, path: Path, samples: int, reason: str) -> None:
-        super().__init__(
-            f"{path} breaks off after {samples} samples ({reason}); run `maedfer verify {path.parent}`"
-        )
+        text = f"{path} breaks off after {samples} samples ({reason}); run `maedfer verify {path.parent}`"
+        super().__init__(None, text)
         self.path, self.samples, self.reason = path, samples, reason
+
+    def __reduce__(self) -> tuple[type[BrokenShard], tuple[Path, int, str]]:
+        return type(self), (self.path, self.samples, self.reason)
 
 
 @dataclass(frozen=True)
@@ -114,8 +123,8 @@ def parse_index(data: bytes, folder: str | Path) -> ShardIndex:
             shards, tuple(raw["classes"]), raw["geometry"], raw["encoding"], raw["made_by"], raw["schema"]
         )
     except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{folder}: its {INDEX_NAME} is not a shard index: {error}; run `maedfer verify {folder}`"
+        raise UserError(
+            None, f"{folder}: its {INDEX_NAME} is not a shard index: {error}; run `maedfer verify {folder}`"
         ) from error
 
 
@@ -206,5 +215,5 @@ def shard_name(split: str, number: int) -> str:
     """File name of shard `number` of a split."""
     name = f"{split}-{number:06d}.tar"
     if SHARD_NAME.fullmatch(name) is None:
-        raise ValueError(f"split {split!r} may hold only lower-case letters, digits and '_'")
+        raise UserError("split", f"{split!r} may hold only lower-case letters, digits and '_'")
     return name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,8 @@ from tqdm import tqdm
 
 from maedfer.data.shards.encoding import EXTENSIONS, decode_frames
 from maedfer.data.shards.format import INDEX_NAME, SHEET_NAME, BrokenShard, ShardEntry, read_index, read_shard
-from maedfer.data.shards.records import is_synthetic
+from maedfer.data.shards.origin import is_synthetic
+from maedfer.data.shards.records import BrokenSample, TrackRecord
 
 CELL, CAPTION = 96, 16
 """Pixels of a frame in the contact sheet, and of the line of text above each row."""
@@ -111,10 +111,13 @@ def _count_shard(found: FolderInfo, entry: ShardEntry, bar: tqdm) -> None:
     path, before = Path(found.folder) / entry.name, found.samples
     for sample in read_shard(path, only=("json",)):
         try:
-            _count(found, json.loads(sample["json"]), entry.split)
-        except (KeyError, TypeError, ValueError) as error:
-            what = f"the record of sample {sample['__key__'].decode()} in {path} is damaged"
-            raise ValueError(f"{what}; run `maedfer verify {found.folder}`") from error
+            record = TrackRecord.from_json(sample.get("json", b""))
+        except BrokenSample as error:
+            raise BrokenSample(
+                f"the record of sample {sample['__key__'].decode()} in {path} is damaged: {error}; "
+                f"run `maedfer verify {found.folder}`"
+            ) from error
+        _count(found, record, entry.split)
         bar.update()
     found.bytes += entry.bytes
     if found.samples - before != entry.samples:
@@ -141,19 +144,19 @@ def draw_sheet(folder: str, rows: int = 24, columns: int = 10) -> np.ndarray:
     return np.concatenate(strips) if strips else np.zeros((CAPTION, CELL, 3), np.uint8)
 
 
-def _count(found: FolderInfo, record: Mapping[str, Any], split: str) -> None:
-    seconds = record["frames"] / record["fps"]
+def _count(found: FolderInfo, record: TrackRecord, split: str) -> None:
+    seconds = record.frames / record.fps
     found.samples += 1
     found.seconds += seconds
     found.durations.append(seconds)
-    found.frames += record["frames"]
-    found.short += record["short"]
+    found.frames += record.frames
+    found.short += record.short
     found.splits[split] += 1
-    found.sources[record["source"]] += 1
+    found.sources[record.source] += 1
     for counter, value in (
-        (found.labels, record["label_name"]),
-        (found.folds, record["fold"]),
-        (found.subjects, record["subject"]),
+        (found.labels, record.label_name),
+        (found.folds, record.fold),
+        (found.subjects, record.subject),
     ):
         if value is not None:
             counter[str(value)] += 1
@@ -177,12 +180,12 @@ def _samples(folder: str, chosen: set[int]) -> Iterator[dict[str, bytes]]:
 
 def _strip(sample: Mapping[str, bytes], columns: int) -> np.ndarray:
     """One row of the sheet: a caption over frames from the first to the last."""
-    record = json.loads(sample["json"])
-    times = np.linspace(0, record["frames"] - 1, columns).round().astype(int)
-    frames = decode_frames(sample[EXTENSIONS[record["encoding"]]], record, times)
+    record = TrackRecord.from_json(sample["json"])
+    times = np.linspace(0, record.frames - 1, columns).round().astype(int)
+    frames = decode_frames(sample[EXTENSIONS[record.encoding]], record, times)
     cells = [cv2.resize(frame, (CELL, CELL), interpolation=cv2.INTER_AREA) for frame in frames]
     caption = np.zeros((CAPTION, CELL * columns, 3), np.uint8)
-    text = f"{record['key']}  {record['start_s']:.1f}-{record['end_s']:.1f} s  {record['label_name'] or ''}"
+    text = f"{record.key}  {record.start_s:.1f}-{record.end_s:.1f} s  {record.label_name or ''}"
     cv2.putText(
         caption, text, (3, CAPTION - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (255, 255, 255), 1, cv2.LINE_AA
     )

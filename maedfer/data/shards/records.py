@@ -1,137 +1,234 @@
-"""The JSON record of a sample, its key, and the two descriptions that an index gives of all its samples.
+"""The JSON record of a sample, and the sample's key.
 
-Everything that writes shards (`maedfer pack`, the synthetic faces) goes through these functions, so that
-every record has every field. `data_shards/README.md` is the reader's description of the same fields.
+Everything that writes shards (`maedfer pack`, the synthetic faces) goes through `shard_sample`, so that every
+record has every field. `data_shards/README.md` describes the fields for readers who have only the files.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+import types
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
-from maedfer.constants import CLIP_SPAN_S, STORED_FPS
-from maedfer.data.shards.encoding import EXTENSIONS, EncodedTrack, Encoding, check_quality
+from maedfer.constants import CLIP_SPAN_S
 from maedfer.data.shards.format import SCHEMA
+from maedfer.errors import UserError
 from maedfer.files import dump_json
+
+KEY = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
+OPTIONAL = ("frame_bytes", "sha256")
+"""Fields that a record may lack: sizes that only JPEG frames have, and a checksum that other writers leave
+out."""
+
+
+class BrokenSample(UserError):
+    """Reports a sample whose record is damaged or whose frames do not decode as the record says."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(None, message)
+
+    def __reduce__(self) -> tuple[type[BrokenSample], tuple[str]]:
+        return type(self), (self.message,)
 
 
 @dataclass(frozen=True)
-class TrackGeometry:
+class EncodedTrack:
+    """The stored frames of a track: member extension, bytes, and the size of each JPEG (None for mp4)."""
+
+    extension: str
+    data: bytes
+    frame_bytes: list[int] | None
+
+
+class TrackGeometry(TypedDict):
     """Where the frames of a track were cut out of the source.
 
-    `boxes` has one square `[x, y, w, h]` per stored frame in upright source pixels (no square where a frame
-    was squeezed to one), margin included, and may reach over the border; `rotation` one angle per stored
+    `boxes` has one square `[x, y, w, h]` per stored frame in upright source pixels (a rectangle where a frame
+    was squeezed to a square), margin included, and may reach over the border; `rotation` one angle per stored
     frame in degrees (the crop was turned by it about the centre of its box, counter-clockwise positive), or
     None when faces were not turned; `margin` is the share of the face box added on every side.
     """
 
-    boxes: Sequence[Sequence[float]]
-    rotation: Sequence[float] | None
+    boxes: list[list[float]]
+    rotation: list[float] | None
     margin: float
     detector: str
 
 
-def is_short(frames: int, fps: float) -> bool:
-    """Whether a track spans less than a clip (2.4 s), so that a reader samples it over its whole length."""
-    return bool((frames - 1) / fps < CLIP_SPAN_S - 1e-6)
+@dataclass(frozen=True, slots=True)
+class TrackRecord:
+    """The record of one sample, `<key>.json` in a shard.
 
-
-def track_record(
-    encoded: EncodedTrack,
-    *,
-    key: str,
-    frames: int,
-    fps: float,
-    width: int,
-    height: int,
-    encoding: Encoding,
-    source: str,
-    start_s: float,
-    end_s: float,
-    track: int = 0,
-    geometry: TrackGeometry | None = None,
-    face_ok: float | None = None,
-    label: int | None = None,
-    label_name: str | None = None,
-    votes: Sequence[float] | None = None,
-    fold: str | int | None = None,
-    subject: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Build the record of one sample; see `data_shards/README.md` for the meaning of each field.
-
-    Args:
-        encoded: What `encode_track` returned for the frames.
+    Attributes:
         key: Key of the sample (`sample_key`).
-        frames: Number of frames that were encoded.
+        frames: Number of stored frames that decode.
         fps: Stored frames per second.
         width: Pixels.
         height: Pixels.
-        encoding: Name of the encoding.
+        encoding: Encoding of the frames, `jpeg` or `h264`.
         source: Name of the source, relative to and including its root folder's name.
         start_s: Time of the first frame in the source.
         end_s: Time of the last frame in the source.
         track: Number of the track in its source.
         geometry: Where the crops lie; None for frames that were not cut out of a video.
-        face_ok: Share (0 to 1) of the looked-at frames in which the face was really found; None: nobody
-            looked.
+        face_ok: Share (0 to 1) of the examined frames in which the detector found the face; None where no
+            detector ran.
+        short: Whether the track spans less than a clip, so that a reader samples it over its whole length.
         label: Position of the label in the index's classes.
         label_name: Name of the label.
         votes: Votes per class, in the order of the index's classes.
         fold: Cross-validation fold.
-        subject: Who is seen.
-        metadata: Anything else that is known, plain JSON values.
+        subject: The person who is seen.
+        metadata: Any other known values, plain JSON.
+        frame_bytes: Sizes of the JPEG files; None for other encodings.
+        sha256: Checksum of the frames; None where the writer noted none.
+        schema: Version of the format.
+        more: Fields of other writers, kept as they are.
+    """
+
+    key: str
+    frames: int
+    fps: float
+    width: int
+    height: int
+    encoding: str
+    source: str = ""
+    start_s: float = 0.0
+    end_s: float = 0.0
+    track: int = 0
+    geometry: TrackGeometry | None = None
+    face_ok: float | None = None
+    short: bool = False
+    label: int | None = None
+    label_name: str | None = None
+    votes: list[float] | None = None
+    fold: str | int | None = None
+    subject: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    frame_bytes: list[int] | None = None
+    sha256: str | None = None
+    schema: int = SCHEMA
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """Reads a record; fields that decoding does not need may be missing.
+
+        Raises:
+            BrokenSample: it is not a JSON object, lacks a field, or has a value of a wrong type.
+        """
+        values = parse_record(data)
+        if lacking := NEEDED - values.keys():
+            raise BrokenSample(f"its record lacks {', '.join(sorted(lacking))}")
+        if wrong := list(wrong_values(values)):
+            raise BrokenSample("; ".join(wrong))
+        known = {name: value for name, value in values.items() if name in FIELD_TYPES}
+        more = {name: value for name, value in values.items() if name not in FIELD_TYPES}
+        return cls(**known, more=more)
+
+    def to_json(self) -> bytes:
+        """Writes the record, keys sorted, so that equal records give equal bytes."""
+        values = {name: getattr(self, name) for name in FIELD_TYPES}
+        lacking = {name for name in OPTIONAL if values[name] is None}
+        kept = {name: value for name, value in values.items() if name not in lacking}
+        return dump_json({**kept, **self.more})
+
+    def value(self, column: str) -> Any:
+        """Returns a field, or else a value of the metadata, by its name; None where there is neither."""
+        found = getattr(self, column) if column in FIELD_TYPES else self.more.get(column)
+        return self.metadata.get(column) if found is None else found
+
+
+def _json_types(hint: Any) -> tuple[type, ...]:
+    """Returns the types that `json.loads` gives for a value of an annotated type."""
+    if isinstance(hint, types.UnionType):
+        return tuple(kind for inner in get_args(hint) for kind in _json_types(inner))
+    kind = get_origin(hint) or hint
+    if kind is Mapping or is_typeddict(kind):
+        return (dict,)
+    return (int, float) if kind is float else (kind,)
+
+
+FIELD_TYPES: Mapping[str, tuple[type, ...]] = {
+    name: _json_types(hint) for name, hint in get_type_hints(TrackRecord).items() if name != "more"
+}
+"""The fields of a record, and the types that their JSON values may have."""
+
+NEEDED = frozenset({"key", "frames", "fps", "width", "height", "encoding"})
+"""Fields without which the frames cannot be decoded."""
+
+
+def parse_record(data: bytes) -> dict[str, Any]:
+    """Parses a record without checking its fields.
 
     Raises:
-        ValueError: a key with other characters than a shard allows, or no frames.
+        BrokenSample: it is not a JSON object.
     """
-    if KEY.fullmatch(key) is None:
-        raise ValueError(f"sample key {key!r} may hold only lower-case letters, digits, '-' and '_'")
-    if frames < 1 or fps <= 0:
-        raise ValueError(f"sample {key} has {frames} frames at {fps} frames per second")
-    record: dict[str, Any] = {
-        "schema": SCHEMA,
-        "key": key,
-        "frames": frames,
-        "fps": round(float(fps), 6),
-        "width": width,
-        "height": height,
-        "encoding": encoding,
-        "source": source,
-        "start_s": round(float(start_s), 6),
-        "end_s": round(float(end_s), 6),
-        "track": track,
-        "geometry": None if geometry is None else asdict(geometry),
-        "face_ok": None if face_ok is None else round(float(face_ok), 4),
-        "short": is_short(frames, fps),
-        "label": label,
-        "label_name": label_name,
-        "votes": None if votes is None else list(votes),
-        "fold": fold,
-        "subject": subject,
-        "metadata": dict(metadata or {}),
-        "sha256": hashlib.sha256(encoded.data).hexdigest(),
-    }
-    if encoded.frame_bytes is not None:
-        record["frame_bytes"] = encoded.frame_bytes
-    return record
+    try:
+        values = json.loads(data)
+    except ValueError as error:
+        raise BrokenSample(f"has no JSON record ({error})") from error
+    if not isinstance(values, dict):
+        raise BrokenSample("has no JSON record")
+    return values
 
 
-def shard_sample(record: Mapping[str, Any], encoded: EncodedTrack) -> dict[str, bytes]:
-    """The sample as `write_shard` takes it: its key, its record and its frames."""
-    return {"__key__": record["key"].encode(), "json": dump_json(record), encoded.extension: encoded.data}
+def wrong_values(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yields a text for each field of a record whose value is of a wrong type or not positive."""
+    for name, allowed in FIELD_TYPES.items():
+        value: Any = values.get(name)
+        if name not in values or (name in OPTIONAL and value is None):
+            continue
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+            names = ("null" if kind is types.NoneType else kind.__name__ for kind in allowed)
+            yield f"its {name} is {str(value)[:40]!r}, not {' or '.join(names)}"
+        elif name in ("frames", "fps", "width", "height") and not value > 0:
+            yield f"its {name} is {value}, not more than 0"
+        elif name == "frame_bytes" and not all(type(size) is int for size in value):
+            yield "its frame_bytes are not all whole numbers"
 
 
-KEY = re.compile(r"[a-z0-9][a-z0-9_-]*")
+def shard_sample(record: TrackRecord, encoded: EncodedTrack) -> dict[str, bytes]:
+    """Returns the sample as `write_shard` takes it: its key, its record and its frames.
+
+    Args:
+        record: The record without the fields that follow from the frames: `short`, `frame_bytes`, `sha256`.
+            Times are rounded to microseconds, `face_ok` to four digits.
+        encoded: The frames.
+
+    Raises:
+        ValueError: the key has other characters than a shard allows, or there are no frames.
+    """
+    if KEY.fullmatch(record.key) is None:
+        raise ValueError(f"sample key {record.key!r} may hold only lower-case letters, digits, '-' and '_'")
+    if record.frames < 1 or record.fps <= 0:
+        raise ValueError(f"sample {record.key} has {record.frames} frames at {record.fps} frames per second")
+    whole = replace(
+        record,
+        fps=round(float(record.fps), 6),
+        start_s=round(float(record.start_s), 6),
+        end_s=round(float(record.end_s), 6),
+        face_ok=None if record.face_ok is None else round(float(record.face_ok), 4),
+        short=is_short(record.frames, record.fps),
+        frame_bytes=encoded.frame_bytes,
+        sha256=hashlib.sha256(encoded.data).hexdigest(),
+    )
+    return {"__key__": record.key.encode(), "json": whole.to_json(), encoded.extension: encoded.data}
+
+
+def is_short(frames: int, fps: float) -> bool:
+    """Returns whether a track spans less than a clip (2.4 s)."""
+    return bool((frames - 1) / fps < CLIP_SPAN_S - 1e-6)
 
 
 def sample_key(source: str, track: int, fingerprint: str = "", span: Sequence[float | None] = ()) -> str:
-    """Key of a sample: `<slug>-<8 hex>-<track>`, without dots and the same on every machine.
+    """Returns the key of a sample: `<slug>-<8 hex>-<track>`, without dots and the same on every machine.
 
     The hexadecimal digits are a hash of the source name, the span that was asked for and the file's
     fingerprint, so that files of the same name in two folders, or two spans of one file, do not collide.
@@ -141,45 +238,12 @@ def sample_key(source: str, track: int, fingerprint: str = "", span: Sequence[fl
 
 
 def slug(source: str) -> str:
-    """The end of a source name (up to three parts of its path) in `[a-z0-9_]`, at most 48 characters.
+    """Returns the end of a source name (up to three parts of its path) in `[a-z0-9_]`, 48 characters at most.
 
-    Not the file name alone: data sets with ten thousand files called `00001.mp4` would leave everything to
-    the hash.
+    The file name alone would not do: in data sets with ten thousand files called `00001.mp4`, only the hash
+    would tell keys apart.
     """
     parts = re.sub(r"\.[A-Za-z0-9]{1,5}$", "", source).split("/")
     text = "_".join(parts[1:][-3:] or parts)
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "_", plain)[-48:].strip("_") or "source"
-
-
-def describe_encoding(
-    encoding: Encoding, quality: int | None = None, fps: float = STORED_FPS
-) -> dict[str, Any]:
-    """The `encoding` of an index: name, member extension, quality, stored frames per second."""
-    quality = check_quality(encoding, quality)
-    return {"name": encoding, "extension": EXTENSIONS[encoding], "quality": quality, "fps": fps}
-
-
-def describe_geometry(
-    detector: str, size: int, margin: float, rotated: bool, squeezed: bool = False
-) -> dict[str, Any]:
-    """The `geometry` of an index: detector, stored pixels, margin, whether eye lines were levelled; and
-    `squeezed` where frames that were no squares were squeezed to them."""
-    plain = {"detector": detector, "size": size, "margin": margin, "rotated": rotated}
-    return plain | {"squeezed": True} if squeezed else plain
-
-
-def made_by(program: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The `made_by` of an index: program, version of maedfer, and the settings that decide the bytes."""
-    try:
-        release = version("maedfer")
-    except PackageNotFoundError:  # run from a checkout
-        release = "unknown"
-    return {"program": program, "version": release, "settings": dict(settings)}
-
-
-def is_synthetic(maker: Mapping[str, Any]) -> bool:
-    """Whether the `made_by` of an index, or of a folder merged into it, says that its faces were drawn."""
-    lists = [each for value in maker.values() if isinstance(value, list) for each in value]
-    nested = (each for each in (*maker.values(), *lists) if isinstance(each, Mapping))
-    return maker.get("synthetic") is True or any(map(is_synthetic, nested))

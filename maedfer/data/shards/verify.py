@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import av
 from tqdm import tqdm
 
-from maedfer.data.shards.encoding import EXTENSIONS, BrokenSample, decode_frames
+from maedfer.data.shards.encoding import EXTENSIONS, decode_frames
 from maedfer.data.shards.format import (
     SCHEMA,
     SHARD_NAME,
@@ -23,27 +21,15 @@ from maedfer.data.shards.format import (
     read_index,
     read_shard,
 )
+from maedfer.data.shards.records import (
+    FIELD_TYPES,
+    OPTIONAL,
+    BrokenSample,
+    TrackRecord,
+    parse_record,
+    wrong_values,
+)
 from maedfer.files import sha256
-
-_NUMBER, _NONE = (int, float), (type(None),)
-
-RECORD_TYPES: Mapping[str, tuple[type, ...]] = {
-    **dict.fromkeys(("schema", "frames", "width", "height", "track"), (int,)),
-    **dict.fromkeys(("key", "encoding", "source"), (str,)),
-    **dict.fromkeys(("fps", "start_s", "end_s"), _NUMBER),
-    **dict.fromkeys(("label_name", "subject"), (str, *_NONE)),
-    "label": (int, *_NONE),
-    "face_ok": (*_NUMBER, *_NONE),
-    "fold": (str, int, *_NONE),
-    "votes": (list, *_NONE),
-    "geometry": (dict, *_NONE),
-    "metadata": (dict,),
-    "short": (bool,),
-}
-"""The fields that every record has, and the types their values may be of."""
-
-OPTIONAL_TYPES: Mapping[str, tuple[type, ...]] = {"frame_bytes": (list,), "sha256": (str,)}
-"""Fields that only some have: those of one encoding, and a checksum that other writers may leave out."""
 
 DECODED_AT_ONCE = 256
 """JPEG frames that are held in memory together."""
@@ -133,73 +119,51 @@ def _check_samples(
 
 
 def check_sample(sample: dict[str, bytes], index: ShardIndex) -> Iterator[str]:
-    """What is wrong with one sample, as texts; nothing for a whole one."""
-    key = sample["__key__"].decode()
+    """Yields a text for each problem of one sample."""
     try:
-        record = json.loads(sample["json"])
-        missing = RECORD_TYPES.keys() - record.keys()
-    except (KeyError, ValueError, AttributeError):
+        values = parse_record(sample.get("json", b""))
+    except BrokenSample:
         yield "has no JSON record"
         return
-    if missing:
+    if missing := FIELD_TYPES.keys() - values.keys() - set(OPTIONAL):
         yield f"its record lacks {', '.join(sorted(missing))}"
         return
-    wrong = list(_wrong_values(record))
-    if wrong:
+    if wrong := list(wrong_values(values)):
         yield from wrong
         return
-    if record["schema"] != SCHEMA or record["key"] != key:
-        yield f"its record is of schema {record['schema']} and for the key {record['key']}"
-    if record["label"] is not None and index.classes[record["label"] : record["label"] + 1] != (
-        record["label_name"],
-    ):
-        yield f"its label {record['label']} ({record['label_name']}) is not one of the index's classes"
-    if record["votes"] is not None and len(record["votes"]) != len(index.classes):
-        yield f"it has {len(record['votes'])} votes for {len(index.classes)} classes"
+    key, record = sample["__key__"].decode(), TrackRecord.from_json(sample["json"])
+    if record.schema != SCHEMA or record.key != key:
+        yield f"its record is of schema {record.schema} and for the key {record.key}"
+    if record.label is not None and index.classes[record.label : record.label + 1] != (record.label_name,):
+        yield f"its label {record.label} ({record.label_name}) is not one of the index's classes"
+    if record.votes is not None and len(record.votes) != len(index.classes):
+        yield f"it has {len(record.votes)} votes for {len(index.classes)} classes"
     yield from _check_frames(sample, record)
 
 
-def _wrong_values(record: dict[str, Any]) -> Iterator[str]:
-    """Fields whose values cannot be what they stand for."""
-    for name, types in (RECORD_TYPES | OPTIONAL_TYPES).items():
-        value = record.get(name)
-        if name in record and (
-            not isinstance(value, types) or (isinstance(value, bool) and bool not in types)
-        ):
-            wanted = " or ".join("null" if each is type(None) else each.__name__ for each in types)
-            yield f"its {name} is {str(value)[:40]!r}, not {wanted}"
-    for name in ("frames", "fps", "width", "height"):
-        value = record[name]
-        if isinstance(value, _NUMBER) and not value > 0:
-            yield f"its {name} is {value}, not more than 0"
-    sizes = record.get("frame_bytes")
-    if isinstance(sizes, list) and not all(type(size) is int for size in sizes):
-        yield "its frame_bytes are not all whole numbers"
-
-
-def _check_frames(sample: dict[str, bytes], record: dict[str, Any]) -> Iterator[str]:
-    extension = EXTENSIONS.get(record["encoding"], "")
+def _check_frames(sample: dict[str, bytes], record: TrackRecord) -> Iterator[str]:
+    extension = EXTENSIONS.get(record.encoding, "")
     data = sample.get(extension)
     if data is None:
-        yield f"has no .{extension} member for its encoding {record['encoding']}"
+        yield f"has no .{extension} member for its encoding {record.encoding}"
         return
-    if "sha256" in record and hashlib.sha256(data).hexdigest() != record["sha256"]:
+    if record.sha256 is not None and hashlib.sha256(data).hexdigest() != record.sha256:
         yield "its frames do not have the checksum (sha256) of its record"
         return
     try:
         _decode_all(data, record)
     except BrokenSample as error:
-        yield str(error).removeprefix(f"sample {record['key']}: ")
+        yield str(error).removeprefix(f"sample {record.key}: ")
 
 
-def _decode_all(data: bytes, record: dict[str, Any]) -> None:
+def _decode_all(data: bytes, record: TrackRecord) -> None:
     """Decode every frame.
 
     Raises:
         BrokenSample: one does not decode, or is not of the record's size.
     """
-    count = record["frames"]
-    if record["encoding"] == "h264":
+    count = record.frames
+    if record.encoding == "h264":
         _count_frames(data, record)
         decode_frames(data, record, [0, count - 1])  # as readers do it, which trust the index of the file
         return
@@ -207,7 +171,7 @@ def _decode_all(data: bytes, record: dict[str, Any]) -> None:
         decode_frames(data, record, range(first, min(first + DECODED_AT_ONCE, count)))
 
 
-def _count_frames(data: bytes, record: dict[str, Any]) -> None:
+def _count_frames(data: bytes, record: TrackRecord) -> None:
     """Decode a whole mp4, of which readers decode only what they need.
 
     Raises:
@@ -218,5 +182,5 @@ def _count_frames(data: bytes, record: dict[str, Any]) -> None:
             count = sum(not frame.is_corrupt for frame in container.decode(video=0))
     except (av.error.FFmpegError, IndexError) as error:
         raise BrokenSample(f"its mp4 does not decode: {error}") from error
-    if count != record["frames"]:
-        raise BrokenSample(f"{count} frames decode, the record says {record['frames']}")
+    if count != record.frames:
+        raise BrokenSample(f"{count} frames decode, the record says {record.frames}")

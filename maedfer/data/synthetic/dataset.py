@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
-from maedfer.data.shards.encoding import Encoding, encode_track
+from maedfer.data.shards.encoding import Encoding, describe_encoding, encode_track
 from maedfer.data.shards.format import (
     INDEX_NAME,
     ShardEntry,
@@ -29,14 +29,8 @@ from maedfer.data.shards.format import (
     write_index,
     write_shard,
 )
-from maedfer.data.shards.records import (
-    describe_encoding,
-    describe_geometry,
-    made_by,
-    sample_key,
-    shard_sample,
-    track_record,
-)
+from maedfer.data.shards.origin import describe_geometry, made_by
+from maedfer.data.shards.records import TrackRecord, sample_key, shard_sample
 from maedfer.data.synthetic.clips import SyntheticFaces
 from maedfer.data.synthetic.difficulty import resolve_difficulty
 from maedfer.data.synthetic.expressions import CLASSES
@@ -157,8 +151,7 @@ def _draw_sample(job: Job, encoding: Encoding, quality: int | None, labelled: bo
     clip = faces.clip(index)
     encoded = encode_track(clip.frames, encoding, clip.fps, quality)
     source = f"synthetic/{faces.split}_{index:06d}"
-    record = track_record(
-        encoded,
+    record = TrackRecord(
         key=sample_key(source, 0, repr(faces)),
         frames=len(clip.frames),
         fps=clip.fps,

@@ -22,11 +22,11 @@ def test_folders_of_classes(tmp_path):
     empty_frames(tmp_path / "afew" / "Train_AFEW" / "AlignedFaces_LBPTOP_Points" / "Faces" / "000046280")
     found = clips("afew", tmp_path / "afew")
     assert [(each.split, each.label) for each in found.sources] == [("train", "Angry"), ("test", "Happy")]
-    assert found.sources[0].name == "afew/train/Angry/000046280" and found.packing.detector == "haar"
+    assert found.sources[0].name == "afew/train/Angry/000046280" and found.crop.detector == "haar"
     empty_frames(tmp_path / "caer" / "CAER" / "train" / "Sad" / "1")
     with pytest.raises(FileNotFoundError, match="2 folders missing: validation, test"):
         clips("caer", tmp_path / "caer")
-    assert clips("caer", tmp_path / "caer", allow_missing=True).packing.detector == "none"
+    assert clips("caer", tmp_path / "caer", allow_missing=True).crop.detector == "none"
 
 
 def test_ck_plus_labels_are_of_the_sequences_that_have_one(tmp_path):

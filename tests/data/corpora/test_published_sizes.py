@@ -12,9 +12,10 @@ import pytest
 from helpers import miniatures
 from helpers.miniatures import cremad_names, empty_frames, empty_video, of_each, spread
 
-from maedfer.data.corpora import NAMES, load_corpus
-from maedfer.data.corpora.counts import agreement, count_parts, differences
-from maedfer.data.pack.inputs import Given
+from maedfer.data.corpora import NAMES, load_corpus, table
+from maedfer.data.corpora.reading.corpus import UNTESTED
+from maedfer.data.corpora.reading.counts import agreement, count_parts, differences
+from maedfer.data.pack.inputs import PackInputs
 from maedfer.data.pack.sources import split_of
 
 DFEW = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
@@ -37,7 +38,7 @@ def found(name, root):
     """The clips of a folder, their numbers by part and class, and how these differ from the corpus's own."""
     corpus = load_corpus(name)
     clips = corpus.clips([str(root)])
-    assert clips.notes == () or name == "dfew"
+    assert clips.notes == (() if corpus.tested else (UNTESTED,)) or name == "dfew"
     splits = [split_of(source, "train", 0.0) for source in clips.sources]
     parts = count_parts(clips.sources, splits)
     in_order = {part: [count[each] for each in corpus.classes] for part, count in parts.items()}
@@ -147,8 +148,8 @@ def test_voxceleb2_has_people_and_no_labels(tree):
     assert clips.sources == sources
     assert [source.subject for source in clips.sources] == ["id00012", "id00012", "id00015"]
     assert clips.sources[0].name == "voxceleb2/id00012/21Uxsk56VDQ/00001.mp4"
-    left, top, width, height = (224 * part for part in clips.packing.frame_crop)
-    assert (left, top, width, height) == (32, 0, 160, 160) and clips.packing.detector == "none"
+    left, top, width, height = (224 * part for part in clips.crop.frame_crop)
+    assert (left, top, width, height) == (32, 0, 160, 160) and clips.crop.detector == "none"
 
 
 def test_a_difference_is_told_by_part_and_class(tree):
@@ -157,7 +158,7 @@ def test_a_difference_is_told_by_part_and_class(tree):
     with pytest.raises(FileNotFoundError, match="30 clips missing: subject_24/anger/sentence_1, "):
         corpus.clips([str(root)])
     clips = corpus.clips([str(root)], allow_missing=True)
-    assert clips.packing.detector == "none" and clips.notes[0].startswith("left out: 30 clips missing")
+    assert clips.crop.detector == "none" and clips.notes[0].startswith("left out: 30 clips missing")
     lines = differences(corpus, clips.sources, ["train"] * len(clips.sources))
     assert lines == [
         "enterface05, all: 1,257 clips, published are 1,287",
@@ -171,19 +172,29 @@ def test_what_a_run_says_of_a_corpus(tree):
     corpus = load_corpus("dfew")
     clips = corpus.clips([str(miniatures.dfew(tree, folds, empty_frames))])
     corpus = replace(corpus, sizes={"all": 35, "fold 1": (1,) * 7})
-    given = Given(clips.sources, corpus.classes, clips.packing, corpus, ("a note",))
+    inputs = PackInputs(clips.sources, corpus.classes, clips.crop, corpus, ("a note",))
     splits, packed = ["train"] * 35, [True] * 35
-    assert given.remarks(clips.sources, splits, packed) == (
+    assert inputs.remarks(clips.sources, splits, packed) == (
         "a note",
         "dfew: 35 clips in 1 folds, as published",
     )
     packed[0] = False
-    lines = given.remarks(clips.sources, splits, packed)
+    lines = inputs.remarks(clips.sources, splits, packed)
     assert lines[1:] == (
         "dfew, all: 34 clips, published are 35",
         "dfew, fold 1: 6 clips, published are 7 (happy 0 of 1)",
     )
-    assert given.remarks(clips.sources[:9], splits[:9], packed[:9]) == ("a note",)  # a part
+    assert inputs.remarks(clips.sources[:9], splits[:9], packed[:9]) == ("a note",)  # a part
+
+
+def test_the_table_has_a_row_for_each_corpus_and_stands_in_the_page():
+    rows = table().splitlines()[2:]
+    assert [row.split("`")[1] for row in rows] == list(NAMES)
+    assert all((UNTESTED in row) != load_corpus(name).tested for row, name in zip(rows, NAMES, strict=True))
+    assert {row.count(" | ") for row in rows} == {5}
+    page = Path(__file__).resolve().parents[3] / "docs" / "corpora.md"
+    if page.is_file():
+        assert table() in page.read_text(encoding="utf-8"), "write maedfer.data.corpora.table() into the page"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from maedfer.data.labels.subsets import PartRules, check_test, make_parts, whole_part
 from maedfer.data.labels.targets import LabelReader
 from maedfer.data.labels.validation_share import held_out_share
+from maedfer.data.shards.records import TrackRecord
+from maedfer.tasks import TASKS
 
 NAMES = ("angry", "happy", "sad")
-READER = LabelReader("classify", NAMES)
-AFFECT = LabelReader("regress", ("valence",), columns=True)
+READER = LabelReader(TASKS["classify"], NAMES)
+AFFECT = LabelReader(TASKS["regress"], ("valence",), columns=True)
 
 
 def rows(count, split="train", subjects=12, **fields):
@@ -32,8 +34,14 @@ def rows(count, split="train", subjects=12, **fields):
     ]
 
 
+def tracks(some):
+    """The records of rows."""
+    return [TrackRecord(frames=1, fps=12.5, width=8, height=8, encoding="jpeg", **row) for row in some]
+
+
 def parts_of(train, test=(), val=(), reader=READER, **rules):
-    return make_parts({"train": train, "val": val, "test": test}, reader, PartRules(**rules))
+    splits = {"train": tracks(train), "val": tracks(val), "test": tracks(test)}
+    return make_parts(splits, reader, PartRules(**rules))
 
 
 def test_without_any_rule_the_splits_are_the_parts():
@@ -88,7 +96,7 @@ def test_without_a_subject_the_source_stands_for_it():
 
 def test_a_share_keeps_the_only_person_with_a_class_in_training():
     train = [row | {"label_name": "angry" if row["subject"] == "train 3" else "sad"} for row in rows(36)]
-    reader = LabelReader("classify", ("angry", "sad"))
+    reader = LabelReader(TASKS["classify"], ("angry", "sad"))
     for seed in range(8):
         parts = parts_of(train, val_share=0.25, seed=seed, reader=reader)
         assert "train 3" in parts.train.groups("subject") and len(parts.val) > 0
@@ -102,7 +110,7 @@ def test_a_share_that_cannot_be_held_out_is_refused():
             parts_of(train, val_share=0.2)
     with pytest.raises(ValueError, match=r"--data.val_share 0.2.* of 1 subjects"):
         parts_of(rows(30, subjects=1), reader=AFFECT)
-    assert held_out_share(np.eye(3), ["a", "b", "c"], 0.5, "classify", 0) is None
+    assert held_out_share(np.eye(3), ["a", "b", "c"], 0.5, TASKS["classify"], 0) is None
 
 
 def test_a_fold_is_the_test_part():
@@ -170,18 +178,20 @@ def test_samples_without_a_label_are_refused_or_left_out():
     with pytest.raises(
         ValueError, match=r"6 of 6 .* have no votes .*: the records have label_name, column age, .*--data"
     ):
-        whole_part("train", rows(6), LabelReader("classify", NAMES, soft=True), skip_unlabelled=True)
+        whole_part(
+            "train", tracks(rows(6)), LabelReader(TASKS["classify"], NAMES, soft=True), skip_unlabelled=True
+        )
 
 
 def test_a_class_that_cannot_be_learnt_is_named():
     train = [row | {"label_name": "happy" if row["fold"] == 1 else "sad"} for row in rows(24)]
-    reader = LabelReader("classify", ("happy", "sad", "bored"))
+    reader = LabelReader(TASKS["classify"], ("happy", "sad", "bored"))
     with pytest.raises(ValueError, match=r"split train has no sample of bored to train on.*--data.classes"):
         parts_of(train, reader=reader)
-    two = LabelReader("classify", ("happy", "sad"))
+    two = LabelReader(TASKS["classify"], ("happy", "sad"))
     with pytest.raises(ValueError, match=r"without fold 1 has no sample of happy .*another --data.fold"):
         parts_of(train, fold=1, reader=two)
-    units = LabelReader("multilabel", ("age", "au9"), columns=True)
+    units = LabelReader(TASKS["multilabel"], ("age", "au9"), columns=True)
     with pytest.raises(ValueError, match=r"no sample of au9 to train on.*--data.columns"):
         parts_of([row | {"metadata": {"age": 1, "au9": 0}} for row in train], reader=units)
 
@@ -191,11 +201,11 @@ def test_a_test_part_of_one_class_is_refused_and_a_val_part_is_not():
     with pytest.raises(ValueError, match=r"all 5 test samples \(split test\) are happy: .*--data.test_split"):
         parts_of(rows(9), one)
     assert len(parts_of(rows(9), rows(6, "test"), one).val) == 5
-    check_test(whole_part("test", one, AFFECT, False), AFFECT)
+    check_test(whole_part("test", tracks(one), AFFECT, False), AFFECT)
 
 
 def test_groups_are_fields_or_columns_of_the_metadata():
-    part = whole_part("train", [*rows(3), {"key": "last", "label_name": "sad"}], READER, False)
+    part = whole_part("train", tracks([*rows(3), {"key": "last", "label_name": "sad"}]), READER, False)
     assert part.groups("subject") == ["train 0", "train 7", "train 2", None] and len(part) == 4
     assert part.groups("age") == ["0", "1", "0", None] and part.groups("weather") is None
 

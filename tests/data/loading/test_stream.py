@@ -11,13 +11,16 @@ from helpers.stream_shards import stream_sample, write_stream_shards
 
 from maedfer.data.labels.targets import LabelReader
 from maedfer.data.loading.clip_maker import ClipMaker
-from maedfer.data.loading.epoch_plan import Cursor, EpochPlan, Leg, Reading
+from maedfer.data.loading.cursor import Cursor, Leg
+from maedfer.data.loading.epoch_plan import EpochPlan, Reading
 from maedfer.data.loading.stream import ClipStream
 from maedfer.data.loading.views import ViewSpec
 from maedfer.data.shards.encoding import decode_frames
 from maedfer.data.shards.format import read_index, write_shard
 from maedfer.data.shards.reader import RawSample, ShardReader, UnusableSample, shard_url
+from maedfer.data.shards.records import TrackRecord
 from maedfer.data.shards.table import ShardTable
+from maedfer.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +75,7 @@ def test_clips_are_the_stored_frames(folder):
     sample = stream_sample("train0-02", 33, label=2)
     raw = RawSample("train0-02", sample["json"], sample["mjpg"])
     clip = ClipMaker(training=False).clips(raw, 0, [0])[0]
-    expected = decode_frames(sample["mjpg"], json.loads(sample["json"]), range(1, 33, 2))
+    expected = decode_frames(sample["mjpg"], TrackRecord.from_json(sample["json"]), range(1, 33, 2))
     assert clip.start_s == pytest.approx(1 / 12.5) and np.array_equal(clip.frames, expected)
 
 
@@ -90,7 +93,7 @@ def test_targets_come_from_the_record_and_are_nan_without_a_label(tmp_path):
     def edit(key, members):
         return stream_sample(key, label=None) if key == "train0-01" else members
 
-    labels = LabelReader("classify", tuple(f"class {n}" for n in range(8)))
+    labels = LabelReader(TASKS["classify"], tuple(f"class {n}" for n in range(8)))
     batches = epoch_of(write_stream_shards(tmp_path / "some", edit=edit), labels=labels, clips_per_sample=2)
     targets = {
         key: target for batch in batches for key, target in zip(batch.keys, batch.targets, strict=True)
@@ -102,7 +105,7 @@ def test_targets_come_from_the_record_and_are_nan_without_a_label(tmp_path):
 
 
 def test_a_label_that_cannot_be_read_makes_a_broken_sample(folder):
-    labels = LabelReader("classify", ("zero", "one"))
+    labels = LabelReader(TASKS["classify"], ("zero", "one"))
     broken = dict(pair for batch in epoch_of(folder, labels=labels, batch=8) for pair in batch.broken)
     assert set(range(2, 7)) <= {int(key[-2:]) for key in broken} <= set(range(2, 8))
     assert all(f"unknown labels {int(key[-2:])} (" in reason for key, reason in broken.items())
@@ -136,7 +139,7 @@ def test_frames_lie_as_far_apart_as_asked(folder):
     sample = stream_sample("train0-02", 34, label=2)
     raw = RawSample("train0-02", sample["json"], sample["mjpg"])
     clip = ClipMaker(training=False, interval_s=0.08).clips(raw, 0, [0])[0]
-    expected = decode_frames(sample["mjpg"], json.loads(sample["json"]), range(9, 25))
+    expected = decode_frames(sample["mjpg"], TrackRecord.from_json(sample["json"]), range(9, 25))
     assert clip.start_s == pytest.approx(9 / 12.5) and np.array_equal(clip.frames, expected)
 
 
@@ -158,7 +161,7 @@ def test_broken_samples_are_named_and_their_places_filled(tmp_path):
     named = dict(pair for batch in batches for pair in batch.broken)
     bad = {"train0-01", "train1-02", "train2-03", "train3-00"}
     assert set(named) == bad
-    assert "lacks its record or its frames" in named["train2-03"] and "too short" in named["train3-00"]
+    assert "lacks its record or its frames" in named["train2-03"] and "its frames is 0" in named["train3-00"]
     for batch in batches:
         assert len(batch.keys) == len(batch.clips) == 8 and not bad & set(batch.keys)
         assert len(set(zip(batch.keys, batch.starts, map(tuple, batch.boxes.tolist()), strict=True))) == 8

@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
-from maedfer.data.shards.encoding import BrokenSample, decode_frames, encode_track
+from maedfer.data.shards.encoding import decode_frames, encode_track
+from maedfer.data.shards.records import BrokenSample, TrackRecord
+from maedfer.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +23,8 @@ def frames():
 
 
 def record(frames, name, encoded):
-    sizes = {"frames": len(frames), "height": frames.shape[1], "width": frames.shape[2]}
-    return sizes | {"key": "k-0-000", "encoding": name, "frame_bytes": encoded.frame_bytes}
+    height, width = frames.shape[1:3]
+    return TrackRecord("k-0-000", len(frames), 12.5, width, height, name, frame_bytes=encoded.frame_bytes)
 
 
 @pytest.mark.parametrize("name", ["jpeg", "h264"])
@@ -47,8 +51,7 @@ def test_jpegs_decode_to_the_pixels_of_opencv(frames):
 
 def one_jpeg(image, shape):
     """A track of one frame, and a record that says it has this (H, W)."""
-    meta = {"key": "k-0-000", "encoding": "jpeg", "frames": 1, "frame_bytes": [len(image)]}
-    return image, meta | {"height": shape[0], "width": shape[1]}
+    return image, TrackRecord("k-0-000", 1, 12.5, shape[1], shape[0], "jpeg", frame_bytes=[len(image)])
 
 
 def test_a_grey_jpeg_becomes_grey_rgb(frames):
@@ -82,9 +85,9 @@ def test_damage_is_a_broken_sample(frames, name, damage):
     elif damage == "noise":
         data = bytes(len(data))
     elif damage == "more_frames":
-        meta["frames"] += 20
+        meta = replace(meta, frames=meta.frames + 20)
     else:
-        meta["width"] += 2
+        meta = replace(meta, width=meta.width + 2)
     with pytest.raises(BrokenSample, match="k-0-000"):
         decode_frames(data, meta, [0, 39])
 
@@ -120,11 +123,11 @@ def test_turned_bits_are_a_broken_sample_or_other_pixels(frames, name):
 
 
 def test_what_cannot_be_stored_is_refused(frames):
-    with pytest.raises(ValueError, match="even"):
+    with pytest.raises(UserError, match=r"^size: h264 needs an even size"):
         encode_track(frames[:, :-1], "h264", 12.5)
-    with pytest.raises(ValueError, match="--quality 52"):
+    with pytest.raises(UserError, match=r"^quality: 52"):
         encode_track(frames, "h264", 12.5, 52)
-    with pytest.raises(ValueError, match="--encoding png"):
+    with pytest.raises(UserError, match=r"^encoding: png"):
         encode_track(frames, "png", 12.5)
     with pytest.raises(ValueError, match="uint8"):
         encode_track(frames.astype(np.float32), "jpeg", 12.5)

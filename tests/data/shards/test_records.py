@@ -3,7 +3,7 @@
 from maedfer.data.pack.command import pack
 from maedfer.data.pack.merge import merge
 from maedfer.data.shards.format import read_index
-from maedfer.data.shards.records import is_synthetic, made_by
+from maedfer.data.shards.origin import is_synthetic, made_by
 from maedfer.data.synthetic import SyntheticFaces, write_videos
 
 

@@ -178,6 +178,7 @@ def test_shard_samples_decode_to_the_drawn_clip(tmp_path):
     import tarfile
 
     from maedfer.data.shards.encoding import decode_frames
+    from maedfer.data.shards.records import TrackRecord
 
     faces = SyntheticFaces(size=48, num_frames=6, fps=12.5)
     write_shards(tmp_path, faces, {"val": 2}, labelled=False, quality=95, workers=1)
@@ -185,7 +186,7 @@ def test_shard_samples_decode_to_the_drawn_clip(tmp_path):
         members = {member.name: tar.extractfile(member).read() for member in tar}
     names = sorted(members)
     meta = json.loads(members[names[0]])
-    frames = decode_frames(members[names[1]], meta, range(6))
+    frames = decode_frames(members[names[1]], TrackRecord(**meta), range(6))
     drawn = dataclasses.replace(faces, split="val").clip(int(meta["source"][-6:])).frames
     assert np.abs(frames.astype(int) - drawn).mean() < 3
     assert meta["label"] is None and meta["metadata"] == {"synthetic": True} and meta["short"]

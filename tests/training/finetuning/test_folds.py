@@ -14,7 +14,7 @@ from maedfer.__main__ import main
 from maedfer.evaluation.predictions import read_predictions, write_predictions
 from maedfer.processes import child as child_process
 from maedfer.runs.fold_folder import FoldFolder, parse_folds
-from maedfer.training.finetuning import folds
+from maedfer.training.finetuning import command, folds
 
 NO_TEST = ("--data.test_split", "none", "--data.val_share", "0", "--data.record_keys", "false")
 
@@ -210,7 +210,7 @@ def test_later_ranks_wait_for_the_first(folded, children, tmp_path, monkeypatch,
     folder = FoldFolder(run)
     folder.begin(["1", "2"], ["1", "2", "the rest"], "maedfer ...")
     monkeypatch.setattr(folds.rank_zero_only, "rank", 1)
-    monkeypatch.setattr(folds, "FinetuneCLI", as_rank(1, monkeypatch))
+    monkeypatch.setattr(command, "FinetuneCLI", as_rank(1, monkeypatch))
     ended = []
     other = threading.Thread(
         target=lambda: ended.append(main(arguments(folded, run, *NO_TEST, "--folds", "1-2")))
@@ -229,7 +229,7 @@ def test_later_ranks_wait_for_the_first(folded, children, tmp_path, monkeypatch,
 def as_rank(rank, monkeypatch):
     """The command line, in a process that a launcher has given a rank (a trainer alone takes rank 0)."""
 
-    class OfRank(folds.FinetuneCLI):
+    class OfRank(command.FinetuneCLI):
         def instantiate_trainer(self, **kwargs):
             trainer = super().instantiate_trainer(**kwargs)
             monkeypatch.setattr(folds.rank_zero_only, "rank", rank)

@@ -5,6 +5,7 @@ import pytest
 
 from maedfer.data.loading.labelled_datamodule import LabelledDataModule
 from maedfer.data.synthetic import SyntheticFaces, write_shards
+from maedfer.errors import UserError
 from maedfer.evaluation.scores import scores
 from maedfer.training.finetuning.pixel_baseline import differences, pixel_predictions
 
@@ -39,5 +40,5 @@ def test_it_answers_for_every_test_clip_and_learns(shards):
 
 def test_it_takes_classes_only(shards):
     data = LabelledDataModule(str(shards), task="regress", columns=["valence"], val_share=0.0)
-    with pytest.raises(ValueError, match="a classification, not regress"):
+    with pytest.raises(UserError, match=r"^task: regress"):
         pixel_predictions(data)

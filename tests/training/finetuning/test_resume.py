@@ -12,7 +12,7 @@ import maedfer
 from maedfer.__main__ import main
 from maedfer.runs.folder import RunFolder
 from maedfer.training.finetuning.scoring import Scoring
-from maedfer.training.run.callbacks import best_checkpoint
+from maedfer.training.run.checkpoints import best_checkpoint
 from maedfer.training.run.records import MetricsFile
 
 

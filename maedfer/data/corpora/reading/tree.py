@@ -1,5 +1,5 @@
-"""Finding things in the folder of a corpus: whatever the case of a name, one level deeper than expected, as
-frames or as videos."""
+"""Finds things in the folder of a corpus: in any case, one level deeper than expected, as frames or as
+videos."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from maedfer.data.corpora.corpus import FACE_CROPS, RAW_CLIPS, Packing
+from maedfer.data.corpora.reading.corpus import FACE_CROPS, RAW_CLIPS
+from maedfer.data.faces.crop_settings import CropSettings
 from maedfer.data.video.image_folder import is_frame
 from maedfer.data.video.source import is_video
 
@@ -16,10 +17,9 @@ ALIGNED = "_aligned"
 
 
 def find_path(root: Path, *names: str) -> Path | None:
-    """The first of some relative paths that exists below a folder, or below a folder in it.
+    """Returns the first of some relative paths that exists below a folder, or below a folder in it.
 
-    Case does not matter. One level deeper is looked at too, as archives often unpack into a folder of their
-    own.
+    Case does not matter. The level below is searched too, as archives often unpack into their own folder.
     """
     for name in names:
         for start in (root, *_folders(root)):
@@ -28,11 +28,11 @@ def find_path(root: Path, *names: str) -> Path | None:
     return None
 
 
-def need_path(root: Path, *names: str) -> Path:
-    """The same.
+def require_path(root: Path, *names: str) -> Path:
+    """Returns what `find_path` does.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: none of the paths exists.
     """
     found = find_path(root, *names)
     if found is None:
@@ -42,48 +42,49 @@ def need_path(root: Path, *names: str) -> Path:
 
 def clip_folder(
     root: Path, clips: str | None, faces: Sequence[str], raw: Sequence[str] = ()
-) -> tuple[Path, Packing]:
-    """The folder of the clips, and how they are packed.
+) -> tuple[Path, CropSettings]:
+    """Returns the folder of the clips, and how they are cropped.
 
     Args:
-        root: The corpus.
-        clips: The folder that the user names, relative to the corpus or to here; None looks for one.
-        faces: Where clips cropped to the face may be, best first.
-        raw: Where clips of whole scenes may be, if there are no others.
+        root: The folder of the corpus.
+        clips: The folder that the user names, relative to the corpus or to the working directory; None
+            searches for one.
+        faces: Folders that may hold clips cropped to the face, best first.
+        raw: Folders that may hold clips of whole scenes, if there are no others.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no such folder.
     """
     if clips is not None:
         folder = find_path(root, clips) or Path(clips)
         if not folder.is_dir():
-            raise FileNotFoundError(f"--clips {clips} is no folder in {root}")
+            raise FileNotFoundError(f"clips {clips} is not a folder in {root}")
         scenes = any(find_path(root, name) == folder for name in raw)
         cropped = not scenes and (
             any(find_path(root, name) == folder for name in faces) or _of_frames(folder)
         )
         return folder, FACE_CROPS if cropped else RAW_CLIPS
-    for names, packing in ((faces, FACE_CROPS), (raw, RAW_CLIPS)):
+    for names, crop in ((faces, FACE_CROPS), (raw, RAW_CLIPS)):
         for name in names:
-            folder = find_path(root, name)
-            if folder is not None and folder.is_dir() and any(folder.iterdir()):
-                return folder, packing
-    raise FileNotFoundError(f"{root} has none of {', '.join((*faces, *raw))} (another folder: --clips)")
+            found = find_path(root, name)
+            if found is not None and found.is_dir() and any(found.iterdir()):
+                return found, crop
+    raise FileNotFoundError(f"{root} has none of {', '.join((*faces, *raw))} (another folder: `clips`)")
 
 
 def list_clips(folder: Path, depth: int = 1, frames: bool = True) -> dict[str, Path]:
-    """All clips below a folder: videos, and folders of frames, which win where there are both.
+    """Lists all clips below a folder: videos, and folders of frames, which win where there are both.
 
     Args:
         folder: Searched at any depth.
-        depth: Parts of the path, from its end, by which a clip is known.
+        depth: Parts of the path, from its end, that make the key of a clip.
         frames: Whether folders of frames count.
 
     Returns:
         Key (see `clip_key`) and path of each, sorted by path.
     """
     found: dict[str, Path] = {}
-    for here, names in _places(folder.absolute()):
+    for here, names in _walk(folder.absolute()):
         parts = here.relative_to(folder.absolute()).parts
         for name in sorted(filter(is_video, names)):
             key = clip_key(*(*parts, os.path.splitext(name)[0])[-depth:])
@@ -96,13 +97,13 @@ def list_clips(folder: Path, depth: int = 1, frames: bool = True) -> dict[str, P
 
 
 def clip_key(*parts: str) -> str:
-    """What a clip is known by: parts of a path, in lower case, numbers without leading zeros."""
+    """Returns the key of a clip: parts of a path, in lower case, numbers without leading zeros."""
     lower = [part.strip().lower() for part in parts]
     return "/".join(str(int(part)) if part.isascii() and part.isdigit() else part for part in lower)
 
 
 def _before_alignment(parts: Sequence[str]) -> Sequence[str]:
-    """`a/b` of `a/b/b_aligned`, and of `a/b_aligned`."""
+    """Returns `a/b` for `a/b/b_aligned` and for `a/b_aligned`."""
     if not parts or not parts[-1].lower().endswith(ALIGNED):
         return parts
     *above, name = (*parts[:-1], parts[-1][: -len(ALIGNED)])
@@ -110,15 +111,15 @@ def _before_alignment(parts: Sequence[str]) -> Sequence[str]:
 
 
 def _of_frames(folder: Path) -> bool:
-    """Whether the first clip below a folder is a folder of frames."""
-    for _, names in _places(folder):
+    """Returns True if the first clip below a folder is a folder of frames."""
+    for _, names in _walk(folder):
         if any(map(is_video, names)) or any(map(is_frame, names)):
             return not any(map(is_video, names))
     return False
 
 
-def _places(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Every folder at or below one, and the names of the files in it."""
+def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yields every folder at or below one, and the names of the files in it."""
     for place, folders, names in os.walk(folder, followlinks=True):
         folders.sort()
         yield Path(place), names
@@ -132,7 +133,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _descend(start: Path, parts: Sequence[str]) -> Path | None:
-    """A path below `start`, each part as it is written or else in any case."""
+    """Returns a path below `start`, each part as it is written or else in any case; None if there is none."""
     for part in parts:
         exact = start / part
         if not exact.exists():

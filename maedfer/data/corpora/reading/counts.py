@@ -1,16 +1,16 @@
-"""What was packed of a corpus beside the published sizes, part by part."""
+"""Compares the packed clips of a corpus with its published sizes, part by part."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from maedfer.data.corpora.corpus import Corpus
+from maedfer.data.corpora.reading.corpus import Corpus
 from maedfer.data.video.source import Source
 
 
 def count_parts(sources: Sequence[Source], splits: Sequence[str]) -> dict[str, Counter[str | None]]:
-    """Clips of each class in `all`, in each fold (`fold 1`) and in each split.
+    """Counts the clips of each class in `all`, in each fold (`fold 1`) and in each split.
 
     Args:
         sources: The clips.
@@ -25,17 +25,17 @@ def count_parts(sources: Sequence[Source], splits: Sequence[str]) -> dict[str, C
 
 
 def differences(corpus: Corpus, sources: Sequence[Source], splits: Sequence[str]) -> list[str]:
-    """How the counts differ from the published sizes, one line for each part; none where all agree."""
-    parts = count_parts(sources, splits)
+    """Returns one line for each part whose counts differ from the published ones."""
+    counts = count_parts(sources, splits)
     return [
         f"{corpus.name}, {part}: {text}"
         for part, size in corpus.sizes.items()
-        for text in _difference(corpus.classes, size, parts.get(part, Counter()))
+        for text in _difference(corpus.classes, size, counts.get(part, Counter()))
     ]
 
 
 def agreement(corpus: Corpus) -> str:
-    """The line that says that all counts agree with sizes that were published."""
+    """Returns the line for a corpus whose counts all agree with the published sizes."""
     total = corpus.sizes.get("all")
     sizes = [total] if total is not None else list(corpus.sizes.values())
     clips = sum(size if isinstance(size, int) else sum(size) for size in sizes)

@@ -1,0 +1,1 @@
+"""Shared by the corpora: their type, finding clips in a folder, reading lists, comparing counts."""
