@@ -22,6 +22,7 @@ from maedfer.data.loading.batch import ClipBatch
 from maedfer.data.loading.views import prepare_clips
 from maedfer.errors import UserError
 from maedfer.lightning_internals import datamodule_of
+from maedfer.models.encoder import VideoEncoder
 from maedfer.models.features import LOCAL
 from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.masking import MaskMode, MaskSpec, MaskSymmetry, draw_predicted
@@ -151,6 +152,10 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
             self.mae, self._weight_decay, no_weight_decay_list=spared
         )
         return groups
+
+    def exported(self) -> VideoEncoder:
+        """Returns the encoder."""
+        return self.mae.encoder
 
     @property
     def num_tokens(self) -> int:
