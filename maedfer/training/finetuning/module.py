@@ -10,7 +10,7 @@ identical views are computed once.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 from einops import rearrange
@@ -24,6 +24,7 @@ from maedfer.errors import UserError
 from maedfer.lightning_internals import datamodule_of
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.lgi_former import LGIFormer
+from maedfer.models.pooling import PoolName
 from maedfer.models.probe import LinearProbe
 from maedfer.randomness import seed_of
 from maedfer.tasks import TASKS, Task, TaskName, task_of
@@ -35,7 +36,7 @@ from maedfer.training.steps.finite_steps import FiniteSteps
 from maedfer.training.steps.optimizer import OptimizerName
 from maedfer.training.steps.region_tokens import at_head_rate
 from maedfer.training.steps.scheduled_module import ScheduledModule
-from maedfer.upstream import Switch, is_official
+from maedfer.upstream import Behaviour, mimics_upstream
 
 
 class FineTuning(ScheduledModule, FiniteSteps):
@@ -81,7 +82,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         self,
         architecture: str | None = None,
         model_args: dict[str, Any] | None = None,
-        pool: Literal["region", "token", "all", "attentive"] | None = None,
+        pool: PoolName | None = None,
         freeze_encoder: bool = False,
         drop_path_rate: float = 0.1,
         drop_rate: float = 0.0,
@@ -96,7 +97,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         min_lr: float = 1e-6,
         warmup_share: float = 0.05,
         weight_decay: float = 0.05,
-        region_tokens: Switch = "correct",
+        region_tokens: Behaviour = "correct",
         layer_decay: float = 0.75,
         betas: tuple[float, float] = (0.9, 0.999),
         grad_checkpointing: bool = False,
@@ -117,7 +118,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         self._label_smoothing, self._weighted, self._erasing = label_smoothing, class_weights, erasing
         self._mixing = Mixing(mixup, cutmix)
         self._weight_decay, self._layer_decay = weight_decay, layer_decay
-        self._official_tokens = is_official("region_tokens", region_tokens)
+        self._official_tokens = mimics_upstream("region_tokens", region_tokens)
         self._checkpointing = grad_checkpointing
         self.compiles, self._call = compile, compiled_call() if compile else call
         self.task: Task = TASKS["classify"]
@@ -151,7 +152,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
             model = start.encoder
             model.reset_classifier(len(outputs), global_pool=self._pool)
             if isinstance(model, LGIFormer):
-                model.freeze_unpooled()
+                model.freeze_unread()
         weights = self.task.class_weights(targets) if self._weighted else torch.ones(len(outputs))
         self._take(model, weights)
         bias = self.task.initial_bias(targets)
