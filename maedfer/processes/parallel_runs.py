@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from multiprocessing.context import BaseContext
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -26,6 +27,9 @@ STOPPED = "stopped; run the same command again to continue"
 
 NOT_STARTED = 128 + signal.SIGTERM
 """Exit code of a run whose pool was stopped before it started."""
+
+PRELOADED = ["maedfer.training.pretraining.command", "maedfer.training.finetuning.command"]
+"""Modules that every run needs; imported once, by the process that workers are forked from."""
 
 Runs = Mapping[Path, Sequence[str]]
 """Folders of runs, and for each the words after `maedfer`, without `--run`."""
@@ -89,7 +93,7 @@ def _unfinished(runs: Runs) -> dict[Path, Sequence[str]]:
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Yields a pool. When the block ends, running tasks are waited for and no further one starts."""
-    context = multiprocessing.get_context("spawn")
+    context = _warm_context()
     stop = context.Event()
     with ProcessPoolExecutor(workers, context, initializer=start_worker, initargs=(stop,)) as pool:
         try:
@@ -98,6 +102,18 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
             # A worker may hold the next run or two already, where the pool cannot cancel them.
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _warm_context() -> BaseContext:
+    """Returns how workers start: forked from a process that has imported what a run needs.
+
+    That import costs seconds of a core; a pool of spawned workers pays it for each of them, every time.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
 
 
 @contextmanager

@@ -3,9 +3,9 @@
 import pytest
 
 from maedfer.resources import find_config
-from maedfer.training.finetuning.command import FinetuneCLI, build
+from maedfer.training.finetuning.cli import FinetuneCLI
 from maedfer.training.pretraining.command import PretrainCLI
-from maedfer.training.run.cli import with_recipes
+from maedfer.training.run.recipes import with_recipes
 from maedfer.training.steps.schedule import scaled_by_batch
 
 RECIPES = sorted(path.stem for path in find_config("pretrain/demo").parent.glob("*.yaml"))
@@ -34,7 +34,7 @@ def test_a_recipe_builds_a_model_and_names_its_number(name, tmp_path):
 def test_the_fine_tuning_demo_builds_what_its_labels_need(tmp_path):
     words = ["--config", "finetune/demo", "--run", str(tmp_path / "demo")]
     cli = FinetuneCLI(with_recipes(words, FinetuneCLI.default_run))
-    build(cli, checkpoint=None)
+    cli.save_config(cli.prepare(source=None))
     assert cli.model.classifier.head.out_features == len(cli.datamodule.outputs) == 7
 
 
