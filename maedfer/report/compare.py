@@ -15,7 +15,7 @@ from maedfer.errors import UserError
 from maedfer.evaluation.bootstrap import DRAWS, LEVEL
 from maedfer.evaluation.compare import align_clips, compare_runs, read_run
 from maedfer.evaluation.comparison import Comparison, Difference
-from maedfer.evaluation.scores import TITLES
+from maedfer.evaluation.measures import TITLES
 from maedfer.files import defined, dump_json, write_atomically
 from maedfer.report.page import Table, versions, write_page
 from maedfer.report.spread_figures import DIFFERENCES, Spread, draw_differences, scale_of

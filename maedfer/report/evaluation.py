@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from maedfer.evaluation.measures import ClassScores
+from maedfer.evaluation.measures import TITLES, ClassScores
 from maedfer.evaluation.predictions import SampleInfo, write_predictions
 from maedfer.evaluation.published import OwnRow, comparable_rows, comparison_rows, other_test
 from maedfer.evaluation.score_card import ScoreCard
-from maedfer.evaluation.scores import MAX_GROUPS, TITLES, GroupScores, shown
+from maedfer.evaluation.scores import MAX_GROUPS, GroupScores, shown
 from maedfer.files import defined, dump_json, write_atomically
 from maedfer.report.page import Table, write_page
 from maedfer.report.runs import describe_pace

@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from maedfer.evaluation.measures import BINS, confusion, reliability
+from maedfer.evaluation.measures import BINS, TITLES, confusion, reliability
 from maedfer.evaluation.score_card import ScoreCard
-from maedfer.evaluation.scores import TITLES, shown
+from maedfer.evaluation.scores import shown
 from maedfer.report.reconstruction_figures import read_table, smooth
 from maedfer.report.spread_figures import save_figure
 from maedfer.tasks import TASKS

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -16,7 +16,6 @@ from maedfer.data.loading.clip_times import TrackTime
 from maedfer.data.loading.cursor import Cursor, Leg
 from maedfer.data.loading.epoch_plan import EpochPlan, Reading, evaluation_reading
 from maedfer.data.loading.loader import ClipLoader, correct_epoch_length
-from maedfer.data.loading.masks import MaskSpec
 from maedfer.data.loading.position import check_position, position_from, position_state
 from maedfer.data.loading.stream import ClipStream, in_this_order
 from maedfer.data.loading.upstream_times import PretrainingTime
@@ -28,7 +27,10 @@ from maedfer.data.shards.reader import ShardReader, index_of
 from maedfer.data.shards.remote import Fetcher
 from maedfer.data.shards.table import ShardTable
 from maedfer.processes.cores import workers_for
-from maedfer.upstream import Switch, is_official
+from maedfer.upstream import Behaviour, mimics_upstream
+
+if TYPE_CHECKING:  # a worker that draws no masks starts without torch's models
+    from maedfer.models.masking import MaskSpec
 
 Chosen = tuple[str, np.ndarray | range]
 """A split and the numbers of some of its samples, int64 (n,), ascending, or of all of them."""
@@ -81,7 +83,7 @@ class ClipDataModule(pl.LightningDataModule):
         frame_crop: tuple[float, float, float, float] | None = None,
         flip: float = 0.0,
         frame_interval_s: float | None = None,
-        sampling: Switch = "correct",
+        sampling: Behaviour = "correct",
         seed: int = 0,
         workers: int | None = None,
         shuffle_window: int = 256,
@@ -108,7 +110,7 @@ class ClipDataModule(pl.LightningDataModule):
         self.shards, self.split, self.val_split = shards, split, val_split
         self.batch_size, self.clips_per_sample, self.num_frames = batch_size, clips_per_sample, NUM_FRAMES
         self.frame_interval_s, self.sampling = frame_interval_s, sampling
-        self._time_line = self.official_time if is_official("sampling", sampling) else TrackTime
+        self._time_line = self.official_time if mimics_upstream("sampling", sampling) else TrackTime
         self.seed, self.workers, self.shuffle_window = seed, workers, shuffle_window
         self.max_broken_share, self.record_keys = max_broken_share, record_keys
         self.start_method, self.fetcher = start_method, Fetcher(stall_timeout_s, fetch_tries)
@@ -151,7 +153,7 @@ class ClipDataModule(pl.LightningDataModule):
         """Say which rank this is where no trainer does."""
         self._ranks = (rank, world)
 
-    def fit_to_model(self, num_frames: int, masks: MaskSpec) -> None:
+    def fit_to_model(self, num_frames: int, masks: "MaskSpec") -> None:
         """Cut clips of so many frames, and draw such masks for them.
 
         A LightningModule calls it in its `setup`, before loaders are made.

@@ -30,7 +30,7 @@ from maedfer.data.loading.upstream_times import FineTuningTime
 from maedfer.data.loading.views import Crop, ViewSpec
 from maedfer.data.shards.records import TrackRecord
 from maedfer.tasks import TaskName
-from maedfer.upstream import Switch, is_official
+from maedfer.upstream import Behaviour, mimics_upstream
 
 
 class LabelledDataModule(ClipDataModule):
@@ -85,7 +85,7 @@ class LabelledDataModule(ClipDataModule):
         views: int = 2,
         rand_augment_ops: int = 4,
         rand_augment_magnitude: int = 7,
-        draws: Switch = "correct",
+        draws: Behaviour = "correct",
         crop: Crop = "resized",
         flip: float = 0.5,
         **kwargs: Any,
@@ -93,7 +93,7 @@ class LabelledDataModule(ClipDataModule):
         super().__init__(shards, crop=crop, flip=flip, **kwargs)
         if views < 1:
             raise ValueError(f"--data.views {views} must be 1 or more")
-        self._draws_alike, self.fold = is_official("draws", draws), fold
+        self._draws_alike, self.fold = mimics_upstream("draws", draws), fold
         self.task, self.classes, self.columns, self.soft_labels = task, classes, columns, soft_labels
         self.test_split, self.official, self.views = test_split, official, views
         self._rules = PartRules(

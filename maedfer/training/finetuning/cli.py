@@ -8,7 +8,6 @@ and the last epoch counts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -24,7 +23,6 @@ from maedfer.evaluation.published import corpus_of
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.lightning_internals import callbacks_of
 from maedfer.models.config import ModelConfig
-from maedfer.models.encoder import VideoEncoder
 from maedfer.models.strict_loading import load_strictly
 from maedfer.report.evaluation import EvaluationInfo, write_evaluation
 from maedfer.tasks import TaskName, task_of
@@ -45,7 +43,7 @@ COLUMNS = ("step", "loss", "lr")
 class FinetuneCLI(RunCLI):
     """A fine-tuning run."""
 
-    verb, default_run = "finetune", "runs/finetune"
+    verb, default_run, model_name = "finetune", "runs/finetune", "classifier"
     module_class, data_class = FineTuning, LabelledDataModule
     model: FineTuning
     datamodule: LabelledDataModule
@@ -157,17 +155,8 @@ class FinetuneCLI(RunCLI):
         else:
             print_rank_zero("the run ended before its first validation: these are its last weights")
 
-    @property
-    def model_folder(self) -> Path:
-        """`classifier/`."""
-        return self.folder.classifier
-
-    def exported_model(self) -> VideoEncoder:
-        """Returns the classifier."""
-        return self.model.exported()
-
     def model_config(self, steps: int, clips: int) -> ModelConfig:
-        """Returns its configuration."""
+        """Returns the configuration of the model."""
         return classifier_config(self.model, self.datamodule, steps, clips)
 
     def evaluate(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from maedfer.training.run.export import input_of, provenance_of
 
 def classifier_config(module: FineTuning, data: LabelledDataModule, steps: int, clips: int) -> ModelConfig:
     """Returns the configuration of the classifier after so many optimizer steps and training clips."""
+    assert module.architecture is not None  # as the module has been built
     columns = None if data.columns is None else tuple(data.columns)
     provenance = {
         "method": "linear probe" if module.freeze_encoder else "fine-tuning",

@@ -7,8 +7,8 @@ from helpers.stream_shards import write_stream_shards
 
 from maedfer.data.loading.datamodule import ClipDataModule
 from maedfer.data.loading.epoch_plan import EpochPlan
-from maedfer.data.loading.masks import MaskSpec
 from maedfer.errors import UserError
+from maedfer.models.masking import MaskSpec
 
 SETTINGS = {"batch_size": 4, "crop": "resized", "flip": 0.5, "shuffle_window": 5, "workers": 0}
 

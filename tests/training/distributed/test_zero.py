@@ -193,10 +193,8 @@ def test_a_step_of_several_micro_batches_cannot_be_skipped(even_shards, tmp_path
     kill(ranks)
     said = (tmp_path / "rank0.log").read_text() + (tmp_path / "rank1.log").read_text()
     assert codes == [2, 2] and "Traceback" not in said
-    assert said.count("the loss of step 2 is NaN") == 1 and "accumulate_grad_batches" in said
-    named = table(tmp_path / "run" / "non_finite.csv")
-    assert [(row["step"], row["rank"]) for row in named] == [("2", "1")] * 4
-    assert len({row["key"] for row in named}) == 4
+    assert said.count("the loss of step 2 is NaN or infinite on rank 1") == 1
+    assert "accumulate_grad_batches" in said
 
 
 def test_mixed_precision_is_that_of_autocast(together, spoilt):
