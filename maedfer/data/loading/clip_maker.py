@@ -76,7 +76,7 @@ class ClipMaker:
         try:
             record = TrackRecord.from_json(raw.record)
             if record.key != raw.key:
-                raise BrokenSample(f"its record is that of {record.key}")
+                raise BrokenSample(None, f"its record is that of {record.key}")
             track = self.time_line(record.frames, record.fps, self.num_frames, self.interval_s)
             names = [(self.seed, epoch if self.training else "held out", raw.key, view) for view in views]
             alike = names if self.shared is None else self._alike(epoch, views, at)
