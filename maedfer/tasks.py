@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from maedfer.errors import UserError
 
@@ -64,7 +65,7 @@ class Task(ABC):
         """Checks a finite number of a metadata column, see `allowed_values`."""
         return True
 
-    def make_target(self, values: np.ndarray, soft: bool) -> np.ndarray | None:
+    def make_target(self, values: NDArray[np.floating], soft: bool) -> NDArray[np.floating] | None:
         """Returns the target (K,) of a sample from its allowed values (K,); None if they are no label.
 
         Args:
@@ -73,7 +74,7 @@ class Task(ABC):
         """
         return values
 
-    def check_outputs(self, outputs: np.ndarray) -> None:
+    def check_outputs(self, outputs: NDArray[np.floating]) -> None:
         """Checks activated outputs (n, K).
 
         Raises:
@@ -84,7 +85,7 @@ class Task(ABC):
                 None, f"{self.name} needs probabilities, but some outputs are outside 0..1 (logits?)"
             )
 
-    def decide(self, values: np.ndarray) -> np.ndarray:
+    def decide(self, values: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Returns which classes outputs or targets (n, K) stand for, bool (n, K).
 
         Raises:
@@ -134,21 +135,23 @@ class Classify(Task):
         """Checks that a number of votes is not negative."""
         return value >= 0
 
-    def make_target(self, values: np.ndarray, soft: bool) -> np.ndarray | None:
+    def make_target(self, values: NDArray[np.floating], soft: bool) -> NDArray[np.floating] | None:
         """Returns the shares of the votes or, if not `soft`, a one-hot row; None without any vote."""
         if not values.any():
             return None
-        return values / values.sum() if soft else np.eye(len(values))[values.argmax()]
+        target: NDArray[np.floating] = values / values.sum() if soft else np.eye(len(values))[values.argmax()]
+        return target
 
-    def check_outputs(self, outputs: np.ndarray) -> None:
+    def check_outputs(self, outputs: NDArray[np.floating]) -> None:
         """Checks that rows are probabilities that add up to 1."""
         super().check_outputs(outputs)
         if (abs(outputs.sum(1) - 1) > 1e-2).any():
             raise UserError(None, f"{self.name} needs probabilities that add up to 1 for every sample")
 
-    def decide(self, values: np.ndarray) -> np.ndarray:
+    def decide(self, values: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Returns the class with the largest value, one-hot; the first one of a tie."""
-        return np.equal(values.argmax(1)[:, None], np.arange(values.shape[1]))
+        chosen: NDArray[np.bool_] = np.eye(values.shape[1], dtype=np.bool_)[values.argmax(1)]
+        return chosen
 
     def activate(self, outputs: Tensor) -> Tensor:
         """Applies the softmax."""
@@ -179,7 +182,7 @@ class MultiLabel(Task):
         """Checks that a value is 0 or 1."""
         return value in (0, 1)
 
-    def decide(self, values: np.ndarray) -> np.ndarray:
+    def decide(self, values: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Returns the classes with a value of at least one half."""
         return values >= 0.5
 

@@ -1,44 +1,47 @@
 """Compares two models on the same test clips: differences, bootstrap intervals, McNemar's test.
 
-McNemar's test (1947) in its exact form asks whether the clips that only one model gets right are split
-evenly between the two; it assumes that clips are independent. The bootstrap draws the same clips for both
-models, whole subjects where they are known, within folds, and gives an interval of the difference."""
+McNemar's test (1947) in its exact form asks whether the clips that only one model gets right are split evenly
+between the two; it assumes that clips are independent. The bootstrap draws the same clips for both models,
+whole subjects where they are known, within folds, and gives an interval of the difference.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from maedfer.evaluation.bootstrap import ScoredPart, interval, mean_over, resample, units_of
+from maedfer.errors import UserError
+from maedfer.evaluation.bootstrap import ScoredSet, interval, mean_over, resample, resampling_units
 from maedfer.evaluation.comparison import Comparison, Difference, McNemar
-from maedfer.evaluation.predictions import Predictions, read_abouts, read_predictions
+from maedfer.evaluation.predictions import Predictions, SampleInfo, read_predictions, read_samples
 from maedfer.evaluation.scores import score_sums
 from maedfer.runs.fold_folder import FoldFolder
 
 
 @dataclass(frozen=True, eq=False)
-class RunAnswers:
-    """The answers of a run, an evaluation or the runs of folds, and what is known of its clips.
+class RunPredictions:
+    """The predictions of a run, an evaluation or a cross-validation, and facts about its clips.
 
     Attributes:
-        name: what it was called on the command line.
-        predictions: the answers.
-        records: records of the clips (`read_abouts`), in the same order.
-        has_folds: whether its scores are means over the folds of the records.
+        name: its folder, as given on the command line.
+        predictions: its predictions.
+        samples: facts about the clips, in the same order.
+        has_folds: whether its scores are means over the folds of its clips.
     """
 
     name: str
     predictions: Predictions
-    records: list[dict[str, str | None]]
+    samples: Sequence[SampleInfo]
     has_folds: bool
 
 
-def read_run(path: str) -> RunAnswers:
-    """The answers in a folder.
+def read_run(path: str) -> RunPredictions:
+    """Reads the predictions in a folder.
 
     Raises:
         FileNotFoundError: it has none.
@@ -47,28 +50,30 @@ def read_run(path: str) -> RunAnswers:
     has_folds = folds.note.is_file()
     if has_folds and not table.is_file():
         again = f"maedfer finetune --run {path} --resume"
-        raise FileNotFoundError(f"{path}: the runs of its folds are not done; continue with: {again}")
-    return RunAnswers(path, read_predictions(table), read_abouts(table), has_folds)
+        raise FileNotFoundError(f"{path}: the runs of its folds have not ended; continue with: {again}")
+    return RunPredictions(path, read_predictions(table), read_samples(table), has_folds)
 
 
-def on_the_same_clips(first: RunAnswers, second: RunAnswers) -> RunAnswers:
-    """The second run with its clips and classes in the order of the first's.
+def align_clips(first: RunPredictions, second: RunPredictions) -> RunPredictions:
+    """Returns the second run with its clips and classes in the order of the first.
 
     Raises:
-        ValueError: they are not about the same clips, labels or folds.
+        UserError: their tasks, classes, clips, labels or folds differ.
     """
-    one, other = first.predictions, second.predictions
+    one, other, both = first.predictions, second.predictions, f"{first.name} and {second.name}"
     if one.task != other.task or sorted(one.names) != sorted(other.names):
-        raise ValueError(
-            f"{first.name} answers with {one.task.name} of {', '.join(one.names)}, {second.name} with "
-            f"{other.task.name} of {', '.join(other.names)}: only answers to one question can be compared"
+        raise UserError(
+            None,
+            f"{first.name} predicts {one.task.name} of {', '.join(one.names)}, {second.name} "
+            f"{other.task.name} of {', '.join(other.names)}: compare runs with the same task and classes",
         )
     keys, others = set(one.keys), set(other.keys)
     if keys != others:
-        raise ValueError(
-            f"{first.name} and {second.name} were tested on other clips: {len(keys - others)} of "
-            f"{len(keys)} are only in the first, {len(others - keys)} of {len(others)} only in the second; "
-            "evaluate both on the same shards and split"
+        raise UserError(
+            None,
+            f"{both} were tested on different clips: {len(keys - others)} of {len(keys)} are only in the "
+            f"first, {len(others - keys)} of {len(others)} only in the second; evaluate both on the same "
+            "shards and split",
         )
     place = {key: row for row, key in enumerate(other.keys)}
     rows = np.array([place[key] for key in one.keys])
@@ -76,57 +81,58 @@ def on_the_same_clips(first: RunAnswers, second: RunAnswers) -> RunAnswers:
     outputs, targets = other.outputs[rows][:, classes], other.targets[rows][:, classes]
     unlike = int((~np.isclose(targets, one.targets, atol=1e-6)).any(1).sum())
     if unlike:
-        raise ValueError(f"{first.name} and {second.name} have other labels for {unlike} of {len(one)} clips")
-    records = [second.records[row] for row in rows]
-    both = zip(first.records, records, strict=True)
-    apart = sum(a["fold"] != b["fold"] for a, b in both) if first.has_folds and second.has_folds else 0
-    if apart:
-        raise ValueError(f"{first.name} and {second.name} have other folds for {apart} of {len(one)} clips")
-    answers = Predictions(one.keys, outputs, targets, one.names, one.task)
-    return RunAnswers(second.name, answers, records, second.has_folds)
+        raise UserError(None, f"{both} have different labels for {unlike} of {len(one)} clips")
+    samples = [second.samples[row] for row in rows]
+    if first.has_folds and second.has_folds:
+        moved = sum(a.fold != b.fold for a, b in zip(first.samples, samples, strict=True))
+        if moved:
+            raise UserError(None, f"{both} have different folds for {moved} of {len(one)} clips")
+    aligned = Predictions(one.keys, outputs, targets, one.names, one.task)
+    return replace(second, predictions=aligned, samples=samples)
 
 
-def comparison(first: RunAnswers, second: RunAnswers) -> Comparison:
-    """Scores of both, their differences with intervals, and McNemar's test."""
-    one, other = first.predictions, second.predictions
-    records = first.records if first.has_folds or not second.has_folds else second.records
-    parts = rows_of_folds([record["fold"] for record in records], first.has_folds or second.has_folds)
-    units, what = units_of([[first.records[row] for row in rows] for rows in parts.values()])
-    pairs = [(one.take(rows), other.take(rows)) for rows in parts.values()]
-    drawn = resample([ScoredPart(pair, own) for pair, own in zip(pairs, units, strict=True)])
+def compare_runs(first: RunPredictions, second: RunPredictions) -> Comparison:
+    """Returns the scores of two aligned runs, their differences with intervals, and McNemar's test."""
+    one, other, task = first.predictions, second.predictions, first.predictions.task
+    samples = first.samples if first.has_folds or not second.has_folds else second.samples
+    folds = rows_by_fold([sample.fold for sample in samples], first.has_folds or second.has_folds)
+    units, unit = resampling_units([[first.samples[row] for row in rows] for rows in folds.values()])
+    pairs = [(one.take(rows), other.take(rows)) for rows in folds.values()]
+    drawn = resample([ScoredSet(pair, own) for pair, own in zip(pairs, units, strict=True)])
     values = [mean_over([score_sums(pair[model]).of_all for pair in pairs]) for model in (0, 1)]
-    task = one.task
     names = [*task.main_scores, *(f"{task.class_score}_{name}" for name in one.names)]
     differences = [
         Difference(n, float(values[0][n]), float(values[1][n]), interval(drawn[1][n] - drawn[0][n]))
         for n in names
     ]
-    tested = mcnemar(one, other) if task.is_single_label else None
-    field = "key" if what == "clip" else what
-    count = len({record[field] for record in first.records})
     return Comparison(
         first=first.name,
         second=second.name,
         task=task,
         samples=len(one),
-        folds=tuple(parts) if len(parts) > 1 else (),
-        unit=what,
-        units=count,
+        folds=tuple(folds) if len(folds) > 1 else (),
+        unit=unit,
+        units=len({sample.key if unit == "clip" else sample.subject for sample in first.samples}),
         differences=tuple(differences),
-        mcnemar=tested,
+        mcnemar=mcnemar(one, other) if task.is_single_label else None,
     )
 
 
-def rows_of_folds(folds: Sequence[str | None], has_folds: bool) -> dict[str, np.ndarray]:
-    """Rows of the clips of each fold; of all clips, under an empty name, where scores are not by fold."""
+def rows_by_fold(folds: Sequence[str | None], has_folds: bool) -> dict[str, NDArray[np.int64]]:
+    """Returns the rows of the clips of each fold; all rows under an empty name if scores are not by fold."""
     column = np.array([fold or "" for fold in folds]) if has_folds else np.full(len(folds), "")
     return {str(name): np.flatnonzero(column == name) for name in dict.fromkeys(column.tolist())}
 
 
 def mcnemar(first: Predictions, second: Predictions) -> McNemar:
-    """The exact test: of the clips that one alone gets right, each falls to either with probability 1/2."""
-    right, too = (answers.truth == answers.predicted for answers in (first, second))
-    only_first, only_second = int((right & ~too).sum()), int((too & ~right).sum())
-    apart = only_first + only_second
-    p = float(binomtest(only_first, apart, 0.5).pvalue) if apart else 1.0
-    return McNemar(int((right & too).sum()), only_first, only_second, int((~right & ~too).sum()), p)
+    """Tests whether clips that exactly one model gets right are as likely the first's as the second's."""
+    right, right_too = (model.truth == model.predicted for model in (first, second))
+    only_first, only_second = int((right & ~right_too).sum()), int((right_too & ~right).sum())
+    unlike = only_first + only_second
+    return McNemar(
+        both=int((right & right_too).sum()),
+        only_first=only_first,
+        only_second=only_second,
+        neither=int((~right & ~right_too).sum()),
+        p=float(binomtest(only_first, unlike, 0.5).pvalue) if unlike else 1.0,
+    )

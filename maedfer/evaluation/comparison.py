@@ -1,10 +1,11 @@
-"""The types of a comparison of two models on the same clips."""
+"""Types of a comparison of two models on the same clips."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from maedfer.evaluation.bootstrap import Unit
 from maedfer.tasks import Task
 
 
@@ -23,7 +24,7 @@ class Difference(NamedTuple):
 
 
 class McNemar(NamedTuple):
-    """Clips that both, one alone or neither gets right, and the p value of the exact test."""
+    """Numbers of clips that both models, one or neither gets right, and the p value of the exact test."""
 
     both: int
     only_first: int
@@ -34,16 +35,16 @@ class McNemar(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the same clips.
+    """Scores of two models on the same clips.
 
     Attributes:
-        first: name of the one.
-        second: name of the other.
-        task: what they answer.
-        samples: clips.
-        folds: folds whose mean the scores are; empty without.
-        unit: what was resampled, `subject` or `clip`.
-        units: how many of them there are.
+        first: name of the first model.
+        second: name of the second model.
+        task: task of both.
+        samples: number of clips.
+        folds: folds over which scores are averaged; empty without folds.
+        unit: what was resampled.
+        units: number of subjects or clips.
         differences: main scores first, then classes or quantities.
         mcnemar: the test of a classification; None for other tasks.
     """
@@ -53,7 +54,7 @@ class Comparison:
     task: Task
     samples: int
     folds: tuple[str, ...]
-    unit: str
+    unit: Unit
     units: int
     differences: tuple[Difference, ...]
     mcnemar: McNemar | None

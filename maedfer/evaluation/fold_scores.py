@@ -1,7 +1,7 @@
-"""Scores of several test folds together: mean and spread, an interval, and the answers pooled.
+"""Scores of a cross-validation: mean and spread over test folds, an interval, and the pooled predictions.
 
-The published protocol: scores of each fold, then their mean. The standard deviation is that of the folds
-(n - 1), which also differ in their training clips; the interval is that of the mean for other test clips.
+The published protocol scores each fold and averages. The standard deviation is that of the folds (n - 1),
+which also differ in their training clips; the interval is that of the mean for other test clips.
 """
 
 from __future__ import annotations
@@ -10,31 +10,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import stdev
-from typing import Any
 
 import numpy as np
 
-from maedfer.evaluation.bootstrap import ScoredPart, interval, mean_over, resample, units_of
+from maedfer.errors import UserError
+from maedfer.evaluation.bootstrap import ScoredSet, Unit, interval, mean_over, resample, resampling_units
 from maedfer.evaluation.measures import decisions
-from maedfer.evaluation.predictions import Predictions, read_abouts, read_predictions
+from maedfer.evaluation.predictions import Predictions, SampleInfo, read_predictions, read_samples
 from maedfer.evaluation.scores import score_sums, scores
 
 
 @dataclass(frozen=True, eq=False)
-class FoldAnswers:
-    """What the run of a fold said of its test clips, and what the file says of those (`read_abouts`)."""
+class FoldPredictions:
+    """The predictions of a fold's run for its test clips, and facts about those clips."""
 
     fold: str
     predictions: Predictions
-    records: list[dict[str, Any]]
+    samples: Sequence[SampleInfo]
 
 
 @dataclass(frozen=True)
-class ClassOverFolds:
-    """One class (or quantity): its score in each fold, NaN where it has no samples there, and the samples."""
+class ClassFoldScores:
+    """The score of one class or quantity in each fold, NaN where it has no samples, and their mean.
+
+    Attributes:
+        name: the class or quantity.
+        folds: its score in each fold.
+        mean: mean over the folds in which it has samples.
+        samples: number of its samples in all folds.
+    """
 
     name: str
-    each: tuple[float, ...]
+    folds: tuple[float, ...]
     mean: float
     samples: int
 
@@ -44,94 +51,110 @@ class FoldScores:
     """The scores of several folds.
 
     Attributes:
-        each: all scores of each fold, by fold.
+        folds: all scores of each fold, by fold.
         mean: their mean; `samples` are summed.
         std: their standard deviation (n - 1); empty for a single fold.
         intervals: 95 % interval of the mean of the main scores.
-        unit: what was resampled: `subject` or `clip`, and how many of them there are.
+        unit: what was resampled.
+        units: number of subjects or clips.
         classes: the score of each class or quantity, see `Task.class_score`.
     """
 
-    each: dict[str, dict[str, float]]
+    folds: dict[str, dict[str, float]]
     mean: dict[str, float]
     std: dict[str, float]
     intervals: dict[str, tuple[float, float]]
-    unit: tuple[str, int]
-    classes: tuple[ClassOverFolds, ...]
+    unit: Unit
+    units: int
+    classes: tuple[ClassFoldScores, ...]
 
 
-def read_folds(runs: Sequence[tuple[str, Path]]) -> list[FoldAnswers]:
-    """The answers of the runs of folds.
+def read_folds(runs: Sequence[tuple[str, Path]]) -> list[FoldPredictions]:
+    """Reads the predictions of the runs of folds.
 
     Args:
         runs: name of each fold and folder of its run.
 
     Raises:
         FileNotFoundError: a run has no predictions.
-        ValueError: the runs do not answer the same question, or some clip twice.
+        UserError: the runs have different tasks or classes, or a clip is in two folds.
     """
     folds = [
-        FoldAnswers(name, read_predictions(run / "predictions.csv"), read_abouts(run / "predictions.csv"))
+        FoldPredictions(
+            name, read_predictions(run / "predictions.csv"), read_samples(run / "predictions.csv")
+        )
         for name, run in runs
     ]
     if len({(fold.predictions.task, fold.predictions.names) for fold in folds}) > 1:
-        raise ValueError("the runs of the folds have other classes, so that they make no mean")
+        raise UserError(None, "the runs of the folds have different classes: their scores cannot be averaged")
     keys = [key for fold in folds for key in fold.predictions.keys]
     if len(set(keys)) < len(keys):
-        raise ValueError(f"{len(keys) - len(set(keys))} clips are in the test part of two folds")
+        raise UserError(None, f"{len(keys) - len(set(keys))} clips are tested in two folds")
     return folds
 
 
-def pool(folds: Sequence[FoldAnswers]) -> Predictions:
-    """The answers of all folds as those of one test."""
+def pool_folds(folds: Sequence[FoldPredictions]) -> Predictions:
+    """Returns the predictions of all folds together, sorted by key."""
     parts = [fold.predictions for fold in folds]
     keys = [key for part in parts for key in part.keys]
-    outputs, targets = (np.concatenate([getattr(part, n) for part in parts]) for n in ("outputs", "targets"))
-    whole = Predictions(keys, outputs, targets, parts[0].names, parts[0].task)
+    whole = Predictions(
+        keys,
+        outputs=np.concatenate([part.outputs for part in parts]),
+        targets=np.concatenate([part.targets for part in parts]),
+        names=parts[0].names,
+        task=parts[0].task,
+    )
     return whole.take(np.argsort(np.array(keys, dtype=object)))
 
 
-def fold_scores(folds: Sequence[FoldAnswers]) -> FoldScores:
-    """The scores of several folds together."""
+def score_folds(folds: Sequence[FoldPredictions]) -> FoldScores:
+    """Returns the scores of several folds and their means."""
     task = folds[0].predictions.task
-    each = {fold.fold: _without_outputs(scores(fold.predictions), fold.predictions) for fold in folds}
-    mean = {name: float(value) for name, value in mean_over(list(each.values())).items()}
-    mean["samples"] = sum(values["samples"] for values in each.values())
-    several = len(folds) > 1
-    std = {name: stdev(values[name] for values in each.values()) for name in mean} if several else {}
-    std.pop("samples", None)
-    units, what = units_of([fold.records for fold in folds])
-    parts = [ScoredPart((fold.predictions,), own) for fold, own in zip(folds, units, strict=True)]
-    (drawn,) = resample(parts)
-    intervals = {name: interval(drawn[name]) for name in task.main_scores}
-    return FoldScores(each, mean, std, intervals, (what, _count(folds, what)), _classes(folds))
+    by_fold = {fold.fold: _mean_scores(fold.predictions) for fold in folds}
+    mean = {name: float(value) for name, value in mean_over(list(by_fold.values())).items()}
+    mean["samples"] = sum(values["samples"] for values in by_fold.values())
+    std = {}
+    if len(folds) > 1:
+        std = {n: stdev(values[n] for values in by_fold.values()) for n in mean if n != "samples"}
+    units, unit = resampling_units([fold.samples for fold in folds])
+    sets = [ScoredSet((fold.predictions,), own) for fold, own in zip(folds, units, strict=True)]
+    (drawn,) = resample(sets)
+    samples = [sample for fold in folds for sample in fold.samples]
+    return FoldScores(
+        folds=by_fold,
+        mean=mean,
+        std=std,
+        intervals={name: interval(drawn[name]) for name in task.main_scores},
+        unit=unit,
+        units=len({sample.key if unit == "clip" else sample.subject for sample in samples}),
+        classes=_score_classes(folds),
+    )
 
 
-def _without_outputs(values: dict[str, float], predictions: Predictions) -> dict[str, float]:
-    """Returns scores without those of single outputs, such as `ccc_valence`."""
-    names = {f"{score}_{name}" for score in predictions.task.output_scores for name in predictions.names}
-    return {name: value for name, value in values.items() if name not in names}
+def _mean_scores(predictions: Predictions) -> dict[str, float]:
+    """Returns the scores of a fold without those of single outputs, such as `ccc_valence`."""
+    single = {f"{score}_{name}" for score in predictions.task.output_scores for name in predictions.names}
+    return {name: value for name, value in scores(predictions).items() if name not in single}
 
 
-def _count(folds: Sequence[FoldAnswers], what: str) -> int:
-    """How many subjects there are, or clips."""
-    field = "key" if what == "clip" else what
-    return len({str(record[field]) for fold in folds for record in fold.records})
-
-
-def _classes(folds: Sequence[FoldAnswers]) -> tuple[ClassOverFolds, ...]:
-    """Scores of each class over folds; the mean is over those where it has samples."""
+def _score_classes(folds: Sequence[FoldPredictions]) -> tuple[ClassFoldScores, ...]:
+    """Returns the score of each class in every fold; the mean is over folds where it has samples."""
     first = folds[0].predictions
-    found = [score_sums(fold.predictions).of_all for fold in folds]
-    mean, rows = mean_over(found), []
+    values = [score_sums(fold.predictions).of_all for fold in folds]
+    mean, rows = mean_over(values), []
     for k, name in enumerate(first.names):
         score = f"{first.task.class_score}_{name}"
-        samples = sum(_samples(fold.predictions, k) for fold in folds)
-        each = tuple(float(values[score]) for values in found)
-        rows.append(ClassOverFolds(name, each, float(mean[score]), samples))
+        rows.append(
+            ClassFoldScores(
+                name,
+                folds=tuple(float(fold[score]) for fold in values),
+                mean=float(mean[score]),
+                samples=sum(_count_samples(fold.predictions, k) for fold in folds),
+            )
+        )
     return tuple(rows)
 
 
-def _samples(predictions: Predictions, k: int) -> int:
-    """How many samples there are of a class; all of them for a quantity."""
+def _count_samples(predictions: Predictions, k: int) -> int:
+    """Counts the samples of a class; a quantity has all samples."""
     return int(decisions(predictions)[0][:, k].sum()) if predictions.task.has_classes else len(predictions)

@@ -139,10 +139,11 @@ def reliability(predictions: Predictions, bins: int = BINS) -> tuple[Floats, Flo
     place = np.digitize(confidence, edges[1:-1], right=True)
     right = predictions.truth == predictions.predicted
     count, confident, correct = (
-        np.bincount(place, weights=weights, minlength=bins) for weights in (None, confidence, right)
+        np.bincount(place, weights=weights, minlength=bins)
+        for weights in (np.ones(len(predictions)), confidence, right)
     )
     with np.errstate(invalid="ignore"):
-        return confident / count, correct / count, count
+        return confident / count, correct / count, count.astype(np.float64)
 
 
 def calibration_error(predictions: Predictions) -> float:

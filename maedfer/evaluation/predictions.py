@@ -1,7 +1,7 @@
-"""What a model answered for every sample of a part: collected over ranks, checked, kept as a CSV file.
+"""Predictions of a model for every sample of a test set: checked, and kept as a CSV file.
 
-Scores are computed from the whole of these answers, never averaged over batches or ranks: the mean of two
-ranks' UAR is not the UAR of their samples.
+Scores are computed from all predictions together, never averaged over batches or ranks: the mean of the UAR
+of two ranks is not the UAR of their samples.
 """
 
 from __future__ import annotations
@@ -10,23 +10,63 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
+from maedfer.data.shards.records import TrackRecord
 from maedfer.errors import UserError
 from maedfer.files import write_atomically
 from maedfer.tasks import Task, task_of_columns
 
-ABOUT = ("key", "source", "subject", "fold")
-"""Fields of a record that stand in front of its answers."""
+SAMPLE_COLUMNS = ("key", "source", "subject", "fold")
+"""Columns of `predictions.csv` that describe the sample; they come before those of the task."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleInfo:
+    """Facts about a sample by which scores are grouped.
+
+    Attributes:
+        key: key of the sample.
+        source: name of the video.
+        subject: the person who is seen, if known.
+        fold: cross-validation fold, if there are folds.
+        metadata: other known values.
+    """
+
+    key: str
+    source: str | None = None
+    subject: str | None = None
+    fold: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, record: TrackRecord) -> Self:
+        """Takes the facts from the record of a sample."""
+        return cls(
+            key=record.key,
+            source=_text(record.source),
+            subject=_text(record.subject),
+            fold=_text(record.fold),
+            metadata=record.metadata,
+        )
+
+    def value(self, column: str) -> str | None:
+        """Returns the subject, the fold or a metadata value as text; None if it is missing or empty."""
+        return _text(getattr(self, column) if column in SAMPLE_COLUMNS else self.metadata.get(column))
+
+
+def _text(value: object) -> str | None:
+    return None if value in (None, "") else str(value)
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """One answer per sample, views averaged.
+    """One prediction per sample, averaged over views.
 
     Attributes:
         keys: keys of the samples, n of them.
@@ -34,16 +74,17 @@ class Predictions:
             regress: values.
         targets: (n, K); classify: share of each class (one-hot, or votes); multilabel: 0 or 1; regress:
             values.
-        names: the K classes or quantities.
-        task: which of the three it is.
+        names: names of the K classes or quantities.
+        task: the task of the model.
 
     Raises:
-        ValueError: numbers that are none, or outputs of a classifier that are no probabilities.
+        ValueError: outputs or targets have another shape than keys and names.
+        UserError: NaN or infinite values, or outputs of a classifier that are not probabilities.
     """
 
     keys: Sequence[str]
-    outputs: np.ndarray
-    targets: np.ndarray
+    outputs: NDArray[np.float64]
+    targets: NDArray[np.float64]
     names: tuple[str, ...]
     task: Task
 
@@ -51,88 +92,91 @@ class Predictions:
         shape = (len(self.keys), len(self.names))
         if self.outputs.shape != shape or self.targets.shape != shape:
             raise ValueError(f"outputs {self.outputs.shape} and targets {self.targets.shape} are not {shape}")
-        self._refuse_nan(self.targets, "have no label: --data.skip_unlabelled true leaves them out")
-        self._refuse_nan(self.outputs, "got no finite answer: the training diverged, lower its learning rate")
+        self._check_finite(self.targets, "have no label: `skip_unlabelled` leaves them out")
+        self._check_finite(
+            self.outputs, "have NaN or infinite outputs: training diverged, take a lower learning rate"
+        )
         self.task.check_outputs(self.outputs)
 
-    def _refuse_nan(self, values: np.ndarray, trouble: str) -> None:
-        """Refuse rows with a number that is not finite."""
+    def _check_finite(self, values: NDArray[np.float64], problem: str) -> None:
         bad = np.flatnonzero(~np.isfinite(values).all(1))
         if len(bad):
-            raise ValueError(f"{len(bad)} of {len(self)} samples (first: {self.keys[bad[0]]}) {trouble}")
+            raise UserError(None, f"{len(bad)} of {len(self)} samples (first: {self.keys[bad[0]]}) {problem}")
 
     def __len__(self) -> int:
-        """How many samples."""
+        """Returns the number of samples."""
         return len(self.keys)
 
     @property
-    def truth(self) -> np.ndarray:
-        """Number of the true class (n,) of a classification; for votes the one with most of them."""
-        return self.targets.argmax(1)
+    def truth(self) -> NDArray[np.int64]:
+        """The number of the true class (n,) of a classification; for votes that with most of them."""
+        numbers: NDArray[np.int64] = self.targets.argmax(1)
+        return numbers
 
     @property
-    def predicted(self) -> np.ndarray:
-        """Number of the most probable class (n,) of a classification."""
-        return self.outputs.argmax(1)
+    def predicted(self) -> NDArray[np.int64]:
+        """The number of the most probable class (n,) of a classification."""
+        numbers: NDArray[np.int64] = self.outputs.argmax(1)
+        return numbers
 
-    def take(self, rows: np.ndarray) -> Predictions:
-        """The answers of some samples: row numbers, or one truth value a row."""
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Predictions:
+        """Returns the predictions of some samples: row numbers, or a bool for each row."""
         keys = np.asarray(self.keys, dtype=object)[rows].tolist()
         return Predictions(keys, self.outputs[rows], self.targets[rows], self.names, self.task)
 
 
 def check_counted(predictions: Predictions, expected_keys: Sequence[str], unreadable: int = 0) -> None:
-    """Refuse scores of other samples than those that were asked for.
+    """Checks that every expected sample was predicted exactly once.
 
     Args:
-        predictions: what was answered.
-        expected_keys: keys of the part.
-        unreadable: samples that the loader named and left out; so many may be missing.
+        predictions: predictions of a pass over the data.
+        expected_keys: keys of the samples that were asked for.
+        unreadable: number of samples that the loader left out; as many may be missing.
 
     Raises:
-        ValueError: samples are missing, counted more than once, or unexpected.
+        RuntimeError: samples are missing, counted more than once, or unexpected.
     """
     counts, expected = Counter(predictions.keys), set(expected_keys)
-    troubles = {
+    problems = {
         "missing": expected - counts.keys(),
         "counted more than once": {key for key, count in counts.items() if count > 1},
-        "not of this part": counts.keys() - expected,
+        "not of this subset": counts.keys() - expected,
     }
-    if len(troubles["missing"]) <= unreadable:
-        del troubles["missing"]
-    found = [f"{len(keys)} {name} (first: {min(keys)})" for name, keys in troubles.items() if keys]
+    if len(problems["missing"]) <= unreadable:
+        del problems["missing"]
+    found = [f"{len(keys)} {name} (first: {min(keys)})" for name, keys in problems.items() if keys]
     if found:
         counted = len(expected & counts.keys())
-        raise ValueError(f"counted {counted} of {len(expected)} samples: {', '.join(found)}")
+        raise RuntimeError(f"counted {counted} of {len(expected)} samples: {', '.join(found)}")
 
 
-def write_predictions(path: Path, predictions: Predictions, records: Sequence[Mapping[str, Any]]) -> None:
-    """Write a CSV file with a row per sample: key, source, subject, fold, what is true, what was answered.
+def write_predictions(path: Path, predictions: Predictions, samples: Sequence[SampleInfo]) -> None:
+    """Writes a CSV file with a row per sample: key, source, subject, fold, target, prediction.
 
-    The last columns are `label`, `predicted` and `p_<class>` for a classification, and `label_<class>` where
-    its labels are votes; `label_<class>` (0 or 1) and `p_<class>` for several labels; `label_<name>` and
+    The last columns are `label`, `predicted` and `p_<class>` for a classification, and `label_<class>` if its
+    labels are votes; `label_<class>` (0 or 1) and `p_<class>` for several labels; `label_<name>` and
     `predicted_<name>` for quantities.
 
     Args:
         path: the file.
-        predictions: what to write.
-        records: JSON records of the samples, in any order.
+        predictions: predictions to write.
+        samples: facts about the samples, in any order.
     """
-    by_key = {record["key"]: record for record in records}
+    by_key = {sample.key: sample for sample in samples}
     columns = _columns(predictions)
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow((*ABOUT, *columns))
+    writer.writerow((*SAMPLE_COLUMNS, *columns))
     for row, key in enumerate(predictions.keys):
-        about = [key, *(by_key[key].get(name) for name in ABOUT[1:])]
-        writer.writerow([*about, *(values[row] for values in columns.values())])
+        facts = [getattr(by_key[key], name) for name in SAMPLE_COLUMNS]
+        writer.writerow([*facts, *(values[row] for values in columns.values())])
     write_atomically(path, stream.getvalue().encode())
 
 
-def _columns(predictions: Predictions) -> dict[str, list[Any]]:
-    """The columns behind those of `ABOUT`, as `read_predictions` expects them."""
-    names, columns = predictions.names, {}
-    task = predictions.task
+def _columns(predictions: Predictions) -> dict[str, list[str]]:
+    """Returns the columns of the task, as `read_predictions` expects them."""
+    names, task = predictions.names, predictions.task
+    columns: dict[str, list[str]] = {}
     if task.is_single_label:
         columns["label"] = [names[i] for i in predictions.truth]
         columns["predicted"] = [names[i] for i in predictions.predicted]
@@ -141,46 +185,51 @@ def _columns(predictions: Predictions) -> dict[str, list[Any]]:
     return columns | _numbers(task.output_prefix, names, predictions.outputs)
 
 
-def _numbers(prefix: str, names: Sequence[str], values: np.ndarray) -> dict[str, list[Any]]:
-    """One column per name, with the nine digits that tell every float32 from its neighbours."""
+def _numbers(prefix: str, names: Sequence[str], values: NDArray[np.float64]) -> dict[str, list[str]]:
+    """Returns one column per name, with nine digits, which distinguish any two float32."""
     return {f"{prefix}{name}": [f"{v:.9g}" for v in values[:, i]] for i, name in enumerate(names)}
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read what `write_predictions` wrote.
+    """Reads a file that `write_predictions` wrote.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not such a file.
+        FileNotFoundError: it is missing.
+        UserError: it is not such a file.
     """
-    header, *rows = _cells(path)
+    header, *rows = _read_cells(path)
     try:
-        return _parsed(dict(zip(header, zip(*rows, strict=True), strict=True)))
+        return _parse(dict(zip(header, zip(*rows, strict=True), strict=True)))
     except (KeyError, IndexError, ValueError) as error:
-        raise ValueError(f"{path} is not a file of predictions: {error}") from error
+        raise UserError(None, f"{path} is not a file of predictions: {error}") from error
 
 
-def read_abouts(path: Path) -> list[dict[str, Any]]:
-    """What such a file says of its samples, in the same order: key, source, subject and fold, or None.
+def read_samples(path: Path) -> list[SampleInfo]:
+    """Reads the facts about samples from a file of predictions, in the same order.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: it is missing.
     """
-    header, *rows = _cells(path)
-    cells = [dict(zip(header, row, strict=False)) for row in rows]
-    return [{name: row.get(name) or None for name in ABOUT} for row in cells]
+    header, *rows = _read_cells(path)
+    samples = []
+    for row in rows:
+        key, source, subject, fold = (
+            _text(dict(zip(header, row, strict=False)).get(column)) for column in SAMPLE_COLUMNS
+        )
+        samples.append(SampleInfo(key or "", source, subject, fold))
+    return samples
 
 
-def _cells(path: Path) -> list[list[str]]:
-    """The header and the rows of a CSV file."""
+def _read_cells(path: Path) -> list[list[str]]:
+    """Reads the header and the rows of a CSV file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; `maedfer evaluate --out` writes predictions")
     with path.open(encoding="utf-8", newline="") as stream:
         return list(csv.reader(stream)) or [[]]
 
 
-def _parsed(columns: Mapping[str, Sequence[str]]) -> Predictions:
-    """Predictions from columns of text."""
+def _parse(columns: Mapping[str, Sequence[str]]) -> Predictions:
+    """Returns predictions from columns of text."""
     task = task_of_columns(columns)
     if task is None:
         raise UserError(None, "its columns are not those of any task")

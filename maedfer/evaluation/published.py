@@ -1,8 +1,8 @@
-"""Published results on a corpus, to set beside one's own: the rows of `configs/published/<corpus>.csv`.
+"""Published results on a corpus, for comparison with own results: rows of `configs/published/<corpus>.csv`.
 
-Percent as printed, each with its source; parameters in millions, multiply-accumulates ("FLOPs" in the papers)
-in thousands of millions. A row without a fold is the published figure of the whole protocol: the mean over
-folds, or the one test set.
+Scores are percent as printed, each with its source; parameters are in millions, multiply-accumulates
+("FLOPs" in the papers) in billions. A row without a fold is the published result of the whole protocol: the
+mean over folds, or the single test set.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from maedfer.data.corpora import load_corpus
 from maedfer.resources import shipped_folder
 
 FIXED = ("method", "fold", "params_m", "macs_g", "modality", "uar", "war", "source")
-"""Columns of the file; the others are classes, with their recall."""
+"""Columns of the file; each other column holds the recall of a class."""
 
 TITLES = {
     "fold": "fold",
@@ -27,12 +27,12 @@ TITLES = {
     "UAR (%)": "uar",
     "WAR (%)": "war",
 }
-"""Columns that are shown, beside the method, the classes and the source."""
+"""Titles of the columns between the method and the classes."""
 
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One published result, as text; what was not given is empty."""
+    """One published result, as text; values that were not published are empty."""
 
     method: str
     fold: str
@@ -46,7 +46,7 @@ class PublishedRow:
 
 
 def published_rows(corpus: str | None) -> list[PublishedRow]:
-    """The published results on a corpus, in the order of their tables; empty where there are none here."""
+    """Reads the published results on a corpus, in the order of their tables; empty if there are none."""
     path = shipped_folder("configs") / "published" / f"{corpus}.csv"
     if corpus is None or not path.is_file():
         return []
@@ -59,30 +59,30 @@ def _row(cells: Mapping[str, str]) -> PublishedRow:
     return PublishedRow(**{name: cells[name] for name in FIXED}, recalls=recalls)
 
 
-def rows_beside(corpus: str | None, names: Sequence[str], folds: Sequence[str] = ()) -> list[PublishedRow]:
-    """The rows to set beside results on a corpus: those of its protocol, and of the fold if it is one.
+def comparable_rows(
+    corpus: str | None, names: Sequence[str], folds: Sequence[str] = ()
+) -> list[PublishedRow]:
+    """Returns the published rows of the whole protocol, and of the fold if exactly one was tested.
 
-    None where the classes are others than the published ones.
+    Empty if the classes differ from the published ones.
 
     Args:
         corpus: the corpus of the shards.
-        names: the classes of the results.
+        names: the classes of the own results.
         folds: the folds that were tested.
     """
-    rows = published_rows(corpus)
-    if any(
-        row.recalls and set(map(str.casefold, row.recalls)) != set(map(str.casefold, names)) for row in rows
-    ):
+    rows, own = published_rows(corpus), set(map(str.casefold, names))
+    if any(row.recalls and set(map(str.casefold, row.recalls)) != own for row in rows):
         return []
     return [row for row in rows if not row.fold or list(folds) == [row.fold]]
 
 
-def unlike_test(corpus: str, tested: Mapping[str, int]) -> str:
-    """A sentence where results are not of the test clips that published ones are of; empty where they are.
+def other_test(corpus: str, tested: Mapping[str, int]) -> str:
+    """Returns a sentence if other clips were tested than in the published results; empty if the same.
 
     Args:
         corpus: a corpus with published results.
-        tested: how many clips were tested in each fold; under an empty name those without a fold.
+        tested: number of tested clips in each fold; under an empty name those without a fold.
     """
     sizes = load_corpus(corpus).sizes
     counts = {part: size if isinstance(size, int) else sum(size) for part, size in sizes.items()}
@@ -91,18 +91,18 @@ def unlike_test(corpus: str, tested: Mapping[str, int]) -> str:
     if tested == published:
         return ""
     share = "all of " if tested.items() <= published.items() else ""
-    return f"Not {share}the published test: that is {_test(published)}, this is {_test(tested)}."
+    that, this = _describe_test(published), _describe_test(tested)
+    return f"Not {share}the published test: that is {that}, this is {this}."
 
 
-def _test(clips: Mapping[str, int]) -> str:
-    """A test in words."""
+def _describe_test(clips: Mapping[str, int]) -> str:
     total, folds = f"{sum(clips.values()):,} clips", len(clips.keys() - {""})
     several = f"the mean over {folds} folds" if folds > 1 else f"fold {next(iter(clips))}" if folds else ""
     return f"{several} with {total}" if several else f"one set of {total}"
 
 
 class OwnRow(NamedTuple):
-    """One's own result, as shares in 0..1: its name, UAR, WAR, and the recall of each class."""
+    """An own result, as shares in 0..1: its name, UAR, WAR, and the recall of each class."""
 
     name: str
     uar: float
@@ -110,29 +110,27 @@ class OwnRow(NamedTuple):
     recalls: Mapping[str, float]
 
 
-def side_by_side(rows: Sequence[PublishedRow], own: OwnRow) -> list[list[str]]:
-    """A header and the cells of published results and of one's own, without columns that are empty."""
+def comparison_rows(rows: Sequence[PublishedRow], own: OwnRow) -> list[list[str]]:
+    """Returns a header, the cells of published results, and those of the own one, without empty columns."""
     classes = list(dict.fromkeys(name for row in rows for name in row.recalls))
-    header = ["", *TITLES, *(f"{name} (%)" for name in classes), "source"]
-    mine = {name.casefold(): percent(value) for name, value in own.recalls.items()}
-    cells = [
-        *([getattr(row, name) for name in ("method", *TITLES.values())] for row in rows),
-        [own.name, "", "", "", "", percent(own.uar), percent(own.war)],
-    ]
-    for line, row in zip(cells, [*rows, None], strict=True):
-        line += [mine.get(name.casefold(), "") if row is None else row.recalls[name] for name in classes]
-        line.append("" if row is None else row.source)
-    kept = [k for k in range(len(header)) if any(line[k] for line in cells)]
-    return [[line[k] for k in kept] for line in (header, *cells)]
+    recalls = {name.casefold(): percent(value) for name, value in own.recalls.items()}
+    lines = [["", *TITLES, *(f"{name} (%)" for name in classes), "source"]]
+    for row in rows:
+        cells = [getattr(row, column) for column in ("method", *TITLES.values())]
+        lines.append([*cells, *(row.recalls[name] for name in classes), row.source])
+    cells = [own.name, "", "", "", "", percent(own.uar), percent(own.war)]
+    lines.append([*cells, *(recalls.get(name.casefold(), "") for name in classes), ""])
+    kept = [k for k in range(len(lines[0])) if any(line[k] for line in lines[1:])]
+    return [[line[k] for k in kept] for line in lines]
 
 
 def percent(value: float) -> str:
-    """A share in percent with the two decimals that papers print; a dash if it is not defined."""
+    """Formats a share in percent with two decimals, as papers print it; a dash if it is undefined."""
     return "–" if isnan(value) else f"{100 * value:.2f}"
 
 
 def corpus_of(maker: Mapping[str, Any]) -> str | None:
-    """The corpus that `made_by` of an index names, also of merged folders where all name the same."""
+    """Returns the corpus that `made_by` of an index names; of merged folders, the one that all name."""
     settings = maker.get("settings") or {}
     merged = settings.get("made_by")
     if not isinstance(merged, list):

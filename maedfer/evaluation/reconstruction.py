@@ -17,13 +17,11 @@ from torch import Tensor
 from maedfer.models.targets import split_target
 
 HEADS = ("appearance", "motion")
-
-
 PREDICTORS = ("model", "zero", "position_mean")
 
 
 class PositionMean:
-    """Mean reconstruction target of every token position, measured on training clips without augmentation."""
+    """The mean reconstruction target of every token position, over training clips without augmentation."""
 
     def __init__(self) -> None:
         self._total: Tensor | None = None
@@ -31,35 +29,35 @@ class PositionMean:
 
     @property
     def is_measured(self) -> bool:
-        """Whether any clip has been added."""
+        """True once a clip has been added."""
         return self._clips > 0
 
     def add(self, targets: Tensor) -> None:
-        """Add the targets (B, N, P) of some clips, all tokens of them."""
+        """Adds the targets (B, N, P) of all tokens of some clips."""
         total = targets.sum(0, dtype=torch.float32)
         self._total = total if self._total is None else self._total + total
         self._clips += len(targets)
 
     def table(self) -> Tensor:
-        """The mean target of every position (N, P)."""
+        """Returns the mean target of every position (N, P)."""
         if self._total is None:
             raise ValueError("the position mean needs at least one training clip")
         return self._total / self._clips
 
     def at(self, indices: Tensor) -> Tensor:
-        """Mean targets (B, M, P) at token indices (B, M)."""
+        """Returns the mean targets (B, M, P) at token indices (B, M)."""
         return self.table()[indices]
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint: a resumed run is judged by the same baseline."""
+        """Returns the state for a checkpoint, so that a resumed run keeps its baseline."""
         return {"total": self._total, "clips": self._clips}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
+        """Restores the state from `state_dict`."""
         self._total, self._clips = state["total"], state["clips"]
 
     def to(self, device: torch.device) -> None:
-        """Move the sums to a device."""
+        """Moves the sums to a device."""
         if self._total is not None:
             self._total = self._total.to(device)
 
@@ -68,7 +66,7 @@ class HeldOutErrors:
     """Sums of squared errors per head and predictor over the held-out clips of this rank.
 
     Args:
-        device: where they are added up.
+        device: device of the sums.
         patch_size: side of a tubelet in pixels.
         in_chans: channels of a frame.
     """
@@ -79,7 +77,7 @@ class HeldOutErrors:
         self._counts = torch.zeros(len(HEADS), dtype=torch.float64, device=device)
 
     def add(self, prediction: Tensor, target: Tensor, position_mean: Tensor) -> None:
-        """Add masked tokens of some clips, all (B, M, P)."""
+        """Adds masked tokens of some clips, all (B, M, P)."""
         guesses = (prediction.float(), torch.zeros_like(target), position_mean)
         for column, guess in enumerate(guesses):
             error = (guess - target).double().square()
@@ -88,15 +86,16 @@ class HeldOutErrors:
             self._counts[head] += part.numel()
 
     def as_tensor(self) -> Tensor:
-        """Everything that ranks have to add up, as one vector."""
+        """Returns all sums as one vector, which is added up over ranks."""
         return torch.cat([self._sums.flatten(), self._counts])
 
     @staticmethod
     def summary(sums: Tensor, appearance_weight: float) -> dict[str, float | None]:
-        """Errors from the summed vector of `as_tensor`: `<head>_<predictor>`, and each relative to both
-        baselines, None where these make no error (the motion of tracks of one frame).
+        """Returns the errors from the summed vector of `as_tensor`; empty if there was no clip.
 
-        `total` weighs the heads as the loss does (lambda on appearance). Empty when no clip was seen.
+        `<head>_<predictor>` is a mean squared error, `<head>_vs_<baseline>` the model's relative to that of a
+        baseline, None where the baseline makes no error (the motion of tracks of one frame). The head `total`
+        weighs the others as the loss does (lambda on appearance).
         """
         if sums[-1] == 0:
             return {}
@@ -104,7 +103,7 @@ class HeldOutErrors:
         weights = torch.tensor([appearance_weight, 1 - appearance_weight], dtype=per_head.dtype)
         rows = {head: per_head[i] for i, head in enumerate(HEADS)}
         rows["total"] = weights.to(per_head.device) @ per_head
-        result = {
+        result: dict[str, float | None] = {
             f"{name}_{p}": float(row[i]) for name, row in rows.items() for i, p in enumerate(PREDICTORS)
         }
         for name, row in rows.items():
@@ -114,14 +113,14 @@ class HeldOutErrors:
 
 
 def held_out_columns() -> tuple[str, ...]:
-    """Column names of `held_out.csv`."""
+    """Returns the column names of `held_out.csv`."""
     names = (*HEADS, "total")
     errors = [f"{name}_{p}" for name in names for p in PREDICTORS]
     return ("step", *errors, *(f"{n}_vs_{b}" for n in names for b in PREDICTORS[1:]))
 
 
 def describe(errors: dict[str, Any], synthetic: bool) -> str:
-    """A small table for the screen: the model's error, both baselines, and the gain over the better one."""
+    """Returns a table for the screen: the model's error, both baselines, the gain over the better one."""
     lines = [f"{'held-out error':<16}{'model':>9}{'zero':>9}{'pos. mean':>11}{'gain':>9}"]
     for head in (*HEADS, "total"):
         model, zero, mean = (errors[f"{head}_{p}"] for p in PREDICTORS)
@@ -130,6 +129,6 @@ def describe(errors: dict[str, Any], synthetic: bool) -> str:
 
 
 def gain(errors: Mapping[str, Any], head: str) -> str:
-    """How much less a head errs than the better baseline, in percent; a dash where that makes no error."""
+    """Returns how much lower the error of a head is than the better baseline's; a dash if that is zero."""
     model, *baselines = (errors[f"{head}_{p}"] for p in PREDICTORS)
     return f"{1 - model / min(baselines):.1%}" if min(baselines) else "-"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from maedfer.evaluation.measures import ClassScores, per_class
-from maedfer.evaluation.predictions import Predictions
+from maedfer.evaluation.predictions import Predictions, SampleInfo
 from maedfer.evaluation.scores import TITLES, GroupScores, grouped, scores, shown
 
 
@@ -19,7 +19,7 @@ class ScoreCard:
         predictions: what was scored.
         scores: all scores of the task, see `maedfer.evaluation.scores.scores`.
         classes: recall, precision and F1 of each class; empty for a task without classes.
-        groups: scores by subject, fold and metadata column; empty without records.
+        groups: scores by subject, fold and metadata column; empty without facts about the samples.
     """
 
     predictions: Predictions
@@ -28,19 +28,19 @@ class ScoreCard:
     groups: dict[str, list[GroupScores]]
 
     @classmethod
-    def of(cls, predictions: Predictions, records: Sequence[Mapping[str, Any]] = ()) -> Self:
+    def of(cls, predictions: Predictions, samples: Sequence[SampleInfo] = ()) -> Self:
         """Scores predictions.
 
         Args:
             predictions: predictions of a model.
-            records: records of all samples, in any order, which name their groups; without records there
-                are no groups.
+            samples: facts about all samples, in any order, which name their groups; without them there are
+                no groups.
 
         Raises:
             UserError: there are no samples, or no sample has any label.
         """
         classes = per_class(predictions) if predictions.task.has_classes else ()
-        groups = grouped(predictions, records) if records else {}
+        groups = grouped(predictions, samples) if samples else {}
         return cls(predictions, scores(predictions), tuple(classes), groups)
 
     def as_text(self, synthetic: bool) -> str:

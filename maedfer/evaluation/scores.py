@@ -5,14 +5,14 @@ Scores are shares in 0..1 of the whole set of samples; they become percent where
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from maedfer.errors import UserError
 from maedfer.evaluation.measures import quantities, recognition, several_labels
-from maedfer.evaluation.predictions import Predictions
+from maedfer.evaluation.predictions import Predictions, SampleInfo
 from maedfer.evaluation.score_sums import ScoreSums, quantities_sums, recognition_sums, several_labels_sums
 from maedfer.tasks import TaskName
 
@@ -92,7 +92,7 @@ def scores(predictions: Predictions) -> dict[str, float]:
 
 def _scores(predictions: Predictions) -> dict[str, float]:
     """Returns all scores of a task, NaN for those that are undefined."""
-    return MEASURES[predictions.task.name].scores(predictions) | {"samples": float(len(predictions))}
+    return MEASURES[predictions.task.name].scores(predictions) | {"samples": len(predictions)}
 
 
 def score_sums(predictions: Predictions) -> ScoreSums:
@@ -122,31 +122,25 @@ def scores_by(predictions: Predictions, groups: Sequence[str | None]) -> list[Gr
     return rows
 
 
-def groups_of(
-    predictions: Predictions, records: Sequence[Mapping[str, Any]], column: str
-) -> list[str | None]:
-    """Returns a field of the records (`subject`, `fold`) or of their metadata as text, for each prediction.
+def groups_of(predictions: Predictions, samples: Sequence[SampleInfo], column: str) -> list[str | None]:
+    """Returns the subject, the fold or a metadata value of each prediction's sample, as text.
 
     None where it is missing or empty.
     """
-    by_key = {record["key"]: record for record in records}
-    groups = []
-    for key in predictions.keys:
-        value = by_key[key].get(column, (by_key[key].get("metadata") or {}).get(column))
-        groups.append(None if value in (None, "") else str(value))
-    return groups
+    by_key = {sample.key: sample for sample in samples}
+    return [by_key[key].value(column) for key in predictions.keys]
 
 
-def grouped(predictions: Predictions, records: Sequence[Mapping[str, Any]]) -> dict[str, list[GroupScores]]:
+def grouped(predictions: Predictions, samples: Sequence[SampleInfo]) -> dict[str, list[GroupScores]]:
     """Returns scores by subject, by fold, and by every metadata column that forms groups of these samples.
 
     A column forms groups if it has two or more values, fewer than there are samples, and at most
     `MAX_GROUPS` except for subjects. Columns that hold the labels are left out.
     """
-    metadata = dict.fromkeys(name for record in records for name in record.get("metadata") or {})
+    metadata = dict.fromkeys(name for sample in samples for name in sample.metadata)
     tables = {}
     for column in ("subject", "fold", *(name for name in metadata if name not in predictions.names)):
-        groups = groups_of(predictions, records, column)
+        groups = groups_of(predictions, samples, column)
         values = {group for group in groups if group is not None}
         few = column == "subject" or len(values) <= MAX_GROUPS
         if few and 2 <= len(values) < len(predictions):

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maedfer.evaluation.compare import (
-    comparison,
-    on_the_same_clips,
+    align_clips,
+    compare_runs,
     read_run,
 )
 from maedfer.files import defined, dump_json, write_atomically
@@ -40,8 +40,8 @@ def compare(runs: list[str], out: str = "runs/compare") -> str:
         raise ValueError(f"compare takes two runs, not {len(runs)}: maedfer compare RUN RUN")
     refuse_own_folders(runs, Path(out))
     first, second = (read_run(run) for run in runs)
-    second = on_the_same_clips(first, second)
-    found = comparison(first, second)
+    second = align_clips(first, second)
+    found = compare_runs(first, second)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "comparison.json", dump_json(defined(as_json(found)), indent=1))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from maedfer.evaluation.measures import ClassScores
-from maedfer.evaluation.published import OwnRow, rows_beside, side_by_side, unlike_test
+from maedfer.evaluation.predictions import SampleInfo
+from maedfer.evaluation.published import OwnRow, comparable_rows, comparison_rows, other_test
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.evaluation.scores import MAX_GROUPS, PLAIN, TITLES, GroupScores, shown
 from maedfer.report.page import (
@@ -28,7 +28,7 @@ def write_score_report(
     title: str,
     command: str,
     card: ScoreCard,
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[SampleInfo],
     synthetic: bool,
     seed: int | None,
     settings: str | None,
@@ -94,18 +94,18 @@ def class_table(card: ScoreCard) -> str:
     return table(rows, ["class", *(TITLES.get(kind, kind) + _unit(kind) for kind in fields)])
 
 
-def published_table(card: ScoreCard, records: Sequence[Mapping[str, Any]], corpus: str | None) -> str:
+def published_table(card: ScoreCard, records: Sequence[SampleInfo], corpus: str | None) -> str:
     """Published results on a corpus, and these below them; empty where there are none of these classes."""
     predictions = card.predictions
     if not predictions.task.is_single_label:
         return ""
-    folds = sorted({str(record["fold"]) for record in records if record.get("fold") is not None})
-    rows = rows_beside(corpus, predictions.names, folds)
+    folds = sorted({record.fold for record in records if record.fold is not None})
+    rows = comparable_rows(corpus, predictions.names, folds)
     if not rows:
         return ""
-    unlike = unlike_test(corpus, {folds[0] if len(folds) == 1 else "": len(predictions)})
+    unlike = other_test(corpus, {folds[0] if len(folds) == 1 else "": len(predictions)})
     values, recalls = card.scores, {row.name: row.recall for row in card.classes}
-    header, *cells = side_by_side(rows, OwnRow("this run", values["uar"], values["war"], recalls))
+    header, *cells = comparison_rows(rows, OwnRow("this run", values["uar"], values["war"], recalls))
     return paragraph(unlike) + table(cells, header)
 
 

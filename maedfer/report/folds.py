@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from maedfer.evaluation.bootstrap import DRAWS, LEVEL
-from maedfer.evaluation.fold_scores import FoldScores, fold_scores, pool, read_folds
-from maedfer.evaluation.predictions import write_predictions
+from maedfer.evaluation.fold_scores import FoldScores, pool_folds, read_folds, score_folds
+from maedfer.evaluation.predictions import SampleInfo, write_predictions
 from maedfer.evaluation.published import (
     OwnRow,
     PublishedRow,
+    comparable_rows,
+    comparison_rows,
     corpus_of,
+    other_test,
     percent,
-    rows_beside,
-    side_by_side,
-    unlike_test,
 )
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.evaluation.scores import TITLES
@@ -81,7 +81,7 @@ class FoldResults:
     about: FoldsAbout
     found: FoldScores
     pooled: ScoreCard
-    records: Sequence[Mapping[str, Any]]
+    records: Sequence[SampleInfo]
     corpus: str | None
     rows: Sequence[PublishedRow]
     notes: Sequence[str]
@@ -108,11 +108,11 @@ def write_fold_results(folder: FoldFolder, about: FoldsAbout, maker: Mapping[str
     figures = folder.path / "figures"
     title = f"{len(about.folds)} folds of {about.shards}" + (" (synthetic faces)" if about.synthetic else "")
     draw_scores(figures, pooled, f"{title}, pooled")
-    draw_folds(figures / FOLDS, found.each, found.mean, found.intervals, title)
+    draw_folds(figures / FOLDS, found.folds, found.mean, found.intervals, title)
     write_fold_page(folder.path, title, results)
     said = [aligned(fold_cells(found)), *results.notes]
     if results.rows:
-        cells = side_by_side(results.rows, own_row(found))
+        cells = comparison_rows(results.rows, own_row(found))
         said += [
             f"Published on {results.corpus} (sources in the report):",
             aligned([narrow(line, cells[0]) for line in cells]),
@@ -123,14 +123,14 @@ def write_fold_results(folder: FoldFolder, about: FoldsAbout, maker: Mapping[str
 def results_of(folder: FoldFolder, about: FoldsAbout, maker: Mapping[str, Any]) -> FoldResults:
     """Read the runs of all folds, and score them together."""
     answers = read_folds([(fold, folder.run_of(fold).path) for fold in about.folds])
-    found, corpus = fold_scores(answers), corpus_of(maker)
-    records = [record for fold in answers for record in fold.records]
-    pooled = ScoreCard.of(pool(answers), records)
+    found, corpus = score_folds(answers), corpus_of(maker)
+    records = [record for fold in answers for record in fold.samples]
+    pooled = ScoreCard.of(pool_folds(answers), records)
     has_published = pooled.predictions.task.is_single_label
-    rows = rows_beside(corpus, pooled.predictions.names, about.folds) if has_published else []
+    rows = comparable_rows(corpus, pooled.predictions.names, about.folds) if has_published else []
     notes = notes_on(folder, about, found)
     if rows:
-        notes.append(unlike_test(corpus, {fold.fold: len(fold.predictions) for fold in answers}))
+        notes.append(other_test(corpus, {fold.fold: len(fold.predictions) for fold in answers}))
     return FoldResults(about, found, pooled, records, corpus, rows, list(filter(None, notes)))
 
 
@@ -144,7 +144,7 @@ def fold_cells(found: FoldScores) -> list[list[str]]:
     ]
     rows = [
         [fold, *(number(n, values[n]) for n in names), f"{values['samples']:,.0f}"]
-        for fold, values in found.each.items()
+        for fold, values in found.folds.items()
     ]
     rows.append(["mean", *(number(n, found.mean[n]) for n in names), f"{found.mean['samples']:,.0f}"])
     if found.std:
@@ -170,12 +170,12 @@ def narrow(line: Sequence[str], header: Sequence[str]) -> list[str]:
 def own_row(found: FoldScores) -> OwnRow:
     """The mean over folds, to stand beside published results."""
     recalls = {row.name: row.mean for row in found.classes}
-    return OwnRow(f"these runs ({len(found.each)} folds)", found.mean["uar"], found.mean["war"], recalls)
+    return OwnRow(f"these runs ({len(found.folds)} folds)", found.mean["uar"], found.mean["war"], recalls)
 
 
 def notes_on(folder: FoldFolder, about: FoldsAbout, found: FoldScores) -> list[str]:
     """Sentences without which the numbers would say more than they do."""
-    what, count = found.unit
+    what, count = found.unit, found.units
     samples = int(found.mean["samples"])
     notes = ["All faces in these data are synthetic."] if about.synthetic else []
     drawn = f"{count:,} subjects of {samples:,} clips" if what == "subject" else f"{count:,} clips"
@@ -186,7 +186,7 @@ def notes_on(folder: FoldFolder, about: FoldsAbout, found: FoldScores) -> list[s
             f"({', '.join(about.all_folds)}): their mean is not that of all."
         )
     for row in found.classes:
-        without = [fold for fold, value in zip(found.each, row.each, strict=True) if isnan(value)]
+        without = [fold for fold, value in zip(found.folds, row.folds, strict=True) if isnan(value)]
         if without:
             notes.append(f"No test clip of {row.name} in fold {', '.join(without)}: it does not count there.")
     for name, values in folder.unlike_settings(about.folds).items():
@@ -198,14 +198,14 @@ def notes_on(folder: FoldFolder, about: FoldsAbout, found: FoldScores) -> list[s
 def as_json(results: FoldResults) -> dict[str, Any]:
     """The content of `scores.json`: `scores` are the means over folds."""
     found, about = results.found, results.about
-    drawn = {"level": LEVEL, "draws": DRAWS, "unit": found.unit[0], "units": found.unit[1]}
+    drawn = {"level": LEVEL, "draws": DRAWS, "unit": found.unit, "units": found.units}
     return {
         "scores": found.mean,
         "std": found.std,
         "intervals": {**drawn, **{name: list(ends) for name, ends in found.intervals.items()}},
-        "folds": found.each,
+        "folds": found.folds,
         results.pooled.predictions.task.class_score: {
-            row.name: {"mean": row.mean, "folds": list(row.each), "samples": row.samples}
+            row.name: {"mean": row.mean, "folds": list(row.folds), "samples": row.samples}
             for row in found.classes
         },
         "pooled": results.pooled.scores,
@@ -224,7 +224,7 @@ def write_fold_page(folder: Path, title: str, results: FoldResults) -> None:
     about, found, pooled = results.about, results.found, results.pooled
     task = pooled.predictions.task
     header, *lines = fold_cells(found)
-    beside = side_by_side(results.rows, own_row(found)) if results.rows else []
+    beside = comparison_rows(results.rows, own_row(found)) if results.rows else []
     by_subject = pooled.groups.get("subject", [])
     figures = folder / "figures"
     sections = (
@@ -248,7 +248,7 @@ def class_cells(found: FoldScores, task: Task) -> str:
     kind = task.class_score
     name = TITLES.get(kind, kind) + (" (%)" if scale_of(kind) == 100 else "")
     rows = [
-        (row.name, *(number(kind, value) for value in (*row.each, row.mean)), f"{row.samples:,}")
+        (row.name, *(number(kind, value) for value in (*row.folds, row.mean)), f"{row.samples:,}")
         for row in found.classes
     ]
-    return table(rows, [name, *(f"fold {fold}" for fold in found.each), "mean", "samples"])
+    return table(rows, [name, *(f"fold {fold}" for fold in found.folds), "mean", "samples"])

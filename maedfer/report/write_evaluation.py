@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from maedfer.evaluation.predictions import write_predictions
+from maedfer.evaluation.predictions import SampleInfo, write_predictions
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.files import defined, dump_json, write_atomically
 from maedfer.report.evaluation import write_score_report
@@ -18,7 +17,7 @@ def write_evaluation(
     title: str,
     command: str,
     card: ScoreCard,
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[SampleInfo],
     synthetic: bool,
     settings: str = "",
     seed: int | None = None,

@@ -70,7 +70,7 @@ def _write_encoder(words: list[str], folder: RunFolder, saved: dict[str, Any]) -
 def _write_classifier(words: list[str], folder: RunFolder, saved: dict[str, Any]) -> Path:
     """Write `classifier/` of a fine-tuning run; returns where it is."""
     cli = FinetuneCLI(words)
-    targets = torch.from_numpy(cli.datamodule.parts.train.targets)
+    targets = torch.from_numpy(cli.datamodule.subsets.train.targets)
     cli.model.build(cli.config.task, cli.datamodule.outputs, targets, None)
     load_strictly(cli.model, saved["state_dict"], str(folder.path))
     export_classifier(cli.model, cli.datamodule, folder.classifier, saved["global_step"], _clips(cli, saved))

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from helpers.answers import classified, labelled, measured
 
-from maedfer.evaluation.bootstrap import ScoredPart, interval, mean_over, resample, units_of
+from maedfer.evaluation.bootstrap import ScoredSet, interval, mean_over, resample, resampling_units
 from maedfer.evaluation.measures import per_class
+from maedfer.evaluation.predictions import SampleInfo
 from maedfer.evaluation.scores import score_sums, scores
 
 RNG = np.random.default_rng(4)
@@ -56,7 +57,7 @@ def test_a_bootstrap_worked_out_by_hand():
     # the shares 1/4, 1/2, 1/4. The other fold has one draw only.
     first = classified([0, 1, 0, 1], [0, 1, 1, 0], "ab")
     second = classified([0, 1], [0, 0], "ab")
-    subjects = ScoredPart((first,), np.array([0, 0, 1, 1])), ScoredPart((second,), np.array([0, 0]))
+    subjects = ScoredSet((first,), np.array([0, 0, 1, 1])), ScoredSet((second,), np.array([0, 0]))
     (drawn,) = resample(subjects, draws=4000, seed=1)
     values, counts = np.unique(drawn["war"], return_counts=True)
     assert values.tolist() == [0.25, 0.5, 0.75]  # the mean with 1/2 of the other fold
@@ -67,7 +68,7 @@ def test_a_bootstrap_worked_out_by_hand():
 def test_draws_are_those_of_a_loop():
     # Clips drawn one by one, scores from the samples themselves: the same distribution.
     folds = [some_answers("classify", n) for n in (30, 50)]
-    (drawn,) = resample([ScoredPart((fold,), np.arange(len(fold))) for fold in folds], draws=3000)
+    (drawn,) = resample([ScoredSet((fold,), np.arange(len(fold))) for fold in folds], draws=3000)
     rng, slow = np.random.default_rng(9), []
     for _ in range(400):
         rows = [rng.integers(len(fold), size=len(fold)) for fold in folds]
@@ -81,16 +82,16 @@ def test_draws_are_those_of_a_loop():
 
 def test_models_share_the_draws():
     one = some_answers("classify")
-    first, second = resample([ScoredPart((one, one), np.arange(len(one)))], draws=50)
+    first, second = resample([ScoredSet((one, one), np.arange(len(one)))], draws=50)
     assert first["uar"].tolist() == second["uar"].tolist() and first["uar"].std() > 0
-    again = resample([ScoredPart((one,), np.arange(len(one)))], draws=50)[0]
+    again = resample([ScoredSet((one,), np.arange(len(one)))], draws=50)[0]
     assert again["uar"].tolist() == first["uar"].tolist()
 
 
 def test_many_draws_come_in_pieces(monkeypatch):
     one = some_answers("classify")
-    monkeypatch.setattr("maedfer.evaluation.bootstrap.MOST_COUNTS", 100)
-    (drawn,) = resample([ScoredPart((one,), np.arange(len(one)))], draws=51)
+    monkeypatch.setattr("maedfer.evaluation.bootstrap.MAX_COUNTS", 100)
+    (drawn,) = resample([ScoredSet((one,), np.arange(len(one)))], draws=51)
     assert drawn["war"].shape == (51,) and drawn["war"].mean() == pytest.approx(scores(one)["war"], abs=0.05)
 
 
@@ -101,10 +102,10 @@ def test_a_mean_is_over_what_is_defined():
 
 def test_whole_subjects_where_all_are_known():
     def records(*subjects):
-        return [{"subject": subject} for subject in subjects]
+        return [SampleInfo("k", subject=subject) for subject in subjects]
 
-    units, what = units_of([records("x", "y", "x"), records(7, 8)])
+    units, what = resampling_units([records("x", "y", "x"), records(7, 8)])
     assert what == "subject" and [u.tolist() for u in units] == [[0, 1, 0], [0, 1]]
     for parts in ([records("x", None)], [records("x", ""), records("x", "y")], [records("x", "x")]):
-        units, what = units_of(parts)
+        units, what = resampling_units(parts)
         assert what == "clip" and [u.tolist() for u in units] == [list(range(len(p))) for p in parts]

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from maedfer.evaluation.predictions import (
     Predictions,
     check_counted,
-    read_abouts,
     read_predictions,
+    read_samples,
     write_predictions,
 )
 from maedfer.tasks import TASKS
@@ -69,12 +69,12 @@ def test_all_ranks_see_the_answers_of_all(tmp_path):
 def test_counting_names_what_is_wrong():
     answers = classified([0, 1, 1], [0, 1, 1], "ab")
     check_counted(answers, ["k002", "k000", "k001"])
-    with pytest.raises(ValueError, match=r"counted 3 of 5 samples: 2 missing \(first: k010\)"):
+    with pytest.raises(RuntimeError, match=r"counted 3 of 5 samples: 2 missing \(first: k010\)"):
         check_counted(answers, [*answers.keys, "k011", "k010"])
-    with pytest.raises(ValueError, match=r"counted 2 of 2 samples: 1 not of this part \(first: k002\)"):
+    with pytest.raises(RuntimeError, match=r"counted 2 of 2 samples: 1 not of this subset \(first: k002\)"):
         check_counted(answers, ["k000", "k001"])
     twice = answers.take(np.array([0, 1, 1, 2, 2]))
-    with pytest.raises(ValueError, match=r"3 of 3 samples: 2 counted more than once \(first: k001\)"):
+    with pytest.raises(RuntimeError, match=r"3 of 3 samples: 2 counted more than once \(first: k001\)"):
         check_counted(twice, answers.keys)
 
 
@@ -148,7 +148,7 @@ def test_a_missing_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("outputs", "targets", "message"),
     [
-        ([[np.nan, 1], [0.5, 0.5]], [[1, 0], [0, 1]], r"1 of 2 samples \(first: a\) got no finite answer"),
+        ([[np.nan, 1], [0.5, 0.5]], [[1, 0], [0, 1]], r"1 of 2 samples \(first: a\) have NaN"),
         ([[0.5, 0.5], [0.5, 0.5]], [[1, 0], [np.nan, np.nan]], r"1 of 2 samples \(first: b\) have no label"),
         ([[2.5, -1.5], [0.5, 0.5]], [[1, 0], [0, 1]], "logits"),
         ([[0.5, 0.3], [0.5, 0.5]], [[1, 0], [0, 1]], "add up to 1"),
@@ -164,9 +164,9 @@ def test_what_a_file_says_of_its_samples(tmp_path):
     answers = classified([0, 1, 0], [0, 1, 1], "ab")
     records = records_of(answers, subject=["x", None, 3], fold=[1, 1, "two"])
     write_predictions(tmp_path / "p.csv", answers, records)
-    found = read_abouts(tmp_path / "p.csv")
-    assert [row["key"] for row in found] == list(answers.keys)
-    assert [(row["subject"], row["fold"]) for row in found] == [("x", "1"), (None, "1"), ("3", "two")]
-    assert found[0]["source"] == "faces/k000.mp4"
+    found = read_samples(tmp_path / "p.csv")
+    assert [row.key for row in found] == list(answers.keys)
+    assert [(row.subject, row.fold) for row in found] == [("x", "1"), (None, "1"), ("3", "two")]
+    assert found[0].source == "faces/k000.mp4"
     with pytest.raises(FileNotFoundError, match="nothing"):
-        read_abouts(tmp_path / "nothing.csv")
+        read_samples(tmp_path / "nothing.csv")

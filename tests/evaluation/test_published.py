@@ -9,11 +9,11 @@ from maedfer.data.corpora import load_corpus
 from maedfer.data.shards.origin import made_by
 from maedfer.evaluation.published import (
     OwnRow,
+    comparable_rows,
+    comparison_rows,
     corpus_of,
+    other_test,
     published_rows,
-    rows_beside,
-    side_by_side,
-    unlike_test,
 )
 from maedfer.resources import shipped_folder
 
@@ -38,7 +38,7 @@ def test_rows_are_whole(corpus):
 @pytest.mark.parametrize("corpus", ["dfew", "ferv39k", "mafw"])
 def test_the_classes_are_those_of_the_corpus(corpus):
     assert tuple(published_rows(corpus)[0].recalls) == load_corpus(corpus).classes
-    assert rows_beside(corpus, load_corpus(corpus).classes)
+    assert comparable_rows(corpus, load_corpus(corpus).classes)
 
 
 @pytest.mark.parametrize("corpus", ["dfew", "ferv39k", "mafw"])
@@ -107,13 +107,18 @@ def table_lines(text, corpus):
 def test_rows_beside_results_of_some_folds():
     rows = published_rows("dfew")
     whole, names = [row for row in rows if not row.fold], [name.upper() for name in rows[0].recalls]
-    assert rows_beside("dfew", names, ["1", "2"]) == rows_beside("dfew", names) == whole
-    first = rows_beside("dfew", names, ["1"])
+    assert comparable_rows("dfew", names, ["1", "2"]) == comparable_rows("dfew", names) == whole
+    first = comparable_rows("dfew", names, ["1"])
     assert len(first) == len(whole) + 6 and ("MAE-DFER", "1", "62.59", "74.88") in {
         (row.method, row.fold, row.uar, row.war) for row in first
     }
-    assert rows_beside("dfew", names[1:]) == rows_beside("nothing", names) == rows_beside(None, names) == []
-    assert len(rows_beside("ravdess", ["other", "classes"])) == 9  # no published recalls tell them apart
+    assert (
+        comparable_rows("dfew", names[1:])
+        == comparable_rows("nothing", names)
+        == comparable_rows(None, names)
+        == []
+    )
+    assert len(comparable_rows("ravdess", ["other", "classes"])) == 9  # no published recalls tell them apart
 
 
 @pytest.mark.parametrize(
@@ -134,17 +139,17 @@ def test_rows_beside_results_of_some_folds():
     ],
 )
 def test_another_test_than_the_published_one_is_said(corpus, tested, words):
-    found = unlike_test(corpus, tested)
+    found = other_test(corpus, tested)
     assert words in found and bool(words) == bool(found)
 
 
 @pytest.mark.parametrize("corpus", COUNTS)
 def test_the_published_test_is_known(corpus):
-    assert unlike_test(corpus, {"": 1}).startswith("Not the published test: that is ")
+    assert other_test(corpus, {"": 1}).startswith("Not the published test: that is ")
 
 
 def test_results_side_by_side():
-    header, *cells = side_by_side(
+    header, *cells = comparison_rows(
         published_rows("ravdess"), OwnRow("ours", 0.5, float("nan"), {"calm": 0.25})
     )
     assert header == ["", "modality", "UAR (%)", "WAR (%)", "source"]

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from maedfer.evaluation.predictions import Predictions
+from maedfer.data.shards.records import TrackRecord
+from maedfer.evaluation.predictions import Predictions, SampleInfo
 from maedfer.tasks import TASKS
 
 
@@ -35,10 +36,11 @@ def labelled(targets, outputs, names):
 
 
 def records_of(predictions, **columns):
-    """A record per sample; `columns` are lists of a field (`subject`, `fold`) or of a metadata column."""
+    """Facts about each sample; `columns` are lists of a field (`subject`, `fold`) or of a metadata column."""
     rows = []
     for i, key in enumerate(predictions.keys):
         fields = {name: values[i] for name, values in columns.items()}
-        about = {"subject": fields.pop("subject", None), "fold": fields.pop("fold", None)}
-        rows.append({"key": key, "source": f"faces/{key}.mp4", **about, "metadata": fields})
+        subject, fold = (fields.pop(name, None) for name in ("subject", "fold"))
+        facts = {"source": f"faces/{key}.mp4", "subject": subject, "fold": fold, "metadata": fields}
+        rows.append(SampleInfo.of(TrackRecord(key, 16, 25.0, 96, 96, "jpeg", **facts)))
     return rows

@@ -146,9 +146,9 @@ def test_what_cannot_be_compared(run_of, tmp_path, capsys):
     cases = {
         run_of("fewer", second.take(np.arange(40))): "20 of 60 are only in the first, 0 of 40",
         run_of("classes", classified(first.truth, first.predicted, "xyz")): "x, y, z",
-        run_of("labels", other_labels): "other labels for 60 of 60 clips",
-        run_of("folds", second, note=True, fold=["1"] * 40 + ["2"] * 20): "other folds for 10 of 60",
-        str(empty): "are not done; continue with: maedfer finetune --run",
+        run_of("labels", other_labels): "different labels for 60 of 60 clips",
+        run_of("folds", second, note=True, fold=["1"] * 40 + ["2"] * 20): "different folds for 10 of 60",
+        str(empty): "continue with: maedfer finetune --run",
         str(tmp_path / "nowhere"): "no such file",
     }
     for run, words in cases.items():

@@ -8,7 +8,7 @@ from helpers.answers import classified, labelled, measured, records_of
 from helpers.page import Page
 
 from maedfer.data.shards.origin import made_by
-from maedfer.evaluation.fold_scores import fold_scores, pool, read_folds
+from maedfer.evaluation.fold_scores import pool_folds, read_folds, score_folds
 from maedfer.evaluation.predictions import Predictions, read_predictions, write_predictions
 from maedfer.report.folds import FoldsAbout, write_fold_results
 from maedfer.runs.fold_folder import FoldFolder
@@ -53,33 +53,33 @@ B = classified([0, 1, 1], [0, 1, 2], "abc")
 def test_scores_over_folds_by_hand(folder):
     runs = folder({"1": A, "2": B})
     answers = read_folds([(fold, runs.run_of(fold).path) for fold in "12"])
-    found = fold_scores(answers)
-    assert found.each["1"]["uar"] == pytest.approx(0.5) and found.each["2"]["uar"] == pytest.approx(0.75)
+    found = score_folds(answers)
+    assert found.folds["1"]["uar"] == pytest.approx(0.5) and found.folds["2"]["uar"] == pytest.approx(0.75)
     assert found.mean["uar"] == pytest.approx(0.625) and found.mean["samples"] == 8
     assert found.mean["war"] == pytest.approx((3 / 5 + 2 / 3) / 2)
     assert found.std["uar"] == pytest.approx(0.25 / 2**0.5) and "samples" not in found.std
     assert [row.mean for row in found.classes] == pytest.approx([0.75, 0.75, 0.0])
     assert [row.samples for row in found.classes] == [3, 4, 1]
-    assert found.unit == ("clip", 8)
+    assert (found.unit, found.units) == ("clip", 8)
     low, high = found.intervals["uar"]
     assert 0 <= low < found.mean["uar"] < high <= 1
-    pooled = pool(answers)
+    pooled = pool_folds(answers)
     assert pooled.keys == sorted(pooled.keys) and len(pooled) == 8
     assert (pooled.truth == pooled.predicted).mean() == pytest.approx(5 / 8)
 
 
 def test_one_fold_has_no_spread(folder):
     runs = folder({"1": A}, subjects={"1": ["x", "x", "y", "y", "z"]})
-    found = fold_scores(read_folds([("1", runs.run_of("1").path)]))
-    assert found.std == {} and found.unit == ("subject", 3)
+    found = score_folds(read_folds([("1", runs.run_of("1").path)]))
+    assert found.std == {} and (found.unit, found.units) == ("subject", 3)
 
 
 def test_runs_that_do_not_fit(folder):
     runs = folder({"1": A, "2": classified([0, 1], [0, 1], "ab")})
     places = [(fold, runs.run_of(fold).path) for fold in "12"]
-    with pytest.raises(ValueError, match="other classes"):
+    with pytest.raises(ValueError, match="different classes"):
         read_folds(places)
-    with pytest.raises(ValueError, match="5 clips are in the test part of two"):
+    with pytest.raises(ValueError, match="5 clips are tested in two"):
         read_folds([places[0], ("2", places[0][1])])
     with pytest.raises(FileNotFoundError, match="fold_7"):
         read_folds([("7", runs.run_of("7").path)])

@@ -60,14 +60,14 @@ def test_a_published_fine_tuning_recipe_is_that_of_the_scripts(name, tmp_path):
     assert config.trainer.max_epochs == 100 and model.warmup_share == 0.05
     # Upstream's defects are in a recipe of their own.
     assert not config.official
-    assert data.sampling == data.draws == model.region_tokens == "correct"
+    assert data.sampling == model.region_tokens == "correct"
 
 
 def test_the_official_recipes_bring_every_defect_back(tmp_path):
     words = ["--config", "finetune/dfew", "--config", "official/finetune", "--run", str(tmp_path / "tuned")]
     tuned = FinetuneCLI(with_recipes(words, FinetuneCLI.default_run)).config
     assert tuned.official and tuned.data.views == 2
-    assert tuned.data.sampling == tuned.data.draws == tuned.model.region_tokens == "official"
+    assert tuned.data.sampling == tuned.model.region_tokens == "official"
     words = [
         "--config",
         "pretrain/voxceleb2",

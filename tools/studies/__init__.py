@@ -1,7 +1,7 @@
-"""What `tools/study.py` asks, and how: made faces, pre-trainings, uses of them, tables and figures.
+"""Answers the questions of `tools/study.py`: makes faces, pre-trains, fine-tunes, draws figures.
 
 The modules, from the outside in: `budget`, `pieces` and `pooling` (the questions, with their figures),
-`asked` (their flags), `answers` (what came out), `cost` (what a clip takes), `trials` (all runs that a
-question takes), `variants` (how to pre-train), `faces` (on what). `results` holds what the README publishes,
+`asked` (their flags), `answers` (the results), `cost` (operations of a clip), `trials` (all runs of a
+question), `variants` (recipes of pre-training), `faces` (the sets). `results` holds what README.md publishes,
 `results/rate-6.4e-2` what was measured while `pretrain/demo` had that learning rate.
 """

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -44,12 +43,6 @@ class Subset:
     def keys(self) -> list[str]:
         """Keys of the samples."""
         return [record.key for record in self.records]
-
-    @property
-    def descriptions(self) -> list[dict[str, Any]]:
-        """Key, source, subject, fold and metadata of each sample, as tables of scores show them."""
-        names = ("key", "source", "subject", "fold", "metadata")
-        return [{name: getattr(record, name) for name in names} for record in self.records]
 
     @property
     def top_classes(self) -> np.ndarray:

@@ -113,7 +113,10 @@ class LabelReader:
             value = _finite(cell)
             if value is None or not self.task.allows(value):
                 kind = "a finite number" if value is None else self.task.allowed_values
-                raise UserError("columns", f"sample {key}: column {name} has {cell!r}, not {kind}")
+                raise UserError(
+                    "columns" if self.columns else None,
+                    f"sample {key}: column {name} has {cell!r}, not {kind}",
+                )
             values[name] = value
         return values
 

@@ -13,8 +13,8 @@ from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from maedfer.constants import FRAME_INTERVAL_S
-from maedfer.data.labels.subsets import Part
 from maedfer.data.loading.labelled_datamodule import LabelledDataModule
+from maedfer.evaluation.predictions import SampleInfo
 from maedfer.evaluation.published import corpus_of
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.models.strict_loading import load_strictly
@@ -68,7 +68,7 @@ def build(cli: FinetuneCLI, checkpoint: Path | None) -> None:
     """
     module, data = cli.model, cli.datamodule
     source = None if checkpoint is not None else cli.config.init_from
-    targets = torch.from_numpy(data.parts.train.targets)
+    targets = torch.from_numpy(data.subsets.train.targets)
     start = module.build(cli.config.task, data.outputs, targets, source)
     if data.frame_interval_s is None:
         data.frame_interval_s = start.frame_interval_s or FRAME_INTERVAL_S
@@ -91,7 +91,7 @@ def finish(cli: FinetuneCLI) -> int:
     # The average is in the model now; at the next validation it would take the place of the chosen weights.
     trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, EMAWeightAveraging)]
     with whole_parameters(cli.model, changed=True):
-        if data.parts.val is not None and not cli.config.official:
+        if data.subsets.val is not None and not cli.config.official:
             take_best(cli)
         if trainer.is_global_zero:
             export_classifier(cli.model, data, folder.classifier, steps, steps * cli.model.global_batch)
@@ -103,11 +103,11 @@ def finish(cli: FinetuneCLI) -> int:
                 title=f"{cli.model.architecture} on {Path(data.shards).name}",
                 command=f"maedfer finetune {shlex.join(cli.args)}",
                 card=card,
-                records=scored_part(data).descriptions,
+                records=samples_of(data),
                 synthetic=data.is_synthetic,
                 settings=folder.config.read_text(encoding="utf-8"),
                 seed=cli.config.seed_everything,
-                corpus=None if data.parts.test is None else corpus_of(data.index.made_by),
+                corpus=None if data.subsets.test is None else corpus_of(data.index.made_by),
             )
         folder.finish(
             {
@@ -131,25 +131,26 @@ def take_best(cli: FinetuneCLI) -> None:
         say("the run ended before its first validation: these are its last weights")
 
 
-def scored_part(data: LabelledDataModule) -> Part:
-    """Returns the test part or, without one, the validation part."""
-    return data.part_of("val" if data.parts.test is None else "test")
+def samples_of(data: LabelledDataModule) -> list[SampleInfo]:
+    """Returns facts about the samples of the test part or, without one, of the validation part."""
+    part = data.subset("val" if data.subsets.test is None else "test")
+    return [SampleInfo.of(record) for record in part.records]
 
 
 def final_scores(cli: FinetuneCLI) -> ScoreCard | None:
     """Scores the test part, which is read here for the first time, or the validation part without one."""
     trainer, data = cli.trainer, cli.datamodule
     scoring = next(callback for callback in trainer.callbacks if isinstance(callback, Scoring))
-    if data.parts.test is not None:
+    if data.subsets.test is not None:
         trainer.test(cli.model, data, verbose=False)
-    elif data.parts.val is not None:
+    elif data.subsets.val is not None:
         say("no test split (--data.test_split) and no --data.fold: these are scores on the validation share")
         trainer.validate(cli.model, data, verbose=False)
     else:
         say("neither a test split nor a validation share: nothing to score")
         return None
-    predictions = scoring.predictions["val" if data.parts.test is None else "test"]
-    card = ScoreCard.of(predictions, scored_part(data).descriptions)
+    predictions = scoring.predictions["val" if data.subsets.test is None else "test"]
+    card = ScoreCard.of(predictions, samples_of(data))
     say(card.as_text(data.is_synthetic))
     return card
 
@@ -158,7 +159,7 @@ def opening_line(cli: FinetuneCLI) -> str:
     """What is about to be trained, on what, and where it goes."""
     module, data = cli.model, cli.datamodule
     trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    parts = {name: getattr(data.parts, name) for name in ("train", "val", "test")}
+    parts = {name: getattr(data.subsets, name) for name in ("train", "val", "test")}
     sizes = ", ".join(f"{len(part)} {name}" for name, part in parts.items() if part is not None)
     kind = "synthetic face tracks" if data.is_synthetic else "face tracks"
     origin = f"from {cli.config.init_from}" if cli.config.init_from else "from scratch"

@@ -14,6 +14,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from maedfer.data.loading.labelled_datamodule import LabelledDataModule
+from maedfer.evaluation.predictions import SampleInfo
 from maedfer.evaluation.published import corpus_of
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.models.config import InputSpec
@@ -109,13 +110,14 @@ def evaluate(
     flags = {"model": model, "shards": shards, "split": split, "fold": fold, "official": official}
     flags |= {"views": views, "frame-interval-s": frame_interval_s, "classes": classes, "columns": columns}
     command = command_of(flags | {"soft-labels": soft_labels, "skip-unlabelled": skip_unlabelled})
-    card = ScoreCard.of(scoring.predictions["test"], part.descriptions)
+    samples = [SampleInfo.of(record) for record in part.records]
+    card = ScoreCard.of(scoring.predictions["test"], samples)
     write_evaluation(
         Path(out),
         title=title_of(model, shards, split, fold, seen),
         command=command,
         card=card,
-        records=part.descriptions,
+        records=samples,
         synthetic=data.is_synthetic,
         corpus=corpus_of(data.index.made_by),
     )

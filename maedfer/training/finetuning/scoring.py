@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 
-from maedfer.data.labels.subsets import Part
+from maedfer.data.labels.subsets import Subset
 from maedfer.evaluation.predictions import Predictions, check_counted
 from maedfer.evaluation.scores import scores
 from maedfer.training.finetuning.collector import PredictionCollector
@@ -54,7 +54,7 @@ class Scoring(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Score, log for the choice of the best epoch, and write a row."""
-        predictions = self._gather(trainer, pl_module, trainer.datamodule.part_of("val"))
+        predictions = self._gather(trainer, pl_module, trainer.datamodule.subset("val"))
         self.predictions["val"] = predictions
         values = scores(predictions)
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, rank_zero_only=True)
@@ -67,9 +67,9 @@ class Scoring(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the predictions for whoever asked for the test."""
-        self.predictions["test"] = self._gather(trainer, pl_module, trainer.datamodule.part_of("test"))
+        self.predictions["test"] = self._gather(trainer, pl_module, trainer.datamodule.subset("test"))
 
-    def _gather(self, trainer: Trainer, module: LightningModule, part: Part) -> Predictions:
+    def _gather(self, trainer: Trainer, module: LightningModule, part: Subset) -> Predictions:
         keys, outputs, targets = self._collector.gather(trainer)
         predictions = Predictions(keys, outputs, targets, module.outputs, module.task)
         unreadable = torch.tensor(float(len(self._unreadable)), device=module.device)

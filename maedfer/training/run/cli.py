@@ -5,17 +5,20 @@ are its schema. This module adds what a run folder needs: where it is, whether i
 saved. Whatever can be refused is refused before the folder is touched.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
+from jsonargparse import Namespace
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from maedfer.data.loading.datamodule import ClipDataModule
+from maedfer.errors import UserError
 from maedfer.files import write_atomically
 from maedfer.parsing import Parser, parse
 from maedfer.resources import find_config, find_shards
@@ -45,6 +48,30 @@ class EventsLogger(TensorBoardLogger):
 
 class RecipeParser(Parser, LightningArgumentParser):
     """LightningCLI's parser with our manners: no abbreviations, complaints raised."""
+
+    def parse_string(self, *args: Any, **kwargs: Any) -> Namespace:
+        """Parses a recipe, or the settings of a run that still has `data.draws: correct`."""
+        # The text is the first argument or, by version of jsonargparse, has one of these names.
+        named = {name: _without_draws(kwargs[name]) for name in ("content", "cfg_str") if name in kwargs}
+        return super().parse_string(*(_without_draws(arg) for arg in args[:1]), *args[1:], **kwargs | named)
+
+
+def _without_draws(text: str) -> str:
+    """Removes the setting `data.draws`, which maedfer 0.1 had, from the text of a recipe.
+
+    Raises:
+        UserError: it is `official`.
+    """
+    draws = re.search(r"^ +draws: *(\w+) *\n", text, re.MULTILINE)
+    if draws is None:
+        return text
+    if draws[1] != "correct":
+        raise UserError(
+            "draws",
+            f"{draws[1]} was removed: upstream's correlated draws of loader workers are not reproduced any "
+            "more (configs/README.md); delete the line, or continue with maedfer 0.1",
+        )
+    return text.replace(draws[0], "")
 
 
 class RunCLI(LightningCLI, ABC):

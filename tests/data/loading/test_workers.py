@@ -14,11 +14,12 @@ from functools import partial
 
 import numpy as np
 
-from maedfer.data.plan import ShardTable
-from maedfer.data.shard_reader import ShardReader
-from maedfer.data.shards import read_index
-from maedfer.data.stream import ClipMaker, ClipStream, in_this_order
-from maedfer.data.workers import worker_loader
+from maedfer.data.shards.table import ShardTable
+from maedfer.data.shards.reader import ShardReader
+from maedfer.data.shards.format import read_index
+from maedfer.data.loading.clip_maker import ClipMaker
+from maedfer.data.loading.stream import ClipStream, in_this_order
+from maedfer.data.loading.workers import worker_loader
 
 reader = ShardReader(sys.argv[1], ShardTable.of(read_index(sys.argv[1]).of_split("train")))
 stream = ClipStream(reader, partial(in_this_order, np.arange(20).reshape(10, 2)), ClipMaker())
@@ -38,7 +39,7 @@ def test_a_process_that_dies_does_not_wait_for_its_workers(tmp_path):
 SERVER = """
 from multiprocessing import forkserver
 
-from maedfer.data.workers import _start_fork_server
+from maedfer.data.loading.workers import _start_fork_server
 
 _start_fork_server()
 with open(f"/proc/{forkserver._forkserver._forkserver_pid}/status") as status:
