@@ -1,4 +1,4 @@
-"""Pretrain LGI-Former on face videos (MAE-DFER), and use the encoder anywhere.
+"""Pretrains LGI-Former on face videos (MAE-DFER) and loads its encoders anywhere.
 
     encoder = maedfer.load_encoder("runs/x")  # a path, a registered name or a hub id
 
@@ -12,7 +12,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_MODULES = {
     "from_official": "maedfer.models.official",
     "load_classifier": "maedfer.models.weights",
     "load_encoder": "maedfer.models.weights",
@@ -22,12 +22,12 @@ __all__ = ["__version__", "from_official", "load_classifier", "load_encoder"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its home on first use."""
-    if name not in _HOMES:
+    """Imports a public name from its module on first use."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
-    """The public names."""
+    """Returns the public names."""
     return sorted(__all__)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+from numpy.typing import NDArray
 
 
-def random_words(count: int, *name: str | int) -> np.ndarray:
-    """Random uint64 (count,), a pure function of the name."""
-    return np.random.PCG64(seed_of(*name)).random_raw(count)
+def random_words(count: int, *name: str | int, start: int = 0) -> NDArray[np.uint64]:
+    """Returns random uint64 (count,), a pure function of the name: words `start` and on of its sequence."""
+    return np.random.PCG64(seed_of(*name)).advance(start).random_raw(count)
 
 
 def seed_of(*name: str | int) -> int:

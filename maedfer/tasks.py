@@ -1,7 +1,7 @@
 """The tasks that a model is trained for: one immutable object per task answers all that depends on it.
 
 To add a task, add a subclass of `Task` with its name in `TaskName` and its object in `TASKS`, and its scores
-in `maedfer.evaluation.scores.MEASURES`. Importing this module does not load torch.
+in `maedfer.evaluation.measures`. Importing this module does not load torch.
 """
 
 from __future__ import annotations

@@ -72,8 +72,8 @@ def from_scratch(labelled_shards, tmp_path_factory):
     return run
 
 
-class Killed(Exception):
-    """What a kill is in these tests: nothing catches it, nothing is saved."""
+class Killed(BaseException):
+    """A kill in these tests: the command line does not catch it, and nothing is saved."""
 
 
 @pytest.fixture

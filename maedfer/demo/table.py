@@ -1,55 +1,64 @@
-"""The table that ends `maedfer demo`: what few labels make of an encoder, beside what they make without it.
+"""Trains and scores the rows of the demo's table: ways to use an encoder with few labels, and without one.
 
-Every row is `maedfer finetune` on the same labelled clips, once per seed; a seed draws their order and views
-and the fresh weights.
+Each row is `maedfer finetune` on the same labelled clips, once per seed. The seed decides the order and the
+views of the clips and the initial weights.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 
-from maedfer.processes.side_by_side import run_side_by_side
+from maedfer.processes.parallel_runs import run_in_parallel
+from maedfer.runs.folder import RunFolder
 
-LABELS_PER_CLASS = 16
+CLASSES, LABELS_PER_CLASS = 7, 16
 
 PROBE = ("--freeze-encoder", "--model.weight_decay", "0")
 ATTENTIVE = ("--model.pool", "attentive")
 PRETRAINED = ("--init-from", "{pretrained}")
-GENTLY = ("--model.base_lr", "0.128", "--model.layer_decay", "0.3", "--model.label_smoothing", "0.1")
-"""What fine-tuning of an encoder wants; chosen on other labelled clips than the demo's (of seed 7). There,
-training from scratch gains nothing by label smoothing, and 25 points by Muon, which an encoder does not need.
+GENTLE = ("--model.base_lr", "0.128", "--model.layer_decay", "0.3", "--model.label_smoothing", "0.1")
+"""Flags that fine-tune an encoder well, chosen on labelled clips that are not the demo's (seed 7).
+
+There, training from scratch gains nothing from label smoothing and 25 points from Muon, which an encoder does
+not need.
 """
 
+FROM_SCRATCH = "fine-tuned from scratch"
+FINE_TUNED = "fine-tuned, pretrained"
+ATTENTIVE_PROBE = "attentive probe, pretrained"
+PIXELS = "logistic regression on pixels"
+
 ROWS: Mapping[str, Sequence[str]] = {
-    "fine-tuned from scratch": ("--model.optimizer", "muon"),
-    "fine-tuned, pretrained": (*PRETRAINED, *ATTENTIVE, *GENTLY),
-    "attentive probe, pretrained": (*PRETRAINED, *PROBE, *ATTENTIVE, "--model.base_lr", "0.064"),
+    FROM_SCRATCH: ("--model.optimizer", "muon"),
+    FINE_TUNED: (*PRETRAINED, *ATTENTIVE, *GENTLE),
+    ATTENTIVE_PROBE: (*PRETRAINED, *PROBE, *ATTENTIVE, "--model.base_lr", "0.064"),
     "linear probe, pretrained": (*PRETRAINED, *PROBE, "--model.base_lr", "0.16"),
     "attentive probe, random features": (*PROBE, *ATTENTIVE, "--model.base_lr", "0.064"),
 }
-"""Rows of the table, and what each adds to `maedfer finetune --config finetune/demo`."""
+"""Rows of the table, and the flags that each adds to `maedfer finetune --config finetune/demo`."""
 
-FRESH = tuple(name for name, flags in ROWS.items() if PRETRAINED[0] not in flags)
-"""Rows that need no pre-training, and can be done beside it."""
+ROWS_FROM_SCRATCH = tuple(name for name, flags in ROWS.items() if PRETRAINED[0] not in flags)
+"""Rows that need no encoder and can be trained while it is pretrained."""
 
-PIXELS = "logistic regression on pixels"
+Scores = Mapping[str, Sequence[float]]
+"""Rows of the table: the test UAR of every seed, in percent."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LabelTable:
-    """What the table compares.
+    """Names the runs behind the table.
 
     Attributes:
-        folder: of the demo; runs go into `finetune/`.
+        folder: folder of the demo; runs are in `finetune`.
         shards: labelled shards with the splits train and test.
         pretrained: the pre-training run.
-        seeds: repetitions.
-        training: flags of the runs that train everything.
-        probing: those of the runs that train the head.
+        seeds: repetitions of each row.
+        training: flags of the rows that train the whole model.
+        probing: flags of the rows that train the head alone.
     """
 
     folder: Path
@@ -60,15 +69,15 @@ class LabelTable:
     probing: Sequence[str]
 
     def runs(self, names: Collection[str] = ROWS) -> dict[Path, Sequence[str]]:
-        """Folders and words of some rows, all seeds of each."""
-        return {self.run(name, seed): self._words(name, seed) for seed in range(self.seeds) for name in names}
+        """Returns the folders and arguments of all seeds of some rows."""
+        return {self.run(name, seed): self._args(name, seed) for seed in range(self.seeds) for name in names}
 
     def run(self, name: str, seed: int) -> Path:
-        """The folder of a run."""
+        """Returns the folder of a run."""
         return self.folder / "finetune" / f"{slug(name)}-{seed}"
 
-    def _words(self, name: str, seed: int) -> list[str]:
-        """The words behind `maedfer` of a run, its folder left out."""
+    def _args(self, name: str, seed: int) -> list[str]:
+        """Returns the arguments of `maedfer` for a run, without its folder."""
         return [
             *("finetune", "--config", "finetune/demo", "--data.shards", str(self.shards)),
             *("--seed_everything", str(seed), *(self.probing if PROBE[0] in ROWS[name] else self.training)),
@@ -76,85 +85,40 @@ class LabelTable:
             *(word.format(pretrained=self.pretrained) for word in ROWS[name]),
         ]
 
-    def publish(self) -> str:
-        """Fine-tune what is not there yet, and set UAR side by side, for the screen and in `report.html`.
+    def measure(self) -> Scores:
+        """Trains the runs that are missing and returns the scores of all rows.
 
         Raises:
-            ValueError: a run failed; its log is named.
-            KeyboardInterrupt: one was stopped.
+            UserError: a run failed; the message names its log.
+            KeyboardInterrupt: a run was stopped.
         """
         command = (
             f"maedfer finetune --config finetune/demo --data.shards {self.shards} --seed_everything SEED"
         )
         print(f"\n$ {command} ...")
-        for name, more in ROWS.items():
-            print(f"    {name:<34}{shlex.join(more).format(pretrained=self.pretrained)}", flush=True)
-        run_side_by_side(self.runs(), "fine-tuning")
-        rows = {name: [uar_of(self.run(name, seed)) for seed in range(self.seeds)] for name in ROWS}
-        rows[PIXELS] = [pixel_uar(self.shards)]
-        write_table(self.folder, rows, self.pretrained)
-        return describe(rows)
+        for name, flags in ROWS.items():
+            print(f"    {name:<34}{shlex.join(flags).format(pretrained=self.pretrained)}", flush=True)
+        run_in_parallel(self.runs(), "fine-tuning")
+        scores = {name: [read_uar(self.run(name, seed)) for seed in range(self.seeds)] for name in ROWS}
+        return scores | {PIXELS: [measure_pixels(self.shards)]}
 
 
 def slug(name: str) -> str:
-    """A row's name as a folder."""
+    """Returns the name of a row as the name of a folder."""
     return name.replace(",", "").replace(" ", "-")
 
 
-def uar_of(run: Path) -> float:
-    """Test UAR of a finished run, in percent."""
-    from maedfer.runs.folder import RunFolder
+def read_uar(run: Path) -> float:
+    """Reads the test UAR of a finished run, in percent."""
+    summary = json.loads(RunFolder(run).summary.read_text(encoding="utf-8"))
+    return 100 * float(summary["scores"]["uar"])
 
-    return 100 * RunFolder(run).finished()["scores"]["uar"]
 
-
-def pixel_uar(shards: Path) -> float:
-    """Test UAR of the pixel baseline, in percent; it has no seed."""
+def measure_pixels(shards: Path) -> float:
+    """Returns the test UAR of logistic regression on pixels, in percent; it has no seed."""
     from maedfer.data.loading.labelled_datamodule import LabelledDataModule
     from maedfer.evaluation.scores import scores
     from maedfer.training.finetuning.pixel_baseline import pixel_predictions
 
     data = LabelledDataModule(str(shards), val_share=0.0, workers=0)
     return 100 * scores(pixel_predictions(data))["uar"]
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean and sample standard deviation over seeds."""
-    return f"{mean(values):.1f} +- {stdev(values):4.1f}" if len(values) > 1 else f"{mean(values):.1f}        "
-
-
-def describe(rows: Mapping[str, Sequence[float]]) -> str:
-    """The table for the screen."""
-    title = f"UAR in percent, {LABELS_PER_CLASS} labels per class, synthetic test identities (chance 14.3)"
-    lines = [title, f"{'':<34}{'mean +- std':>15}   every seed"]
-    for name, values in rows.items():
-        lines.append(f"{name:<34}{spread(values):>15}   {'  '.join(f'{value:.1f}' for value in values)}")
-    return "\n".join([*lines, verdict(rows)])
-
-
-def verdict(rows: Mapping[str, Sequence[float]]) -> str:
-    """What the table says of pre-training, whatever it is."""
-    scratch, tuned, probe, *_ = rows.values()
-    gain = [after - before for after, before in zip(tuned, scratch, strict=True)]
-    probed = [after - before for after, before in zip(probe, scratch, strict=True)]
-    return (
-        f"Pre-training changes fine-tuning by {mean(gain):+.1f} points ({min(gain):+.1f} at the worst seed); "
-        f"its attentive probe alone stands {mean(probed):+.1f} points ({min(probed):+.1f}) from scratch."
-    )
-
-
-def write_table(folder: Path, rows: Mapping[str, Sequence[float]], pretrained: Path) -> None:
-    """`report.html` of the demo: the table, and the pictures of pre-training."""
-    from maedfer.report.page import newest, paragraph, picture, section, table, versions_table, write_page
-
-    cells = [(name, spread(values), *(f"{value:.1f}" for value in values)) for name, values in rows.items()]
-    seeds = [f"seed {seed}" for seed in range(max(map(len, rows.values())))]
-    sections = (
-        paragraph(f"Synthetic faces; UAR in percent on people not seen in training. {verdict(rows)}"),
-        section(f"{LABELS_PER_CLASS} labels per class", table(cells, ["", "mean +- std", *seeds])),
-        section("Labelled clips", picture(folder / "labelled.png")),
-        section("Pre-training", picture(pretrained / "figures" / "losses.png")),
-        section("Reconstruction", picture(newest(folder / "reconstruction", "*.png"))),
-        section("Versions", versions_table()),
-    )
-    write_page(folder / "report.html", "maedfer demo", sections)

@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from maedfer.evaluation.measures import Values, mean_of_defined
 from maedfer.evaluation.predictions import Predictions, SampleInfo
-from maedfer.evaluation.score_sums import Values, mean_of_defined
 from maedfer.evaluation.scores import score_sums
 
 DRAWS = 2000

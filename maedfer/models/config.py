@@ -19,7 +19,7 @@ from maedfer.errors import UserError
 from maedfer.files import write_atomically
 from maedfer.models.card import model_card
 from maedfer.tasks import TaskName
-from maedfer.upstream import Switch
+from maedfer.upstream import Behaviour
 
 CONFIG_NAME, WEIGHTS_NAME, CARD_NAME = "config.json", "model.safetensors", "README.md"
 SCHEMA = 2
@@ -48,7 +48,7 @@ class InputSpec:
     std: tuple[float, ...] = IMAGENET_STD
     geometry: Mapping[str, Any] = field(default_factory=dict)
     frame_crop: tuple[float, ...] | None = None
-    sampling: Switch = "correct"
+    sampling: Behaviour = "correct"
 
 
 @dataclass(frozen=True, slots=True)

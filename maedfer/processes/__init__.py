@@ -1,1 +1,1 @@
-"""Child processes, processes side by side, and how many cores there are."""
+"""Child processes, runs in parallel, and the cores that they share."""

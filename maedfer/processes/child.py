@@ -1,6 +1,7 @@
-"""A command of `maedfer` in a process of its own, which may start further ranks, and stops with this one.
+"""Runs a command of `maedfer` in a child process that stops when this one does.
 
-The one side is `run_child`, the other `end_with_parent`; workers of a pool have `end_with_pool`.
+The parent calls `run_child`, the child `end_with_parent`, and a worker of a multiprocessing pool
+`end_with_pool`.
 """
 
 from __future__ import annotations
@@ -16,24 +17,25 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
 PARENT_PIPE = "MAEDFER_PARENT_PIPE"
-"""Variable with the number of the pipe whose other end closes when the parent is gone."""
+"""Environment variable with the number of a pipe whose other end closes when the parent exits."""
 
 GRACE_S = 15.0
-"""Seconds in which a command may stop in order (write a checkpoint) when its parent is gone."""
+"""Seconds that a command has to stop in order (write a checkpoint) after its parent has exited."""
 
 
-def run_child(words: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
-    """Run a command to its end; returns its exit code, 128 + n where signal n ended it.
+def run_child(args: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
+    """Runs a command to its end and returns its exit code, 128 + n where signal n ended it.
 
-    A terminal's Ctrl-C comes to both processes; a signal to this one alone is passed on, as SIGTERM. Where
-    one came, the code is that of the first, also if the command was just done: its user wants to stop.
+    A terminal sends Ctrl-C to both processes. A signal to this process alone is passed on to the child as
+    SIGTERM. After a signal, the exit code is that of the first signal, even where the child had just
+    finished, because the user wants to stop.
 
     Args:
-        words: the words behind `maedfer`.
+        args: the words after `maedfer`.
         environment: environment of the command; None takes this process's.
     """
-    listening, held = os.pipe()
-    environment = {**(environment or os.environ), PARENT_PIPE: str(listening)}
+    read_end, write_end = os.pipe()
+    environment = {**(environment or os.environ), PARENT_PIPE: str(read_end)}
     received: list[int] = []
     child: list[subprocess.Popen[bytes]] = []
 
@@ -44,47 +46,47 @@ def run_child(words: Sequence[str], environment: Mapping[str, str] | None = None
 
     handlers = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        command = [sys.executable, "-m", "maedfer", *words]
-        child.append(subprocess.Popen(command, env=environment, pass_fds=(listening,)))
-        if received:  # between the handlers and the process
+        command = [sys.executable, "-m", "maedfer", *args]
+        child.append(subprocess.Popen(command, env=environment, pass_fds=(read_end,)))
+        if received:  # after the handlers were set, before the process existed
             child[0].terminate()
         code = child[0].wait()
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        os.close(listening)
-        os.close(held)
+        os.close(read_end)
+        os.close(write_end)
     if received and (code <= 0 or code > 128):
         return 128 + received[0]
     return code if code >= 0 else 128 - code
 
 
 def end_with_parent() -> None:
-    """Stop this process, if `run_child` started it, as soon as the one that did is gone.
+    """Makes this process exit when its parent does, if `run_child` started it.
 
-    One that was killed passes no signal on. Its command would go on and write to the same folder as the one
-    with which its user continues.
+    A parent that is killed passes no signal on. Without this, the child would keep writing to the folder in
+    which the user then continues.
     """
-    number = os.environ.pop(PARENT_PIPE, None)  # further processes do not have the pipe
+    number = os.environ.pop(PARENT_PIPE, None)  # children of this process do not have the pipe
     if number is not None:
-        # Nothing is ever sent: reading ends when the last process with the other end does.
+        # Nothing is ever sent: the read returns when the last process that holds the write end exits.
         _stop_after(lambda: os.read(int(number), 1))
 
 
 def end_with_pool() -> None:
-    """The same for a worker of a pool, which multiprocessing started."""
+    """Makes a worker of a multiprocessing pool exit when the process that started it does."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         _stop_after(parent.join)
 
 
-def _stop_after(end: Callable[[], object]) -> None:
-    """Stop this process as soon as `end` returns, in order if that can be."""
+def _stop_after(wait_for_end: Callable[[], object]) -> None:
+    """Stops this process when a call returns: by SIGTERM, and by force after the grace time."""
 
-    def wait() -> None:
-        end()
+    def stop() -> None:
+        wait_for_end()
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(GRACE_S)
         os._exit(128 + signal.SIGTERM)
 
-    threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=stop, daemon=True).start()

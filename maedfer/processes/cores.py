@@ -1,32 +1,32 @@
-"""How many processor cores the process may use, and how training and loading share them.
+"""Counts the processor cores that this process may use, and divides them between training and loading.
 
-One core of each device is left alone by both sides. A process that trains on a GPU needs it to keep the GPU
-busy. One that trains on a CPU shares it with its loader: its threads wait for each other at every operation,
-and one that has to wait for a decoding worker holds up all. Measured with one worker on two cores: a tiny
-model takes 91 clips/s with one thread and 73 with two, and 40 and 2 beside another program's load; a larger
-one, for which decoding is little work, 3.9 and 5.3, so there OMP_NUM_THREADS=2 pays.
+Training and loading both leave one core of each device free. On a GPU, the training process needs that core
+to keep the GPU busy. On a CPU, the threads of the training process wait for each other at every operation,
+so one thread that waits for a decoding worker delays all. Measured with one worker on two cores: a tiny
+model trains 91 clips/s with one thread and 73 with two, and 40 and 2 beside the load of another program. A
+larger model, for which decoding is little work, trains 3.9 and 5.3 clips/s, so there OMP_NUM_THREADS=2 pays.
 """
 
 from __future__ import annotations
 
 import os
 
-MOST_WORKERS = 16
-"""Workers of one device when their number is left open."""
+MAX_WORKERS = 16
+"""Loader workers of one device, at most, unless the user sets their number."""
 
 
 def usable_cores() -> int:
-    """Cores that a scheduler or container leaves to this process, of all that the machine has."""
+    """Returns the number of cores that a scheduler or container leaves to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def workers_for(devices: int) -> int:
-    """Loader processes of each device: its share of the cores but one, at least one and not too many."""
-    return min(MOST_WORKERS, _all_but_one(devices))
+    """Returns the number of loader workers per device: its share of the cores less one, within 1 and 16."""
+    return min(MAX_WORKERS, _all_but_one(devices))
 
 
 def threads_for(devices: int, workers: int) -> int:
-    """Threads of each process that trains on a CPU: its share of the cores, but one where workers load."""
+    """Returns the number of threads per training process on a CPU: its cores, less one if workers load."""
     return _all_but_one(devices) if workers else max(1, usable_cores() // max(1, devices))
 
 

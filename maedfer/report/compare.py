@@ -1,26 +1,30 @@
-"""`maedfer compare`: two models on the same test clips, and whether their difference says anything.
+"""Runs `maedfer compare`: two models on the same test clips, and whether they differ.
 
-McNemar's test (1947) in its exact form asks whether the clips that only one of them gets right fall to both
-alike; it takes clips for independent. The bootstrap draws the same clips for both, whole subjects where they
-are known, within folds where there are any, and gives an interval of the difference.
+The result is a table for the screen, `comparison.json`, a figure and `report.html`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from dataclasses import asdict
+from math import isnan
 from pathlib import Path
+from typing import Any
 
-from maedfer.evaluation.compare import (
-    align_clips,
-    compare_runs,
-    read_run,
-)
+from maedfer.errors import UserError
+from maedfer.evaluation.bootstrap import DRAWS, LEVEL
+from maedfer.evaluation.compare import align_clips, compare_runs, read_run
+from maedfer.evaluation.comparison import Comparison, Difference
+from maedfer.evaluation.measures import TITLES
 from maedfer.files import defined, dump_json, write_atomically
-from maedfer.report.comparison import as_json, as_text, write_comparison
+from maedfer.report.page import Table, versions, write_page
+from maedfer.report.spread_figures import DIFFERENCES, Spread, draw_differences, scale_of
+from maedfer.tasks import Task
+from maedfer.text import aligned
 
 
 def compare(runs: list[str], out: str = "runs/compare") -> str:
-    """Compare two models on the test clips that both have answered.
+    """Compares two models on the test clips that both were tested on.
 
     Writes `comparison.json`, a figure and `report.html`; differences are those of the second from the first.
 
@@ -33,29 +37,112 @@ def compare(runs: list[str], out: str = "runs/compare") -> str:
 
     Raises:
         FileNotFoundError: a folder has no predictions.
-        ValueError: the runs answer other questions, or were tested on other clips; both are the same; `out`
-            holds a run.
+        UserError: the runs differ in their task, classes or test clips; both are the same folder; `out` holds
+            a run.
     """
-    if len(runs) != 2:
-        raise ValueError(f"compare takes two runs, not {len(runs)}: maedfer compare RUN RUN")
-    refuse_own_folders(runs, Path(out))
-    first, second = (read_run(run) for run in runs)
-    second = align_clips(first, second)
-    found = compare_runs(first, second)
     folder = Path(out)
+    check_folders(runs, folder)
+    first, second = (read_run(run) for run in runs)
+    found = compare_runs(first, align_clips(first, second))
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "comparison.json", dump_json(defined(as_json(found)), indent=1))
-    write_comparison(folder, found)
-    return f"{as_text(found)}\nreport: {folder / 'report.html'}"
+    write_atomically(folder / "comparison.json", dump_json(defined(comparison_json(found)), indent=1))
+    write_comparison_page(folder, found)
+    return f"{format_comparison(found)}\nreport: {folder / 'report.html'}"
 
 
-def refuse_own_folders(runs: Sequence[str], out: Path) -> None:
-    """Refuse to compare a run with itself, and to write over the report of one.
+def check_folders(runs: list[str], out: Path) -> None:
+    """Checks that two different runs are compared, and that no report of a run is overwritten.
 
     Raises:
-        ValueError: either was asked for.
+        UserError: otherwise.
     """
+    if len(runs) != 2:
+        raise UserError("runs", f"compare takes two runs, not {len(runs)}: maedfer compare RUN RUN")
     if Path(runs[0]).resolve() == Path(runs[1]).resolve():
-        raise ValueError(f"{runs[0]} and {runs[1]} are the same folder: name two runs")
+        raise UserError("runs", f"{runs[0]} and {runs[1]} are the same folder; name two runs")
     if any((out / name).exists() for name in ("config.yaml", "predictions.csv")):
-        raise ValueError(f"--out {out} holds a run or an evaluation, with a report: give another folder")
+        raise UserError("out", f"{out} holds a run or an evaluation with a report; give another folder")
+
+
+def comparison_json(found: Comparison) -> dict[str, Any]:
+    """Returns the content of `comparison.json`."""
+    differences = {row.score: row._asdict() | {"difference": row.value} for row in found.differences}
+    tested = {} if found.mcnemar is None else {"mcnemar": found.mcnemar._asdict()}
+    drawn = {"draws": DRAWS, "level": LEVEL, "versions": versions()}
+    return asdict(found) | {"task": found.task.name, "differences": differences} | tested | drawn
+
+
+def format_comparison(found: Comparison) -> str:
+    """Formats the table for the screen."""
+    table = difference_table(found)
+    cells = aligned([table.header, *table.rows])
+    return "\n".join([f"first: {found.first}", f"second: {found.second}", cells, *make_notes(found)])
+
+
+def difference_table(found: Comparison) -> Table:
+    """Returns a row for each score: both models, their difference and its interval."""
+    rows = [(score_title(row.score, found.task), *format_difference(row)) for row in found.differences]
+    return Table(rows, ["", "first", "second", "difference", f"{LEVEL:.0%} from", "to"])
+
+
+def score_title(score: str, task: Task) -> str:
+    """Returns the title of a score with its unit; scores of a class are titled by the class."""
+    unit = " (%)" if scale_of(score) == 100 else ""
+    if score in task.main_scores:
+        return f"{TITLES[score]}{unit}"
+    kind, _, name = score.partition("_")
+    return f"{TITLES.get(kind, kind)} of {name}{unit}"
+
+
+def format_difference(row: Difference) -> list[str]:
+    """Formats both scores, their difference and its interval as papers print them."""
+    scale = scale_of(row.score)
+    digits = 2 if scale == 100 else 3
+    plain = [f"{scale * value:.{digits}f}" for value in (row.first, row.second)]
+    signed = [f"{scale * value:+.{digits}f}" for value in (row.value, *row.interval)]
+    return ["–" if text.endswith("nan") else text for text in (*plain, *signed)]
+
+
+def make_notes(found: Comparison) -> list[str]:
+    """Returns sentences on the clips behind the numbers, and McNemar's test in words."""
+    clips = f"{found.samples:,} clips"
+    drawn = f"{found.units:,} subjects of {clips}" if found.unit == "subject" else clips
+    means = f"Scores are means over {len(found.folds)} folds. " if found.folds else ""
+    within = ", within folds" if found.folds else ""
+    notes = [f"{means}Intervals: {DRAWS:,} draws of {drawn}{within}, the same draws for both."]
+    if found.mcnemar is not None:
+        test = found.mcnemar
+        notes.append(
+            f"Right: both {test.both:,}, only the first {test.only_first:,}, only the second "
+            f"{test.only_second:,}, neither {test.neither:,}. McNemar's exact test: p = {test.p:.3g}."
+        )
+    return notes
+
+
+def write_comparison_page(folder: Path, found: Comparison) -> None:
+    """Draws the figure and writes `report.html`."""
+    figure = folder / "figures" / DIFFERENCES
+    spreads = [_to_spread(row, found.task) for row in found.differences if not isnan(row.value)]
+    draw_differences(figure, spreads, "second minus first", f"first: {found.first}\nsecond: {found.second}")
+    notes = make_notes(found)
+    if len(found.differences) > len(found.task.main_scores):
+        notes.append("The intervals of single classes are not corrected for multiple comparisons.")
+    write_page(
+        folder / "report.html",
+        "comparison.html",
+        title=f"{Path(found.first).name} and {Path(found.second).name}",
+        first=found.first,
+        second=found.second,
+        command=f"maedfer compare {shlex.join([found.first, found.second])}",
+        differences=difference_table(found),
+        notes=notes,
+        figure=figure,
+        settings="",
+    )
+
+
+def _to_spread(row: Difference, task: Task) -> Spread:
+    """Scales a difference to the unit that is shown."""
+    scale = scale_of(row.score)
+    low, high = row.interval
+    return Spread(score_title(row.score, task), scale * row.value, scale * low, scale * high)

@@ -1,120 +1,143 @@
-"""`report.html` of a fine-tuning run or an evaluation: scores, classes, groups, published results."""
+"""Writes an evaluation: predictions, scores, figures, and `report.html` with published results."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from maedfer.evaluation.measures import ClassScores
-from maedfer.evaluation.predictions import SampleInfo
+from maedfer.evaluation.measures import TITLES, ClassScores
+from maedfer.evaluation.predictions import SampleInfo, write_predictions
 from maedfer.evaluation.published import OwnRow, comparable_rows, comparison_rows, other_test
 from maedfer.evaluation.score_card import ScoreCard
-from maedfer.evaluation.scores import MAX_GROUPS, PLAIN, TITLES, GroupScores, shown
-from maedfer.report.page import (
-    paragraph,
-    picture,
-    section,
-    table,
-    verbatim,
-    versions_table,
-    write_page,
-)
-from maedfer.report.runs import _warning, pace
-from maedfer.report.score_figures import CONFUSION, LEARNING, REGRESSION, RELIABILITY
+from maedfer.evaluation.scores import MAX_GROUPS, GroupScores, shown
+from maedfer.files import defined, dump_json, write_atomically
+from maedfer.report.page import Table, write_page
+from maedfer.report.runs import describe_pace
+from maedfer.report.score_figures import LEARNING, draw_learning, draw_scores, score_pictures
+from maedfer.report.spread_figures import scale_of
 
 
-def write_score_report(
-    folder: Path,
-    title: str,
-    command: str,
-    card: ScoreCard,
-    records: Sequence[SampleInfo],
-    synthetic: bool,
-    seed: int | None,
-    settings: str | None,
-    corpus: str | None = None,
+@dataclass(frozen=True, kw_only=True)
+class EvaluationInfo:
+    """Describes where the predictions of an evaluation come from.
+
+    Attributes:
+        title: heading of the page, such as the architecture, the shards and their split.
+        command: the command line.
+        synthetic: whether the faces were drawn.
+        corpus: the corpus of the samples, whose published results are shown.
+        seed: seed of the run; None for an evaluation of a finished model.
+        settings: text of the run's `config.yaml`.
+    """
+
+    title: str
+    command: str
+    synthetic: bool
+    corpus: str | None = None
+    seed: int | None = None
+    settings: str | None = None
+
+
+def write_evaluation(
+    folder: Path, info: EvaluationInfo, card: ScoreCard, samples: Sequence[SampleInfo]
 ) -> None:
-    """Write `report.html` of a fine-tuning run or an evaluation, with the pictures in its `figures`.
+    """Writes `predictions.csv`, `scores.json`, figures and `report.html` of an evaluation.
 
     Args:
-        folder: the run, or where the evaluation writes.
-        title: heading, such as the architecture, the shards and their part.
-        command: the command line.
+        folder: the run, whose curves are drawn too, or any other folder.
+        info: the origin of the predictions.
         card: predictions and their scores.
-        records: records of the samples, which name their folds.
-        synthetic: whether the faces were drawn.
-        seed: seed of the run; None for an evaluation.
-        settings: text of the configuration; None leaves it out.
-        corpus: the corpus of the samples, of which published results are shown.
+        samples: facts about the samples, in any order.
     """
     figures = folder / "figures"
-    about = [_warning(synthetic), "" if seed is None else f"Seed {seed}."]
-    sections = (
-        paragraph(" ".join(filter(None, about))),
-        paragraph(pace(folder)),
-        verbatim(command),
-        section("Scores", score_table(card)),
-        section(f"Published on {corpus}", published_table(card, records, corpus)),
-        section("Classes", class_table(card)),
-        section("Confusion", picture(figures / CONFUSION)),
-        section("Reliability", picture(figures / RELIABILITY)),
-        section("Predicted and true", picture(figures / REGRESSION)),
-        section("Training", picture(figures / LEARNING)),
-        *(
-            section(f"By {column}", group_table(rows, card.predictions.task.group_scores))
-            for column, rows in card.groups.items()
-        ),
-        section("Settings", verbatim(settings) if settings else ""),
-        section("Versions", versions_table()),
+    figures.mkdir(parents=True, exist_ok=True)
+    write_predictions(folder / "predictions.csv", card.predictions, samples)
+    by = {column: [row.as_json() for row in rows] for column, rows in card.groups.items()}
+    content = {"scores": card.scores, "synthetic": info.synthetic, "by": by}
+    # JSON has no NaN, which is the F1 of a subject without a known positive.
+    write_atomically(folder / "scores.json", dump_json(defined(content), indent=1))
+    title = f"{info.title} (synthetic faces)" if info.synthetic else info.title
+    draw_scores(figures, card, title)
+    draw_learning(figures / LEARNING, folder / "metrics.csv", folder / "validation.csv", title)
+    write_evaluation_page(folder, info, card, samples)
+
+
+def write_evaluation_page(
+    folder: Path, info: EvaluationInfo, card: ScoreCard, samples: Sequence[SampleInfo]
+) -> None:
+    """Writes `report.html` with the pictures that lie in the `figures` of a folder."""
+    kinds = card.predictions.task.group_scores
+    write_page(
+        folder / "report.html",
+        "evaluation.html",
+        title=info.title,
+        info=info,
+        pace=describe_pace(folder),
+        scores=score_table(card),
+        published=published_table(card, samples, info.corpus),
+        classes=class_table(card),
+        pictures=score_pictures(folder / "figures"),
+        by={column: group_table(rows, kinds) for column, rows in card.groups.items()},
+        settings=info.settings,
     )
-    write_page(folder / "report.html", title, sections)
 
 
-def score_table(card: ScoreCard) -> str:
-    """All scores; a row per quantity for those that are continuous."""
-    values, predictions = card.scores, card.predictions
-    kinds = predictions.task.output_scores
+def score_table(card: ScoreCard) -> Table:
+    """Returns all scores; a row per output if the task scores each of them."""
+    values, kinds = card.scores, card.predictions.task.output_scores
     if not kinds:
-        return table([(TITLES[name] + _unit(name), shown(name, value)) for name, value in values.items()])
+        return Table([(column_title(name), shown(name, value)) for name, value in values.items()])
     rows = [("mean", *(shown(kind, values[kind]) for kind in kinds))]
-    rows += [(n, *(shown(kind, values[f"{kind}_{n}"]) for kind in kinds)) for n in predictions.names]
-    samples = paragraph(f"{len(predictions):,} samples.")
-    return samples + table(rows, ["quantity", *(TITLES[kind] for kind in kinds)])
+    rows += [(n, *(shown(kind, values[f"{kind}_{n}"]) for kind in kinds)) for n in card.predictions.names]
+    header = ["quantity", *map(column_title, kinds)]
+    return Table(rows, header, f"{len(card.predictions):,} samples.")
 
 
-def _unit(name: str) -> str:
-    """What stands behind the name of a score that is printed as percent."""
-    return "" if name in ("samples", "absent", *PLAIN) else " (%)"
+def column_title(score: str) -> str:
+    """Returns the title of a score, with the unit of those that are printed as percent."""
+    return TITLES.get(score, score) + (" (%)" if scale_of(score) == 100 else "")
 
 
-def class_table(card: ScoreCard) -> str:
-    """Recall, precision and F1 of every class, in percent; empty for continuous quantities."""
-    fields = ClassScores._fields[1:]
-    rows = [(row.name, *(shown(kind, getattr(row, kind)) for kind in fields)) for row in card.classes]
-    return table(rows, ["class", *(TITLES.get(kind, kind) + _unit(kind) for kind in fields)])
+def class_table(card: ScoreCard) -> Table:
+    """Returns recall, precision and F1 of every class, in percent; no rows for a task without classes."""
+    kinds = ClassScores._fields[1:]
+    rows = [(row.name, *(shown(kind, getattr(row, kind)) for kind in kinds)) for row in card.classes]
+    return Table(rows, ["class", *map(column_title, kinds)])
 
 
-def published_table(card: ScoreCard, records: Sequence[SampleInfo], corpus: str | None) -> str:
-    """Published results on a corpus, and these below them; empty where there are none of these classes."""
+def published_table(card: ScoreCard, samples: Sequence[SampleInfo], corpus: str | None) -> Table:
+    """Returns the published results on a corpus, and these as the last row.
+
+    There are no rows if nothing is published on the corpus or for other classes only.
+    """
     predictions = card.predictions
-    if not predictions.task.is_single_label:
-        return ""
-    folds = sorted({record.fold for record in records if record.fold is not None})
+    if corpus is None or not predictions.task.is_single_label:
+        return Table([])
+    folds = sorted({sample.fold for sample in samples if sample.fold is not None})
     rows = comparable_rows(corpus, predictions.names, folds)
     if not rows:
-        return ""
-    unlike = other_test(corpus, {folds[0] if len(folds) == 1 else "": len(predictions)})
-    values, recalls = card.scores, {row.name: row.recall for row in card.classes}
-    header, *cells = comparison_rows(rows, OwnRow("this run", values["uar"], values["war"], recalls))
-    return paragraph(unlike) + table(cells, header)
-
-
-def group_table(rows: Sequence[GroupScores], kinds: Sequence[str]) -> str:
-    """Rows of `scores_by`, at most `MAX_GROUPS` of them."""
-    kept = sorted(rows, key=lambda row: -row.samples)[:MAX_GROUPS]
-    note = f"The {len(kept)} groups with the most samples, of {len(rows):,}." if len(kept) < len(rows) else ""
-    kept.sort(key=lambda row: row.name)
-    cells = [(row.name, row.samples, *(shown(kind, row.scores[kind]) for kind in kinds)) for row in kept]
-    return paragraph(note) + table(
-        cells, ["group", "samples", *(TITLES[kind] + _unit(kind) for kind in kinds)]
+        return Table([])
+    recalls = {row.name: row.recall for row in card.classes}
+    header, *cells = comparison_rows(
+        rows, OwnRow("this run", card.scores["uar"], card.scores["war"], recalls)
     )
+    tested = {folds[0] if len(folds) == 1 else "": len(predictions)}
+    return Table(cells, header, other_test(corpus, tested))
+
+
+def group_table(groups: Sequence[GroupScores], kinds: Sequence[str]) -> Table:
+    """Returns the scores of the `MAX_GROUPS` largest groups of samples.
+
+    Args:
+        groups: scores of all groups.
+        kinds: names of their scores.
+    """
+    kept = sorted(groups, key=lambda row: -row.samples)[:MAX_GROUPS]
+    note = f"The {MAX_GROUPS} groups with the most samples, of {len(groups):,}."
+    rows = [
+        (row.name, f"{row.samples}", *(shown(kind, row.scores[kind]) for kind in kinds))
+        for row in sorted(kept, key=lambda row: row.name)
+    ]
+    header = ["group", "samples", *map(column_title, kinds)]
+    return Table(rows, header, note if len(kept) < len(groups) else "")

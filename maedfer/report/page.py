@@ -1,17 +1,19 @@
-"""`report.html`: one self-contained page about a run, with its numbers, pictures, settings and versions.
+"""Renders a page from a template: one self-contained HTML file with its pictures embedded.
 
-Pictures are embedded, so the page can be mailed or kept after the run folder is gone. `write_page` and the
-pieces beside it make any page of this kind.
+Pages can be mailed, and outlive the folder of their run. The templates escape every value they are given.
 """
 
 from __future__ import annotations
 
 import base64
-import html
 import platform
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from maedfer.files import write_atomically
 
@@ -19,81 +21,74 @@ LIBRARIES = (
     *("maedfer", "torch", "torchvision", "pytorch-lightning", "timm", "webdataset"),
     *("numpy", "scikit-learn"),
 )
+"""Libraries that decide the numbers of a page."""
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; } td, th { padding: .2rem .8rem; text-align: right; }
-td:first-child, th:first-child { text-align: left; } tr + tr { border-top: 1px solid #ddd; }
-img { max-width: 100%; } pre { background: #f5f5f5; padding: 1rem; overflow-x: auto; font-size: 12px; }
-"""
+SYNTHETIC = "All faces in these data are synthetic."
 
 
-def write_page(path: Path, title: str, sections: Sequence[str]) -> None:
-    """Write a page.
+@dataclass(frozen=True)
+class Table:
+    """The text of a table's cells; a page aligns the first column to the left and the others to the right.
+
+    Attributes:
+        rows: the cells.
+        header: names of the columns; empty leaves the header out.
+        note: a sentence above the table.
+    """
+
+    rows: Sequence[Sequence[str]]
+    header: Sequence[str] = ()
+    note: str = ""
+
+
+def write_page(path: Path, template: str, **values: object) -> None:
+    """Renders a template and writes the page.
 
     Args:
         path: the HTML file.
-        title: its heading.
-        sections: HTML, in the order they stand in.
+        template: name of a file in `templates`.
+        **values: variables of the template.
     """
-    name = html.escape(title)
-    head = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{name}</title><style>{STYLE}</style>"
-    write_atomically(path, (head + f"<h1>{name}</h1>" + "".join(sections) + "\n</html>\n").encode())
+    text = _ENVIRONMENT.get_template(template).render(values, versions=Table([*versions().items()]))
+    write_atomically(path, text.encode())
 
 
-def paragraph(text: str) -> str:
-    """A line of text; nothing when it is empty."""
-    return f"<p>{html.escape(text)}</p>" if text else ""
-
-
-def section(title: str, content: str) -> str:
-    """A heading and the HTML that stands below it; nothing when that is empty."""
-    return f"<h2>{html.escape(title)}</h2>{content}" if content else ""
-
-
-def verbatim(text: str) -> str:
-    """A command or a file as it is."""
-    return f"<pre>{html.escape(text)}</pre>"
-
-
-def table(rows: Iterable[Sequence[object]], header: Sequence[str] = ()) -> str:
-    """Rows of cells below a header, first column to the left and others to the right; empty without rows."""
-    lines = [f"<tr>{_cells('td', row)}</tr>" for row in rows]
-    if not lines:
-        return ""
-    head = f"<tr>{_cells('th', header)}</tr>" if header else ""
-    return f"<table>{head}{''.join(lines)}</table>"
-
-
-def _cells(tag: str, values: Iterable[object]) -> str:
-    """The cells of a row."""
-    return "".join(f"<{tag}>{html.escape(str(value))}</{tag}>" for value in values)
-
-
-def picture(path: Path | None) -> str:
-    """An embedded PNG; empty when there is none."""
+def embed(path: Path | None) -> str:
+    """Returns a PNG file as a data URI; an empty string if there is no such file."""
     if path is None or not path.is_file():
         return ""
-    data = base64.b64encode(path.read_bytes()).decode()
-    return f"<img alt='{html.escape(path.stem)}' src='data:image/png;base64,{data}'>"
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def drop_nulls(settings: str) -> str:
+    """Removes the settings that are null from the text of a YAML file."""
+    return re.sub(r"^[^\n#:]+: null\n", "", settings, flags=re.MULTILINE)
 
 
 def newest(folder: Path, pattern: str) -> Path | None:
-    """The last file of a pattern in order of its name."""
+    """Returns the file of a pattern whose name sorts last; None if there is none."""
     return max(folder.glob(pattern), default=None)
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide the numbers."""
-    rows = {"python": platform.python_version(), "machine": platform.machine()}
-    for name in LIBRARIES:
+    """Returns the versions of Python and of the libraries that decide the numbers."""
+    return {"python": platform.python_version(), "machine": platform.machine()} | dict(_installed(LIBRARIES))
+
+
+def _installed(names: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for name in names:
         try:
-            rows[name] = version(name)
+            yield name, version(name)
         except PackageNotFoundError:
-            rows[name] = "not installed"
-    return rows
+            yield name, "not installed"
 
 
-def versions_table() -> str:
-    """The same as HTML."""
-    return table(versions().items())
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("maedfer.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.globals["SYNTHETIC"] = SYNTHETIC
+_ENVIRONMENT.filters |= {"embed": embed, "drop_nulls": drop_nulls}

@@ -1,6 +1,7 @@
-"""Figures of a pre-training run: reconstructed clips and loss curves.
+"""Draws the figures of a pre-training run: reconstructed clips and loss curves.
 
-matplotlib is used through its object interface, so no display and no global state is needed."""
+matplotlib is used through its object interface, which needs neither a display nor global state.
+"""
 
 from __future__ import annotations
 
@@ -18,48 +19,56 @@ from maedfer.evaluation.reconstruction import HEADS
 from maedfer.models.pictures import Reconstruction
 
 MAX_FRAMES = 8
-"""Tubelets shown of a clip; more would be too small to see."""
+"""Frames shown of a clip, one per tubelet; more would be too small to see."""
+
+ROW_FRAMES = 12
+"""Frames shown side by side; short clips share a row."""
 
 
-def strip(frames: Tensor) -> Tensor:
-    """Frames (3, T, H, W) side by side as a picture (H, T*W, 3), at most `MAX_FRAMES` of them, in 0..1."""
+def to_strip(frames: Tensor) -> Tensor:
+    """Arranges at most `MAX_FRAMES` frames of (3, T, H, W) side by side: (H, T*W, 3) in 0..1."""
     keep = torch.linspace(0, frames.shape[1] - 1, min(MAX_FRAMES, frames.shape[1])).round().long()
     return rearrange(frames[:, keep].float().cpu().clamp(0, 1), "c t h w -> h (t w) c")
 
 
 def draw_reconstructions(path: Path, pictures: Reconstruction, title: str) -> None:
-    """One block of five strips a clip: input, masked input, predicted appearance, true motion, predicted
-    motion.
+    """Draws five strips per clip: input, masked input, predicted appearance, true motion, predicted motion.
 
     Args:
         path: PNG file.
-        pictures: what `MaskedAutoencoder.reconstruct` gives, for B clips.
+        pictures: reconstructions of B clips.
         title: line above the picture.
     """
     tubelet = pictures.original.shape[2] // pictures.appearance.shape[2]
-    rows = {
+    videos = {
         "input": pictures.appearance_original,
-        "masked": pictures.masked_input[:, :, ::tubelet],
-        "appearance": pictures.appearance,
+        "masked input": pictures.masked_input[:, :, ::tubelet],
+        "predicted": pictures.appearance,
         "true motion": pictures.motion_original,
-        "motion": pictures.motion,
+        "predicted motion": pictures.motion,
     }
-    clips = len(pictures.appearance)
-    figure = Figure(figsize=(9, 1.14 * len(rows) * clips + 0.5), layout="constrained")
-    axes = figure.subplots(len(rows) * clips, 1, squeeze=False)[:, 0]
-    for clip in range(clips):
-        for row, (name, frames) in enumerate(rows.items()):
-            axis = axes[clip * len(rows) + row]
-            axis.imshow(strip(frames[clip]).numpy(), interpolation="nearest", aspect="equal")
-            axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
-            axis.set_xticks([])
-            axis.set_yticks([])
+    strips = torch.stack([torch.stack([to_strip(clip) for clip in video]) for video in videos.values()])
+    _, clips, side, width, _ = strips.shape
+    columns = min(max(ROW_FRAMES * side // width, 1), clips)
+    gap = side // 12
+    # White below each strip, on the right of it, and in place of clips that do not fill the last row.
+    padded = F.pad(strips, (0, 0, 0, gap, 0, gap, 0, -clips % columns), value=1.0)
+    blocks = rearrange(padded, "strip (row clip) h w c -> row (strip h) (clip w) c", clip=columns)
+    height, width = blocks.shape[1:3]
+    figure = Figure(figsize=(9, 7.7 * len(blocks) * height / width + 0.4), layout="constrained")
+    for axis, block in zip(figure.subplots(len(blocks), squeeze=False)[:, 0], blocks, strict=True):
+        axis.imshow(block.numpy(), interpolation="nearest")
+        centres = [(row + 0.5) * height / len(videos) - gap / 2 for row in range(len(videos))]
+        axis.set_yticks(centres, list(videos), fontsize=9)
+        axis.tick_params(length=0)
+        axis.set_xticks([])
+        axis.spines[:].set_visible(False)
     figure.suptitle(title, fontsize=9)
     figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
 def read_table(path: Path) -> dict[str, list[float]]:
-    """Columns of a CSV file of numbers, NaN in an empty cell; empty when there is none."""
+    """Reads the columns of a CSV file of numbers, with NaN for empty cells; returns none without a file."""
     if not path.is_file():
         return {}
     with path.open(encoding="utf-8") as stream:
@@ -68,10 +77,10 @@ def read_table(path: Path) -> dict[str, list[float]]:
 
 
 def smooth(values: Sequence[float], window: int) -> Tensor:
-    """Running mean over the last `window` values, those that are no numbers (of steps left out) aside."""
-    given = torch.tensor(values, dtype=torch.float64)
-    known = given.isfinite()
-    total, count = (F.pad(row.cumsum(0), (1, 0)) for row in (given.where(known, 0), known.double()))
+    """Returns the running mean over the last `window` values, without NaN and infinities (skipped steps)."""
+    series = torch.tensor(values, dtype=torch.float64)
+    known = series.isfinite()
+    total, count = (F.pad(row.cumsum(0), (1, 0)) for row in (series.where(known, 0), known.double()))
     ends = torch.arange(1, len(values) + 1)
     starts = (ends - window).clamp(min=0)
     return (total[ends] - total[starts]) / (count[ends] - count[starts])
@@ -80,7 +89,7 @@ def smooth(values: Sequence[float], window: int) -> Tensor:
 def draw_loss_curves(
     path: Path, metrics: dict[str, list[float]], held_out: dict[str, list[float]], title: str
 ) -> None:
-    """Loss of each head in training, its held-out error, and the two baselines as lines."""
+    """Draws the training loss of each head, its held-out error, and the two baselines as lines."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axis, head in zip(figure.subplots(1, 2, squeeze=True), HEADS, strict=True):
         losses = metrics[f"loss_{head}"]
@@ -100,7 +109,7 @@ def draw_loss_curves(
 
 
 def draw_curves(run: Path, folder: Path, synthetic: bool) -> None:
-    """Draw the curves of a run folder, if it has a table of losses yet."""
+    """Draws the curves of a run folder that has a table of losses."""
     metrics = read_table(run / "metrics.csv")
     if metrics:
         folder.mkdir(parents=True, exist_ok=True)

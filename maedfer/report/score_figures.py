@@ -1,10 +1,12 @@
-"""Pictures of scores: confusion matrix, reliability diagram, continuous answers, and how a run got there.
+"""Draws scores: confusion matrix, reliability diagram, predicted against true quantities, learning curves.
 
-matplotlib is used through its object interface, as in `pictures`.
+matplotlib is used through its object interface, as in `reconstruction_figures`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +14,36 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from maedfer.evaluation.measures import BINS, confusion, reliability
+from maedfer.evaluation.measures import BINS, TITLES, confusion, reliability
 from maedfer.evaluation.score_card import ScoreCard
-from maedfer.evaluation.scores import TITLES, shown
+from maedfer.evaluation.scores import shown
 from maedfer.report.reconstruction_figures import read_table, smooth
+from maedfer.report.spread_figures import save_figure
 from maedfer.tasks import TASKS
 
-CONFUSION, RELIABILITY, REGRESSION, LEARNING = (
-    "confusion.png",
-    "reliability.png",
-    "regression.png",
-    "learning.png",
-)
-"""File names in a folder of figures, where the report looks for them."""
+CONFUSION, RELIABILITY = "confusion.png", "reliability.png"
+REGRESSION, LEARNING = "regression.png", "learning.png"
+"""File names in a folder of figures."""
 
 READABLE_CLASSES = 20
-"""With more classes the numbers in the cells would not fit; shades remain."""
+"""Cells of a confusion matrix with more classes have no numbers, which would not fit."""
+
+
+def score_pictures(figures: Path) -> dict[str, Path]:
+    """Returns the pictures of a page of scores by heading; the page leaves out those that do not exist."""
+    return {
+        "Confusion": figures / CONFUSION,
+        "Reliability": figures / RELIABILITY,
+        "Predicted and true": figures / REGRESSION,
+        "Training": figures / LEARNING,
+    }
 
 
 def draw_scores(folder: Path, card: ScoreCard, title: str) -> None:
-    """Draw what a task has: confusion and reliability, or continuous answers; several labels have neither."""
+    """Draws confusion and reliability of classes, or predicted against true quantities.
+
+    Several labels per sample have neither.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     task = card.predictions.task
     if task.is_single_label:
@@ -42,38 +54,30 @@ def draw_scores(folder: Path, card: ScoreCard, title: str) -> None:
 
 
 def draw_confusion(path: Path, card: ScoreCard, title: str) -> None:
-    """The confusion matrix: percent of each true class, and counts below; a class without samples is hatched.
-
-    Args:
-        path: PNG file.
-        card: a classification.
-        title: line above the picture; UAR and WAR are added.
-    """
-    predictions = card.predictions
-    counts = confusion(predictions)
+    """Draws the confusion matrix: percent of each true class, with counts; hatched without samples."""
+    names, counts = card.predictions.names, confusion(card.predictions)
     totals = counts.sum(1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
-    classes = len(predictions.names)
+    classes = len(names)
     side = min(2.6 + 0.6 * classes, 14)
     figure = Figure(figsize=(side + 0.4, side), layout="constrained")
     axis = figure.subplots()
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axis.spines[:].set_visible(False)
     if classes <= READABLE_CLASSES:
         _write_cells(axis, counts, shares)
     for row in np.flatnonzero(totals[:, 0] == 0):
         axis.axhspan(row - 0.5, row + 0.5, facecolor="none", edgecolor="0.8", hatch="////", linewidth=0)
-    rows = [f"{name} ({total})" for name, total in zip(predictions.names, totals[:, 0], strict=True)]
+    rows = [f"{name} ({total})" for name, total in zip(names, totals[:, 0], strict=True)]
     axis.set_yticks(range(classes), rows, fontsize=8)
-    axis.set_xticks(
-        range(classes), predictions.names, fontsize=8, rotation=45, ha="right", rotation_mode="anchor"
-    )
+    axis.set_xticks(range(classes), names, fontsize=8, rotation=45, ha="right", rotation_mode="anchor")
     axis.set(xlabel="predicted: percent of the row (samples)", ylabel="true (samples)")
     line = f"UAR {shown('uar', card.scores['uar'])} %, WAR {shown('war', card.scores['war'])} %"
-    _finish(figure, path, f"{title}\n{line}")
+    save_figure(figure, path, f"{title}\n{line}")
 
 
 def _write_cells(axis: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
-    """Percent and count in every cell that has samples."""
+    """Writes percent and count into every cell of a class that has samples."""
     for (row, column), count in np.ndenumerate(counts):
         if not counts[row].any():
             continue
@@ -84,13 +88,7 @@ def _write_cells(axis: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
 
 
 def draw_reliability(path: Path, card: ScoreCard, title: str) -> None:
-    """Accuracy against confidence, with the number of samples of each bin below.
-
-    Args:
-        path: PNG file.
-        card: a classification.
-        title: line above the picture; the calibration error is added.
-    """
+    """Draws accuracy against confidence, with the number of samples of each bin below."""
     confidence, accuracy, count = reliability(card.predictions)
     centres = (np.arange(BINS) + 0.5) / BINS
     figure = Figure(figsize=(4.6, 5.2), layout="constrained")
@@ -107,20 +105,12 @@ def draw_reliability(path: Path, card: ScoreCard, title: str) -> None:
     lower.bar(centres, count, width=1 / BINS, color="0.6", edgecolor="white")
     lower.set(xlabel="confidence (probability of the answer)", ylabel="samples")
     lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-    for axis in (upper, lower):
-        axis.spines[["top", "right"]].set_visible(False)
     error = shown("ece", card.scores["ece"])
-    _finish(figure, path, f"{title}\ncalibration error {error} % ({BINS} bins)")
+    save_figure(figure, path, f"{title}\ncalibration error {error} % ({BINS} bins)")
 
 
 def draw_regression(path: Path, card: ScoreCard, title: str) -> None:
-    """Answers against the truth, a panel per quantity, with its CCC.
-
-    Args:
-        path: PNG file.
-        card: continuous quantities.
-        title: line above the picture.
-    """
+    """Draws predicted against true values, one panel per quantity with its CCC."""
     predictions, names = card.predictions, card.predictions.names
     columns = min(len(names), 4)
     rows = -(-len(names) // columns)
@@ -135,39 +125,36 @@ def draw_regression(path: Path, card: ScoreCard, title: str) -> None:
         axis.set(xlabel="true", ylabel="predicted")
         axis.set_title(f"{name}: CCC {shown('ccc', card.scores[f'ccc_{name}'])}", fontsize=9)
         axis.set_aspect("equal", adjustable="datalim")
-        axis.spines[["top", "right"]].set_visible(False)
-    _finish(figure, path, title)
+    save_figure(figure, path, title)
 
 
 def draw_learning(path: Path, metrics: Path, validation: Path, title: str) -> bool:
-    """Training loss, learning rate, and the scores of the held-out samples against the step.
+    """Draws training loss, learning rate and held-out scores against the step.
 
     Args:
         path: PNG file.
         metrics: `metrics.csv` of the run.
-        validation: the table of its validation scores; both are drawn as far as they have columns.
+        validation: table of its validation scores; panels without columns in the tables are left out.
         title: line above the picture.
 
     Returns:
-        Whether there was anything to draw.
+        False if there was nothing to draw.
     """
     training, held_out = read_table(metrics), read_table(validation)
-    panels = []
+    panels: list[Callable[[Axes], None]] = []
     if "loss" in training:
-        panels.append(lambda axis: _draw_loss(axis, training, held_out))
+        panels.append(partial(_draw_loss, training=training, held_out=held_out))
     if "lr" in training:
-        panels.append(lambda axis: _draw_rate(axis, training))
+        panels.append(partial(_draw_rate, training=training))
     if any(name in held_out for name in TITLES):
-        panels.append(lambda axis: _draw_scores(axis, held_out))
+        panels.append(partial(_draw_scores, held_out=held_out))
     if not panels:
         return False
     figure = Figure(figsize=(4.2 * len(panels), 3.6), layout="constrained")
     for axis, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         panel(axis)
         axis.set_xlabel("step")
-        axis.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _finish(figure, path, title)
+    save_figure(figure, path, title)
     return True
 
 
@@ -189,11 +176,11 @@ def _draw_rate(axis: Axes, training: dict[str, list[float]]) -> None:
 
 
 def _draw_scores(axis: Axes, held_out: dict[str, list[float]]) -> None:
-    """Main scores as shares; the best step of the one that selects an epoch is marked."""
+    """Draws the main scores as shares, and marks the best step of the score that selects an epoch."""
     drawn = [name for name in ("uar", "war", "macro_f1", "micro_f1", "ccc", "pearson") if name in held_out]
     for name in drawn:
         axis.plot(held_out["step"], held_out[name], "o-", markersize=3, label=TITLES[name])
-    main = next((task.main_score for task in TASKS.values() if task.main_score in held_out), None)
+    main = next((name for name in (task.main_score for task in TASKS.values()) if name in held_out), None)
     if main is not None:
         best = int(np.nanargmax(held_out[main]))
         axis.axvline(
@@ -203,8 +190,3 @@ def _draw_scores(axis: Axes, held_out: dict[str, list[float]]) -> None:
     axis.legend(fontsize=8, frameon=False)
     if "ccc" not in held_out:
         axis.yaxis.set_major_formatter(PercentFormatter(1.0))
-
-
-def _finish(figure: Figure, path: Path, title: str) -> None:
-    figure.suptitle(title, fontsize=9)
-    figure.savefig(path, dpi=110, bbox_inches="tight")

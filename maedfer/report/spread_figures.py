@@ -1,23 +1,33 @@
-"""Pictures of scores with their spread: folds beside their mean, and differences between two models."""
+"""Draws scores with their spread: folds around their mean, and differences between two models."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from maedfer.evaluation.bootstrap import LEVEL
-from maedfer.evaluation.scores import PLAIN, TITLES
+from maedfer.evaluation.measures import COUNTS, PLAIN, TITLES
 
 FOLDS, DIFFERENCES = "folds.png", "differences.png"
 """File names in a folder of figures."""
 
 
+class Spread(NamedTuple):
+    """A named value with the ends of its interval, in the unit that is shown; NaN where it is undefined."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+
 def scale_of(score: str) -> int:
-    """What a score is multiplied with to be shown: 100 for shares, 1 for counts and others."""
-    return 1 if score.split("_")[0] in (*PLAIN, "absent", "samples") else 100
+    """Returns the factor that a score is shown with: 100 for shares, 1 for all others."""
+    return 1 if score.split("_")[0] in (*COUNTS, *PLAIN) else 100
 
 
 def draw_folds(
@@ -27,7 +37,7 @@ def draw_folds(
     intervals: Mapping[str, tuple[float, float]],
     title: str,
 ) -> None:
-    """The main scores of every fold, with their mean and its interval as a line in a band.
+    """Draws the main scores of every fold; a line marks their mean and a band its interval.
 
     Args:
         path: PNG file.
@@ -39,45 +49,44 @@ def draw_folds(
     figure = Figure(figsize=(3.2 + 0.7 * len(each), 3.4), layout="constrained")
     axis = figure.subplots()
     places = np.arange(len(each))
-    for number, (score, ends) in enumerate(intervals.items()):
+    for number, (score, (low, high)) in enumerate(intervals.items()):
         scale, colour = scale_of(score), f"C{number}"
         axis.plot(places, [scale * values[score] for values in each.values()], "o", color=colour)
         axis.axhline(scale * mean[score], color=colour, linewidth=1, label=f"mean {TITLES[score]}")
-        band = {"color": colour, "alpha": 0.15, "linewidth": 0, "label": f"its {LEVEL:.0%} interval"}
-        axis.axhspan(*(scale * end for end in ends), **band)
+        label = f"its {LEVEL:.0%} interval"
+        axis.axhspan(scale * low, scale * high, color=colour, alpha=0.15, linewidth=0, label=label)
     axis.set_xticks(places, list(each), rotation=0 if max(map(len, each)) < 6 else 30)
     unit = "%" if all(scale_of(score) == 100 for score in intervals) else ""
     axis.set(xlabel="test fold", ylabel=unit, xlim=(-0.5, len(each) - 0.5))
     axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    _finish(figure, path, title)
+    save_figure(figure, path, title)
 
 
-def draw_differences(
-    path: Path, rows: Sequence[tuple[str, float, tuple[float, float]]], unit: str, title: str
-) -> None:
-    """Differences between two models with their intervals, one line for each score or class.
+def draw_differences(path: Path, rows: Sequence[Spread], unit: str, title: str) -> None:
+    """Draws differences between two models with their intervals, one line for each score or class.
 
     Args:
         path: PNG file.
-        rows: name, difference and interval, as they are shown; NaN leaves a line empty.
-        unit: what the axis says.
+        rows: the differences; intervals that do not contain zero are coloured.
+        unit: label of the axis.
         title: line above the picture.
     """
     figure = Figure(figsize=(5.2, 1.4 + 0.28 * len(rows)), layout="constrained")
     axis = figure.subplots()
-    for place, (_, difference, ends) in enumerate(rows):
-        if not np.isnan(difference):
-            clear = ends[0] > 0 or ends[1] < 0
-            axis.plot(ends, (place, place), color="C0" if clear else "0.6", linewidth=2)
-            axis.plot(difference, place, "o", color="C0" if clear else "0.6")
+    for place, row in enumerate(rows):
+        if not np.isnan(row.value):
+            colour = "C0" if row.low > 0 or row.high < 0 else "0.6"
+            axis.plot((row.low, row.high), (place, place), color=colour, linewidth=2)
+            axis.plot(row.value, place, "o", color=colour)
     axis.axvline(0, color="0.3", linewidth=1)
-    axis.set_yticks(range(len(rows)), [name for name, *_ in rows], fontsize=8)
+    axis.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=8)
     axis.invert_yaxis()
     axis.set_xlabel(unit)
-    _finish(figure, path, title)
+    save_figure(figure, path, title)
 
 
-def _finish(figure: Figure, path: Path, title: str) -> None:
+def save_figure(figure: Figure, path: Path, title: str) -> None:
+    """Saves a figure as PNG with a title, without the upper and right frames of its axes."""
     for axis in figure.axes:
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=9)

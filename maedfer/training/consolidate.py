@@ -1,83 +1,90 @@
-"""`maedfer consolidate`: the encoder or the classifier of a run that did not get to its end.
+"""`maedfer consolidate`: writes the encoder or the classifier of a run that has not finished.
 
-A run writes `encoder/` or `classifier/` when it has done all its steps. Until then its weights lie in a
-checkpoint, under DeepSpeed in parts of every rank; here they are merged and written as a finished run's are.
-The checkpoint is only read, so the run may be going on.
+A run writes the configuration of its `encoder/` or `classifier/` at its start, and the weights when it has
+done all its steps. Until then they are in a checkpoint, under DeepSpeed in parts of every rank; they are
+merged here. The checkpoint is only read, so the run may still be training.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import yaml
 
+from maedfer.models.config import CONFIG_NAME, ModelConfig, read_config
 from maedfer.models.strict_loading import load_strictly
+from maedfer.models.weights import save_encoder
 from maedfer.runs.folder import RunFolder
 from maedfer.training.distributed.zero_checkpoint import whole_checkpoint
-from maedfer.training.finetuning.command import FinetuneCLI
-from maedfer.training.finetuning.export import export_classifier
+from maedfer.training.finetuning.cli import FinetuneCLI
+from maedfer.training.finetuning.module import FineTuning
 from maedfer.training.pretraining.command import PretrainCLI
-from maedfer.training.pretraining.export import export_encoder
-from maedfer.training.run.cli import RunCLI
+from maedfer.training.pretraining.module import MaskedPretraining
 from maedfer.training.run.screen import quieten_lightning
 from maedfer.training.run.weights import read_checkpoint
 
-HERE = (
+CPU_OVERRIDES = (
     *("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto"),
     *("--trainer.precision=32-true", "--model.compile=false"),
 )
-"""Settings that any machine can meet; nothing is trained."""
+"""Settings that any machine supports; nothing is trained."""
 
 
 def consolidate(run: str, checkpoint: Literal["last", "best"] = "last", shards: str | None = None) -> str:
-    """Write `encoder/` (pre-training) or `classifier/` (fine-tuning) of a run from a checkpoint.
+    """Writes `encoder/` (pre-training) or `classifier/` (fine-tuning) of a run from a checkpoint.
 
     Args:
         run: the run folder.
         checkpoint: the newest checkpoint, or the one with the best held-out value.
-        shards: where the shards of the run are now, if not where they were.
+        shards: where the shards of the run are now, if not where they were. They are read only for a run that
+            has not written the configuration of its model, as runs before this version.
 
     Returns:
         Where the weights are, and how many steps they have had.
 
     Raises:
         FileNotFoundError: no run, no checkpoint, or no shards.
-        ValueError: a damaged checkpoint, or one that does not fit the settings of the run.
+        UserError: a damaged checkpoint, or one that does not fit the settings of the run.
     """
     quieten_lightning()
     folder = RunFolder(Path(run))
     if not folder.config.is_file():
-        raise FileNotFoundError(f"{run} holds no run: there is no {folder.config.name}")
+        raise FileNotFoundError(f"`run` {run} holds no run: there is no {folder.config.name}")
     path = whole_checkpoint(folder.last if checkpoint == "last" else folder.best)
-    saved = read_checkpoint(path, f"--checkpoint {checkpoint}")
-    words = ["--config", str(folder.config), "--run", run, *HERE]
-    words += [f"--data.shards={shards}"] if shards else []
-    fine_tuned = "task" in yaml.safe_load(folder.config.read_text(encoding="utf-8"))
-    target = (_write_classifier if fine_tuned else _write_encoder)(words, folder, saved)
+    saved = read_checkpoint(path, "checkpoint")
+    settings = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+    target = folder.classifier if "task" in settings else folder.encoder
+    if shards is not None or not (target / CONFIG_NAME).is_file():
+        _write_config(folder, settings, shards)
+    config = read_config(target)
+    module = _build(settings, config)
+    load_strictly(module, saved["state_dict"], str(folder.path))
+    # The number of clips is right if the run has had as many ranks all along.
+    batch = settings["data"]["batch_size"] * settings["trainer"]["accumulate_grad_batches"] * saved["ranks"]
+    trained = {"steps": saved["global_step"], "clips_seen": saved["global_step"] * batch}
+    save_encoder(module.exported(), target, replace(config, provenance={**config.provenance, **trained}))
     return f"{target}: {saved['global_step']} steps, from {path}"
 
 
-def _write_encoder(words: list[str], folder: RunFolder, saved: dict[str, Any]) -> Path:
-    """Write `encoder/` of a pre-training run; returns where it is."""
-    cli = PretrainCLI(words)
-    load_strictly(cli.model, saved["state_dict"], str(folder.path))
-    export_encoder(cli.model, cli.datamodule, folder.encoder, saved["global_step"], _clips(cli, saved))
-    return folder.encoder
+def _build(settings: Mapping[str, Any], config: ModelConfig) -> MaskedPretraining | FineTuning:
+    """Returns the module of a run, with fresh weights."""
+    given = {**settings["model"], "compile": False}
+    if config.output is None:
+        return MaskedPretraining(**given)
+    module = FineTuning(**given, freeze_encoder=settings["freeze_encoder"])
+    names = config.output.names
+    module.build(config.output.task, names, targets=torch.zeros(1, len(names)), source=None)
+    return module
 
 
-def _write_classifier(words: list[str], folder: RunFolder, saved: dict[str, Any]) -> Path:
-    """Write `classifier/` of a fine-tuning run; returns where it is."""
-    cli = FinetuneCLI(words)
-    targets = torch.from_numpy(cli.datamodule.subsets.train.targets)
-    cli.model.build(cli.config.task, cli.datamodule.outputs, targets, None)
-    load_strictly(cli.model, saved["state_dict"], str(folder.path))
-    export_classifier(cli.model, cli.datamodule, folder.classifier, saved["global_step"], _clips(cli, saved))
-    return folder.classifier
-
-
-def _clips(cli: RunCLI, saved: dict[str, Any]) -> int:
-    """Clips trained on, if the run has had as many ranks all along."""
-    step = cli.datamodule.batch_size * cli.config.trainer.accumulate_grad_batches * saved["ranks"]
-    return saved["global_step"] * step
+def _write_config(folder: RunFolder, settings: Mapping[str, Any], shards: str | None) -> None:
+    """Writes the configuration of a model, as its run does at its start."""
+    words = ["--config", str(folder.config), "--run", str(folder.path), *CPU_OVERRIDES]
+    words += [f"--data.shards={shards}"] if shards else []
+    cli = (FinetuneCLI if "task" in settings else PretrainCLI)(words)
+    cli.prepare(source=None)
+    cli.write_model_config()

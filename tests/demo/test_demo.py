@@ -1,10 +1,13 @@
 """`maedfer demo` at a fraction of its length: every stage, its table, going on where it stopped."""
 
+from helpers.page import Page
+
 from maedfer.__main__ import main
 from maedfer.demo import command as demo
+from maedfer.demo import page as demo_page
 from maedfer.demo import table as demo_table
 
-TINY = demo.Scale(
+TINY = demo.DemoLength(
     clips=32,
     steps=4,
     minutes="a few seconds",
@@ -26,7 +29,12 @@ def test_the_whole_way_and_again(tmp_path, monkeypatch, capsys):
     for place in ("labelled.png", "pretrain/encoder/model.safetensors", "pretrain/figures/losses.png"):
         assert (tmp_path / place).is_file()
     assert list((tmp_path / "reconstruction").glob("*.png"))
-    assert "linear probe, pretrained" in (tmp_path / "report.html").read_text()
+    text = (tmp_path / "report.html").read_text()
+    page = Page(text)
+    assert page.open == [] and "Pre-training on 32 unlabelled clips" in page.text and text.count("<img") == 4
+    assert text.index('class="answer"') < text.index('alt="scores"') < text.index("<h2>Scores")
+    assert text.index("<h2>Scores") < text.index('alt="losses"') < text.index('alt="labelled"')
+    assert [row[0] for row in page.tables["Scores"][1:]] == [*demo_table.ROWS, demo_table.PIXELS]
 
     encoder = (tmp_path / "pretrain" / "encoder" / "model.safetensors").read_bytes()
     assert main(["demo", "--out", str(tmp_path)]) == 0
@@ -37,8 +45,22 @@ def test_the_whole_way_and_again(tmp_path, monkeypatch, capsys):
     )
 
 
-def test_the_verdict_says_what_the_table_holds():
-    rows = {"scratch": [60.0, 64.0], "tuned": [85.0, 83.0], "probe": [55.0, 70.0], "more": [1.0, 2.0]}
-    said = demo_table.verdict(rows)
-    assert "+22.0 points (+19.0 at the worst seed)" in said
-    assert "+0.5 points (-5.0)" in said
+def test_the_answer_holds_the_numbers_of_the_table():
+    scores = {
+        demo_table.FROM_SCRATCH: [60.0, 64.0],
+        demo_table.FINE_TUNED: [85.0, 83.0],
+        demo_table.ATTENTIVE_PROBE: [55.0, 70.0],
+        demo_table.PIXELS: [82.9],
+    }
+    said = demo_page.answer(scores, unlabelled=3_000, labelled=112)
+    for words in (
+        "3,000 unlabelled",
+        "112 labelled",
+        "by +22.0 points, from 62.0 to 84.0 percent",
+        "synthetic",
+    ):
+        assert words in said
+    assert "(2 seeds, +19.0 at the worst)" in said and "pixels reaches 82.9" in said
+    shown = demo_page.describe_results(scores)
+    assert "by +22.0 points (+19.0 at the worst seed)" in shown and "by +0.5 points (-5.0)" in shown
+    assert [line.split()[-2:] for line in shown.splitlines()[2:4]] == [["60.0", "64.0"], ["85.0", "83.0"]]

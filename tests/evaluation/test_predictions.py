@@ -29,16 +29,17 @@ def rows_of(path):
         return list(csv.DictReader(stream))
 
 
-def answers_for(keys):
-    """Outputs and targets (S, 2) that can be told from the keys."""
+def batch_of(keys, valid):
+    """A batch whose outputs and targets (S, 2) follow from the keys."""
     values = torch.tensor([[int(key[1:]) / 100, 1 - int(key[1:]) / 100] for key in keys])
-    return values, values.round()
+    return {"keys": keys, "outputs": values, "targets": values.round(), "valid": torch.tensor(valid)}
 
 
 def test_a_collector_sorts_and_leaves_out_repeats():
     collector = PredictionCollector()
     for keys, valid in ((["k07", "k02"], [True, True]), (["k05", "k07"], [True, False])):
-        collector.add(keys, *(v.bfloat16() for v in answers_for(keys)), torch.tensor(valid))
+        batch = batch_of(keys, valid)
+        collector.add(batch | {"outputs": batch["outputs"].bfloat16()})
     keys, outputs, targets = collector.gather(ALONE)
     assert keys == ["k02", "k05", "k07"] and outputs.dtype == targets.dtype == np.float64
     np.testing.assert_allclose(outputs[:, 0], [0.02, 0.05, 0.07], rtol=1e-2)
@@ -50,7 +51,7 @@ def gather_in_a_group(rank, folder, ranks):
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=ranks)
     collector = PredictionCollector()
     own = [f"k{i:02d}" for i in range(rank, 11, ranks - 1)] if rank < ranks - 1 else ["k00", "k01"]
-    collector.add(own, *answers_for(own), torch.full((len(own),), rank < ranks - 1))
+    collector.add(batch_of(own, [rank < ranks - 1] * len(own)))
     keys, outputs, targets = collector.gather(SimpleNamespace(world_size=ranks))
     np.savez(folder / f"rank{rank}.npz", keys=keys, outputs=outputs, targets=targets)
     dist.destroy_process_group()

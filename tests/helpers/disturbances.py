@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pytorch_lightning import Callback
 
+from maedfer.lightning_internals import is_accumulating
+
 
 class Disturb(Callback):
     """Spoils the loss of some steps of one rank; each rank writes a digest of its weights for every step.
@@ -42,7 +44,7 @@ class Disturb(Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         step = trainer.global_step + 1
         is_first, self._step = step != self._step, step
-        is_last = not trainer.fit_loop._should_accumulate()
+        is_last = not is_accumulating(trainer)
         asked = (is_first and step in self._spoilt) or (is_last and step in self._late)
         self._is_bad = asked and trainer.global_rank == self._rank
 

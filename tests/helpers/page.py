@@ -22,7 +22,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
-        if self.open and self.open[-1] == "h2":
+        if self.open and self.open[-1] in ("h2", "summary"):
             self.heading = data
         if self.open and self.open[-1] in ("td", "th"):
             self.tables[self.heading][-1].append(data)

@@ -10,7 +10,7 @@ from helpers.page import Page
 from maedfer.data.shards.origin import made_by
 from maedfer.evaluation.fold_scores import pool_folds, read_folds, score_folds
 from maedfer.evaluation.predictions import Predictions, read_predictions, write_predictions
-from maedfer.report.folds import FoldsAbout, write_fold_results
+from maedfer.report.folds import CrossValidationInfo, write_fold_results
 from maedfer.runs.fold_folder import FoldFolder
 
 DFEW = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
@@ -42,7 +42,15 @@ def folder(tmp_path):
 
 def about(folds, all_folds=None, synthetic=False):
     folds = list(folds)
-    return FoldsAbout(folds, all_folds or folds, "faces", synthetic, 3, ["maedfer finetune <x>"], "model: m")
+    return CrossValidationInfo(
+        folds=folds,
+        all_folds=all_folds or folds,
+        shards="faces",
+        synthetic=synthetic,
+        seed=3,
+        commands=["maedfer finetune <x>"],
+        settings="model: m",
+    )
 
 
 # Fold A: a 1/2, b 2/2, c 0/1; fold B has no c: a 1/1, b 1/2.
@@ -93,7 +101,7 @@ def test_what_is_written(folder):
     assert [line[:3] for line in lines[1:5]] == [*shown, ["std", "17.68", "4.71"]]
     for words in ("synthetic", "2 of the 3 folds", "No test clip of c in fold 2", "8 clips, within folds"):
         assert words in said
-    assert "unlike settings, model.base_lr: 0.1 in fold 1, 0.2 in fold 2" in said and "workers" not in said
+    assert "different settings, model.base_lr: 0.1 in fold 1, 0.2 in fold 2" in said and "workers" not in said
     content = json.loads((runs.path / "scores.json").read_text())
     assert content["recall"]["c"] == {"mean": 0.0, "folds": [0.0, None], "samples": 1}
     assert content["scores"]["uar"] == pytest.approx(0.625) and content["published"] == []

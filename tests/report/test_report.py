@@ -10,9 +10,9 @@ from helpers.page import Page
 
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.evaluation.scores import MAX_GROUPS, grouped
-from maedfer.report.evaluation import group_table, published_table, write_score_report
-from maedfer.report.page import picture, section, table, write_page
-from maedfer.report.runs import held_out_table, pace, write_report
+from maedfer.report.evaluation import EvaluationInfo, group_table, published_table, write_evaluation_page
+from maedfer.report.page import Table, embed, write_page
+from maedfer.report.runs import describe_pace, held_out_table, write_report
 from maedfer.report.score_figures import draw_scores
 from maedfer.runs.folder import RunFolder
 from maedfer.tasks import TASKS
@@ -20,16 +20,10 @@ from maedfer.tasks import TASKS
 
 def report_of(folder, predictions, records=None, synthetic=True, seed=3, settings="model: tiny"):
     records = records_of(predictions) if records is None else records
-    write_score_report(
-        folder,
-        title="t & <b>",
-        command="maedfer finetune 'a b'",
-        card=ScoreCard.of(predictions, records),
-        records=records,
-        synthetic=synthetic,
-        seed=seed,
-        settings=settings,
+    info = EvaluationInfo(
+        title="t & <b>", command="maedfer finetune 'a b'", synthetic=synthetic, seed=seed, settings=settings
     )
+    write_evaluation_page(folder, info, ScoreCard.of(predictions, records), records)
     text = (folder / "report.html").read_text()
     page = Page(text)
     assert page.open == [] and "http" not in text and "<b>" not in text
@@ -52,7 +46,7 @@ def test_a_page_of_a_classification(tmp_path):
         words in page.text for words in ("synthetic", "Seed 3.", "model: tiny", "maedfer finetune 'a b'")
     )
     assert text.count("<img") == 2
-    images = re.findall(r"base64,([^']*)'", text)
+    images = re.findall(r'base64,([^"]*)"', text)
     assert base64.b64decode(images[0]) == (tmp_path / "figures" / "confusion.png").read_bytes()
 
 
@@ -107,26 +101,39 @@ def test_only_the_largest_of_many_groups_are_shown():
     subjects = [f"s{i:03d}" for i in range(people)] + [f"s{i:03d}" for i in range(10, people)]
     answers = classified([0, 1] * (len(subjects) // 2), [0, 1] * (len(subjects) // 2), "ab")
     rows = grouped(answers, records_of(answers, subject=subjects))["subject"]
-    page = Page(group_table(rows, TASKS["classify"].group_scores))
-    assert [row[0] for row in page.tables[""][1:]] == [f"s{i:03d}" for i in range(10, people)]
-    assert f"{MAX_GROUPS} groups with the most samples, of {people}" in page.text
+    table = group_table(rows, TASKS["classify"].group_scores)
+    assert [row[0] for row in table.rows] == [f"s{i:03d}" for i in range(10, people)]
+    assert f"{MAX_GROUPS} groups with the most samples, of {people}" in table.note
 
 
 def test_pieces_of_a_page(tmp_path):
+    settings = "model:\n  size: 3\n  drop: null\nseed: null # <s>\nname: a null\n"
+    pictures = {"losses": tmp_path / "nothing.png", "reconstruction": None}
     write_page(
-        tmp_path / "p.html", "A & B", [section("One", table([["x", 1]], ["name", "n"])), section("Two", "")]
+        tmp_path / "p.html",
+        "pretraining.html",
+        title="A & B",
+        command="",
+        steps=1,
+        synthetic=False,
+        pace="",
+        held_out=Table([["<x>", "1"]], ["name", "n"], note="n & m"),
+        settings=settings,
+        **pictures,
     )
     page = Page((tmp_path / "p.html").read_text())
-    assert page.tables == {"One": [["name", "n"], ["x", "1"]]} and "Two" not in page.text
+    assert page.tables["Held-out reconstruction"] == [["name", "n"], ["<x>", "1"]] and "n & m" in page.text
     assert page.text.count("A & B") == 2 and page.open == []
-    assert table([], ["name"]) == picture(None) == picture(tmp_path / "nothing.png") == ""
+    assert "Losses" not in page.text and "Reconstruction" not in page.text
+    assert "model:\n  size: 3\nseed: null # <s>\nname: a null\n" in page.text
+    assert embed(None) == embed(tmp_path / "nothing.png") == ""
 
 
 def test_a_page_of_a_pretraining_run(tmp_path):
     run = RunFolder(tmp_path)
-    run.finish({"steps": 1200, "synthetic": True, "held_out": {}})
+    summary = {"steps": 1200, "synthetic": True, "held_out": {}}
     run.config.write_text("mask_ratio: 0.9 # <of what>")
-    write_report(run, "tiny on faces", "maedfer pretrain --run r")
+    write_report(run, "tiny on faces", "maedfer pretrain --run r", summary)
     page = Page(run.report.read_text())
     assert "1,200 steps. All faces in these data are synthetic." in page.text
     assert "mask_ratio: 0.9 # <of what>" in page.text and "Held-out" not in page.text
@@ -138,29 +145,26 @@ def test_held_out_errors_beside_their_baselines():
         for head in ("appearance", "motion", "total")
         for p, v in (("model", 0.5), ("zero", 1.0), ("position_mean", 0.8))
     }
-    page = Page(held_out_table(errors))
-    assert page.tables[""][1] == ["appearance", "0.5000", "1.0000", "0.8000", "37.5%"]
-    assert held_out_table({}) == ""
+    assert held_out_table(errors).rows[0] == ("appearance", "0.5000", "1.0000", "0.8000", "37.5%")
+    assert held_out_table({}).rows == []
 
 
 def test_the_pace_of_a_run_is_that_of_its_windows(tmp_path):
-    assert pace(tmp_path) == ""
+    assert describe_pace(tmp_path) == ""
     rows = "5,40.00,0.1000,60\n9,60.00,0.3000,50\n14,10.00,0.5000,40\n"
     (tmp_path / "throughput.csv").write_text("step,clips_per_s,waiting,seconds_left\n" + rows)
-    assert pace(tmp_path) == "Trained on 40.0 clips/s, 30% of the time waiting for data."
-    (tmp_path / "non_finite").mkdir()
-    table = "step,rank,loss,key,start\n7,0,nan,a,0.000\n7,0,nan,b,0.000\n9,0,1.5,a,0.160\n"
-    (tmp_path / "non_finite" / "rank0.csv").write_text(table)
-    assert pace(tmp_path).endswith("Steps left out, as their loss was no number: 2.")
+    assert describe_pace(tmp_path) == "Trained on 40.0 clips/s, 30% of the time waiting for data."
+    clips = "step,rank,key,start\n7,0,a,0.000\n7,0,b,0.000\n9,1,a,0.160\n"
+    (tmp_path / "non_finite.csv").write_text(clips)
+    assert describe_pace(tmp_path).endswith("loss was NaN or infinite: 2.")
 
 
 def test_published_results_in_the_page():
     answers = classified([0, 1, 1], [0, 1, 0], "ab")
-    assert published_table(ScoreCard.of(answers), records_of(answers), None) == ""
-    page = Page(published_table(ScoreCard.of(answers), records_of(answers, fold=[1, 1, 1]), "enterface05"))
-    assert page.tables[""][-1] == ["this run", "75.00", "66.67"]
-    assert ["MAE-DFER", "V", "61.67", "61.64"] in [row[:4] for row in page.tables[""]]
-    assert (
-        published_table(ScoreCard.of(answers), records_of(answers), "dfew") == ""
-    )  # two classes are not its seven
-    assert published_table(ScoreCard.of(measured([1, 2], [1, 2])), [], "enterface05") == ""
+    card = ScoreCard.of(answers)
+    assert published_table(card, records_of(answers), None).rows == []
+    table = published_table(card, records_of(answers, fold=[1, 1, 1]), "enterface05")
+    assert list(filter(None, table.rows[-1])) == ["this run", "75.00", "66.67"]
+    assert ["MAE-DFER", "V", "61.67", "61.64"] in [row[:4] for row in table.rows]
+    assert published_table(card, records_of(answers), "dfew").rows == []  # two classes are not its seven
+    assert published_table(ScoreCard.of(measured([1, 2], [1, 2])), [], "enterface05").rows == []

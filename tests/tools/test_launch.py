@@ -16,7 +16,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 from maedfer.data.loading.datamodule import ClipDataModule
-from maedfer.data.loading.masks import MaskSpec
+from maedfer.models.masking import MaskSpec
 from maedfer.training.run.interruption import CheckpointOnSignal
 
 LAUNCH = Path(__file__).resolve().parents[2] / "tools" / "launch"

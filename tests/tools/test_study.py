@@ -13,7 +13,7 @@ from maedfer.demo.table import PIXELS
 from maedfer.models import build_encoder
 from maedfer.models.config import InputSpec, ModelConfig
 from maedfer.models.weights import save_encoder
-from maedfer.processes.side_by_side import is_done
+from maedfer.processes.parallel_runs import is_done
 from maedfer.resources import find_config
 from maedfer.training.finetuning.start import starting_encoder
 from maedfer.training.pretraining.module import MaskedPretraining
@@ -72,7 +72,7 @@ def test_the_questions_share_their_runs_and_are_answered_again(tiny, tmp_path, c
         assert all(map(is_done, runs))
 
     with monkeypatch.context() as patched:
-        patched.setattr(answers, "run_side_by_side", none_is_missing)
+        patched.setattr(answers, "run_in_parallel", none_is_missing)
         assert study.main(["budget", *out, *few]) == 0
     capsys.readouterr()
 

@@ -1,5 +1,6 @@
 """`maedfer consolidate`: what a run that died leaves; and the folders that DeepSpeed's checkpoints are."""
 
+import re
 import shutil
 
 import pytest
@@ -9,6 +10,7 @@ from safetensors.torch import load_file
 
 import maedfer
 from maedfer.__main__ import main
+from maedfer.errors import UserError
 from maedfer.training.distributed.zero_checkpoint import (
     ZeroCheckpoint,
     aside,
@@ -39,6 +41,20 @@ def test_the_encoder_of_a_run_that_died(pretrained, tmp_path, capsys):
         assert (run / "encoder" / name).read_text() == (pretrained / "encoder" / name).read_text()
     ours, theirs = (load_file(r / "encoder" / "model.safetensors") for r in (run, pretrained))
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_neither_shards_nor_a_finished_run_are_needed(from_scratch, pretrained, tmp_path):
+    for source, room in ((from_scratch, "classifier"), (pretrained, "encoder")):
+        run = tmp_path / room
+        shutil.copytree(source, run)
+        (run / room / "model.safetensors").unlink()
+        (run / "config.yaml").write_text(
+            re.sub(r"shards: .*", "shards: nowhere", (run / "config.yaml").read_text())
+        )
+        which = "best" if room == "classifier" else "last"
+        assert main(["consolidate", str(run), "--checkpoint", which]) == 0
+        ours, theirs = (load_file(r / room / "model.safetensors") for r in (run, source))
+        assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_the_classifier_of_the_best_epoch(from_scratch, tmp_path):
@@ -141,25 +157,25 @@ def test_a_first_checkpoint_cut_short_is_none(tmp_path):
 
 def test_other_ranks_or_stages_are_refused_with_both_numbers(tmp_path):
     saved = ZeroCheckpoint(tmp_path, stage=2, ranks=4, step=10, shapes={})
-    saved.refuse_other(2, 4, "--resume x")
+    saved.check_same(2, 4)
     for stage, ranks in ((2, 8), (3, 4)):
-        message = rf"--resume x was written by 4 ranks under ZeRO 2, this run has {ranks} under ZeRO {stage}"
-        with pytest.raises(ValueError, match=message):
-            saved.refuse_other(stage, ranks, "--resume x")
+        message = rf"^resume: .* by 4 ranks under ZeRO 2, this run has {ranks} under ZeRO {stage}"
+        with pytest.raises(UserError, match=message):
+            saved.check_same(stage, ranks)
 
 
 def test_a_folder_of_another_kind_is_damaged(tmp_path):
     written(tmp_path / "last.ckpt", "none")
-    with pytest.raises(ValueError, match=r"--init-from x: .* is damaged, or not a checkpoint of a run"):
-        ZeroCheckpoint.of(tmp_path / "last.ckpt", "--init-from x")
+    with pytest.raises(UserError, match=r"^init_from: .* is damaged"):
+        ZeroCheckpoint.of(tmp_path / "last.ckpt", "init_from")
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--trainer.precision", "16-mixed"), "--trainer.precision 16-mixed does not go with DeepSpeed"),
-        (("--trainer.gradient_clip_algorithm", "value"), "--trainer.gradient_clip_algorithm value"),
-        (("--ema-decay", "0.99"), "--ema-decay needs whole weights"),
+        (("--trainer.precision", "16-mixed"), "--trainer.precision: 16-mixed"),
+        (("--trainer.gradient_clip_algorithm", "value"), "--trainer.gradient_clip_algorithm: "),
+        (("--ema-decay", "0.99"), "--ema-decay: "),
     ],
 )
 def test_what_deepspeed_cannot_do_is_refused(labelled_shards, tmp_path, capsys, words, message):

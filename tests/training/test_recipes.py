@@ -3,9 +3,9 @@
 import pytest
 
 from maedfer.resources import find_config
-from maedfer.training.finetuning.command import FinetuneCLI, build
+from maedfer.training.finetuning.cli import FinetuneCLI
 from maedfer.training.pretraining.command import PretrainCLI
-from maedfer.training.run.cli import with_recipes
+from maedfer.training.run.recipes import with_recipes
 from maedfer.training.steps.schedule import scaled_by_batch
 
 RECIPES = sorted(path.stem for path in find_config("pretrain/demo").parent.glob("*.yaml"))
@@ -34,7 +34,7 @@ def test_a_recipe_builds_a_model_and_names_its_number(name, tmp_path):
 def test_the_fine_tuning_demo_builds_what_its_labels_need(tmp_path):
     words = ["--config", "finetune/demo", "--run", str(tmp_path / "demo")]
     cli = FinetuneCLI(with_recipes(words, FinetuneCLI.default_run))
-    build(cli, checkpoint=None)
+    cli.save_config(cli.prepare(source=None))
     assert cli.model.classifier.head.out_features == len(cli.datamodule.outputs) == 7
 
 
@@ -92,3 +92,10 @@ def test_the_published_recipe(tmp_path):
     assert scaled_by_batch(cli.config.model.base_lr, 160) == pytest.approx(1.875e-4)
     assert cli.trainer.precision == "bf16-mixed"
     assert cli.trainer.max_epochs == 100
+
+
+def test_settings_of_old_runs_lose_the_draws_and_official_ones_are_refused():
+    text = "data:\n  views: 2\n  draws: correct\n  flip: 0.5\n"
+    assert without_draws(text) == "data:\n  views: 2\n  flip: 0.5\n" == without_draws(without_draws(text))
+    with pytest.raises(UserError, match=r"^draws: official was removed.*configs/README"):
+        without_draws(text.replace("correct", "official"))

@@ -5,9 +5,9 @@ import yaml
 from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy
 
 from maedfer.resources import find_config
-from maedfer.training.finetuning.command import FinetuneCLI
+from maedfer.training.finetuning.cli import FinetuneCLI
 from maedfer.training.pretraining.command import PretrainCLI
-from maedfer.training.run.cli import with_recipes
+from maedfer.training.run.recipes import with_recipes
 
 NAMES = sorted(path.stem for path in find_config("trainer/ddp").parent.glob("*.yaml"))
 STAGES = {"zero1": 1, "zero2": 2, "zero3": 3, "zero3_offload": 3}

@@ -14,7 +14,7 @@ from maedfer.data.loading.labelled_datamodule import LabelledDataModule
 from maedfer.demo.table import PIXELS
 from maedfer.evaluation.scores import scores
 from maedfer.files import write_atomically
-from maedfer.processes.side_by_side import run_side_by_side
+from maedfer.processes.parallel_runs import run_in_parallel
 from maedfer.training.finetuning.pixel_baseline import pixel_predictions
 from studies.faces import Faces
 from studies.trials import Bench, Pretraining, Use
@@ -66,13 +66,13 @@ class Reconstruction:
 
 def pretrain(bench: Bench, asked: Sequence[Pretraining]) -> list[Reconstruction]:
     """Pre-train what is not there yet; returns what each reconstructs."""
-    run_side_by_side(bench.pretrainings(asked), "pre-training")
+    run_in_parallel(bench.pretrainings(asked), "pre-training")
     return [_reconstruction(bench, one) for one in asked]
 
 
 def use(bench: Bench, asked: Sequence[Use]) -> list[Answer]:
     """Train on labels what is not there yet; returns what each answers."""
-    run_side_by_side(bench.uses(asked), "training on labels")
+    run_in_parallel(bench.uses(asked), "training on labels")
     return [_answer(bench, one) for one in asked]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from maedfer.data.shards.format import INDEX_NAME
 from maedfer.data.synthetic import CLASSES
-from maedfer.demo.command import stage
+from maedfer.demo.command import run_verb
 from maedfer.errors import UserError
 
 DRAWN = ("clean", "diverse", "messy")
@@ -72,11 +72,11 @@ def make_faces(folder: Path, name: str, clips: int, videos: str | None = None) -
     """
     bulk = folder / f"{name}-{clips}"
     if name == REAL:
-        stage("pack", videos, "--out", folder / REAL, "--size", SIZE, "--val-share", VAL_SHARE)
+        run_verb("pack", videos, "--out", folder / REAL, "--size", SIZE, "--val-share", VAL_SHARE)
         return Faces(REAL, folder / REAL, make_labelled(folder, DRAWN[0]))
     if not (bulk / "index.json").is_file():
         counts = ("--clips", str(clips), "--val-clips", "256", "--size", SIZE)
-        stage("synthesize", "--shards", "--out", bulk, *counts, "--seed", "1", "--difficulty", name)
+        run_verb("synthesize", "--shards", "--out", bulk, *counts, "--seed", "1", "--difficulty", name)
     return Faces(name, bulk, make_labelled(folder, name))
 
 
@@ -86,7 +86,7 @@ def make_labelled(folder: Path, difficulty: str) -> Path:
     if not (videos / "list.csv").is_file():
         counts = ("--clips", str(MOST_LABELS * len(CLASSES)), "--test-clips", str(TEST_CLIPS))
         shape = ("--size", "64", "--fps", "12.5", "--seconds", "2.64", "--difficulty", difficulty)
-        stage("synthesize", "--out", videos, *counts, *shape, "--seed", "11")
+        run_verb("synthesize", "--out", videos, *counts, *shape, "--seed", "11")
     if not (shards / "index.json").is_file():
-        stage("pack", videos / "list.csv", "--out", shards, "--detector", "none", "--size", SIZE)
+        run_verb("pack", videos / "list.csv", "--out", shards, "--detector", "none", "--size", SIZE)
     return shards

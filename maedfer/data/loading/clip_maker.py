@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from maedfer.constants import FRAME_INTERVAL_S, NUM_FRAMES
 from maedfer.data.labels.targets import LabelReader
 from maedfer.data.loading.clip_times import ClipSampler, ClipTimes
-from maedfer.data.loading.masks import MaskSpec
 from maedfer.data.loading.views import Box, ViewSpec
 from maedfer.data.shards.encoding import decode_frames
 from maedfer.data.shards.reader import RawSample, UnusableSample
@@ -20,6 +20,9 @@ from maedfer.randomness import seed_of
 
 Name = tuple[str | int, ...]
 """Names a random draw; the draw is a hash of it."""
+
+if TYPE_CHECKING:  # a worker that draws no masks starts without torch's models
+    from maedfer.models.masking import MaskSpec
 
 
 @dataclass(frozen=True)

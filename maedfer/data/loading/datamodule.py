@@ -2,20 +2,21 @@
 
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
+from pytorch_lightning.trainer.states import TrainerFn
 from torch.utils.data import DataLoader
 
 from maedfer.constants import FRAME_INTERVAL_S, NUM_FRAMES
 from maedfer.data.loading.batch import ClipBatch
 from maedfer.data.loading.clip_maker import ClipMaker
 from maedfer.data.loading.clip_times import ClipSampler
-from maedfer.data.loading.epoch_plan import Cursor, EpochPlan, Leg, Reading, evaluation_reading
-from maedfer.data.loading.loader import ClipLoader, tell_epoch_length
-from maedfer.data.loading.masks import MaskSpec
-from maedfer.data.loading.position import RunPosition
+from maedfer.data.loading.cursor import Cursor, Leg
+from maedfer.data.loading.epoch_plan import EpochPlan, Reading, evaluation_reading
+from maedfer.data.loading.loader import ClipLoader, correct_epoch_length
+from maedfer.data.loading.position import check_position, position_from, position_state
 from maedfer.data.loading.stream import ClipStream, in_this_order
 from maedfer.data.loading.upstream_times import PretrainingSampler
 from maedfer.data.loading.views import FULL_BOX, Crop, ViewSpec
@@ -27,16 +28,19 @@ from maedfer.data.shards.remote import Fetcher
 from maedfer.data.shards.table import ShardTable
 from maedfer.errors import UserError
 from maedfer.processes.cores import workers_for
-from maedfer.upstream import Switch, is_official
+from maedfer.upstream import Behaviour, mimics_upstream
 
-Chosen = tuple[str, np.ndarray]
-"""A split and the numbers of some of its samples, int64 (n,), ascending."""
+if TYPE_CHECKING:  # a worker that draws no masks starts without torch's models
+    from maedfer.models.masking import MaskSpec
+
+Chosen = tuple[str, np.ndarray | range]
+"""A split and the numbers of some of its samples, int64 (n,), ascending, or of all of them."""
 
 BASELINE_CLIPS = 1024
 """Training clips that a baseline is measured on."""
 
 
-class ClipDataModule(RunPosition, pl.LightningDataModule):
+class ClipDataModule(pl.LightningDataModule):
     """Batches of clips from a shard folder, for training and for evaluation.
 
     Args:
@@ -80,7 +84,7 @@ class ClipDataModule(RunPosition, pl.LightningDataModule):
         frame_crop: tuple[float, float, float, float] | None = None,
         flip: float = 0.0,
         frame_interval_s: float | None = None,
-        sampling: Switch = "correct",
+        sampling: Behaviour = "correct",
         seed: int = 0,
         workers: int | None = None,
         shuffle_window: int = 256,
@@ -108,7 +112,7 @@ class ClipDataModule(RunPosition, pl.LightningDataModule):
         self.shards, self.split, self.val_split = shards, split, val_split
         self.batch_size, self.clips_per_sample, self.num_frames = batch_size, clips_per_sample, NUM_FRAMES
         self.frame_interval_s, self.sampling = frame_interval_s, sampling
-        self._sampler = self.upstream_sampler if is_official("sampling", sampling) else ClipSampler
+        self._sampler = self.upstream_sampler if mimics_upstream("sampling", sampling) else ClipSampler
         self.seed, self.workers, self.shuffle_window = seed, workers, shuffle_window
         self.max_broken_share, self.record_keys = max_broken_share, record_keys
         self.start_method, self.fetcher = start_method, Fetcher(stall_timeout_s, fetch_tries)
@@ -139,8 +143,8 @@ class ClipDataModule(RunPosition, pl.LightningDataModule):
     @property
     def _held_out(self) -> Chosen | None:
         """The held-out split and its samples; None where the shards have no such split."""
-        samples = self._count(self.val_split)
-        return (self.val_split, np.arange(samples)) if samples else None
+        table = self._tables.get(self.val_split)
+        return None if table is None else (self.val_split, range(table.samples))
 
     @property
     def ranks(self) -> tuple[int, int]:
@@ -151,7 +155,7 @@ class ClipDataModule(RunPosition, pl.LightningDataModule):
         """Say which rank this is where no trainer does."""
         self._ranks = (rank, world)
 
-    def fit_to_model(self, num_frames: int, masks: MaskSpec) -> None:
+    def fit_to_model(self, num_frames: int, masks: "MaskSpec") -> None:
         """Cut clips of so many frames, and draw such masks for them.
 
         A LightningModule calls it in its `setup`, before loaders are made.
@@ -184,10 +188,34 @@ class ClipDataModule(RunPosition, pl.LightningDataModule):
         if self.cursor.done == self.plan.batches(self.cursor):
             self.cursor = self.plan.next_epoch(self.cursor)
         if self.trainer is not None and self.trainer.training:
-            tell_epoch_length(self.trainer, self.plan.batches(self.cursor) - self.cursor.done)
+            correct_epoch_length(self.trainer, self.plan.batches(self.cursor) - self.cursor.done)
         maker = self._maker(self._views, self.clips_per_sample, training=True)
         deal = partial(self.plan.reading, self.cursor, self.ranks[0])
         return self._workers(self.split, deal, maker, self.cursor.epoch), self.cursor.done
+
+    def on_before_batch_transfer(self, batch: ClipBatch, dataloader_idx: int) -> ClipBatch:
+        """Finds a training step that forgot `consumed`: Lightning calls this before the next batch."""
+        if self.trainer is not None and self.trainer.training:
+            check_position(self.cursor, batch)
+        return batch
+
+    def consumed(self, batch: ClipBatch) -> None:
+        """Moves the position past a batch; called in each training step, on every rank.
+
+        Raises:
+            RuntimeError: this is not the batch at the cursor.
+        """
+        check_position(self.cursor, batch)
+        self.cursor = self.plan.advance(self.cursor)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the position, and the samples it is a position in."""
+        return position_state(self.plan, self.cursor)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up the position of a checkpoint, as `position_from`; an evaluation has none."""
+        if self.trainer is None or self.trainer.state.fn == TrainerFn.FITTING:
+            self.cursor = position_from(state_dict, self.plan, self.shards)
 
     def val_dataloader(self) -> ClipLoader | list[ClipLoader]:
         """One centred clip of every held-out sample, always with the same mask; `valid` marks repeats.
@@ -201,8 +229,8 @@ class ClipDataModule(RunPosition, pl.LightningDataModule):
         (split, numbers), leg = chosen, self._leg(clips_per_sample, window=1)
         deal = partial(evaluation_reading, numbers, self._table(split).samples, leg, self.ranks[0])
         maker = self._maker(self._plain_views, clips_per_sample, training=False)
-        batches = -(-len(numbers) // (leg.world * leg.batch))
-        return self._loader(lambda: batches, lambda: (self._workers(split, deal, maker), 0), clips_per_sample)
+        length, start = -(-len(numbers) // leg.step), lambda: (self._workers(split, deal, maker), 0)
+        return self._loader(lambda: length, start, clips_per_sample)
 
     def baseline_dataloader(self) -> ClipLoader:
         """Some training clips (1,024 at most) without augmentation or repeats, the same on every rank."""
@@ -211,8 +239,8 @@ class ClipDataModule(RunPosition, pl.LightningDataModule):
         batches = visits[: len(visits) // batch * batch].reshape(-1, batch)
         maker = self._maker(self._plain_views, 1, training=False)
         stream = self._stream(self.split, partial(in_this_order, batches), maker)
-        start = (worker_loader(stream, 0, None), 0)
-        return ClipLoader(lambda: len(batches), lambda: start, batch, batch, self.max_broken_share)
+        loader = worker_loader(stream, 0, None)
+        return ClipLoader(lambda: len(batches), lambda: (loader, 0), batch, batch, self.max_broken_share)
 
     def picture_batch(self, clips: int) -> ClipBatch:
         """Up to so many held-out clips, always the same; training clips without a held-out split."""
@@ -221,23 +249,25 @@ class ClipDataModule(RunPosition, pl.LightningDataModule):
 
     def plain_clips(self, split: str, numbers: np.ndarray) -> ClipBatch:
         """One batch of the centred clips of the samples (n,) of a split, in their order, as stored."""
-        maker = self._maker(self._plain_views, 1, training=False)
-        stream = self._stream(split, partial(in_this_order, numbers[None]), maker)
-        return next(stream.batches(in_this_order(numbers[None], 0)))
+        deal = partial(in_this_order, numbers[None])
+        stream = self._stream(split, deal, self._maker(self._plain_views, 1, training=False))
+        return next(stream.batches(deal(0)))
 
     def total_batches(self, epochs: int) -> int:
         """Batches of each rank in so many whole epochs from the start, as ranks and batches are now."""
         return epochs * self.plan.samples // (self.ranks[1] * self._samples(self.clips_per_sample))
 
-    def _count(self, split: str) -> int:
-        """Samples of a split; 0 where the shards do not have it."""
-        return sum(entry.samples for entry in self.index.of_split(split))
+    @cached_property
+    def _tables(self) -> dict[str, ShardTable]:
+        """The shards of each split that has samples, built once: copies would all travel to the workers."""
+        tables = {split: ShardTable.of(self.index.of_split(split)) for split in self.index.splits}
+        return {split: table for split, table in tables.items() if table.samples}
 
     def _table(self, split: str) -> ShardTable:
-        if not self._count(split):
+        if split not in self._tables:
             names = ", ".join(self.index.splits) or "none"
             raise UserError("shards", f"{self.shards} has no samples of split {split!r} (splits: {names})")
-        return ShardTable.of(self.index.of_split(split))
+        return self._tables[split]
 
     def _leg(self, clips_per_sample: int, window: int) -> Leg:
         if self.workers is None:

@@ -191,7 +191,7 @@ class LabelledDataModule(ClipDataModule):
 
     def _split_records(self) -> dict[str, list[TrackRecord]]:
         """Returns the records of the splits that the subsets are made of."""
-        splits = [self.split, *filter(self._count, (self.val_split, self.test_split))]
+        splits = [self.split, *filter(self._tables.__contains__, (self.val_split, self.test_split))]
         return {split: self._records(split) for split in splits}
 
     def _records(self, split: str) -> list[TrackRecord]:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from maedfer.data.loading.batch import ClipBatch, WorkerFailure
 from maedfer.errors import UserError
+from maedfer.lightning_internals import batches_begun, set_epoch_length
 
 BROKEN_FLOOR = 3
 """Number of broken samples that a pass tolerates whatever their share, so that a tiny set can have one."""
@@ -125,28 +126,22 @@ class ClipLoader:
         """Does nothing, see `state_dict`."""
 
 
-def limited(trainer: pl.Trainer, length: int) -> int:
-    """Batches that a trainer takes of an epoch of that length."""
+def batches_per_epoch(trainer: pl.Trainer, length: int) -> int:
+    """Returns how many batches a trainer takes of an epoch of that length."""
     limit = trainer.limit_train_batches
     if limit is None:
         return length
     return min(length, limit) if isinstance(limit, int) else int(length * limit)
 
 
-def tell_epoch_length(trainer: pl.Trainer, left: int) -> None:
-    """Correct what Lightning believes an epoch's length to be, when its first batch of a pass is asked for.
+def correct_epoch_length(trainer: pl.Trainer, left: int) -> None:
+    """Corrects Lightning's length of the epoch, when the first batch of a pass is asked for.
 
-    Epochs differ by a batch, because what is left over is carried on. Lightning measures an epoch before it
-    knows whether a resumed run continues it or starts the next, and would cut the longer one.
+    Epochs differ by a batch, because a remainder is carried into the next one. Lightning measures an epoch
+    before it knows whether a resumed run continues it or starts the next, and would cut the longer one.
 
     Args:
         trainer: A trainer that is fitting.
         left: Batches from the cursor to the end of the plan's epoch.
     """
-    loop = trainer.fit_loop
-    length = limited(trainer, loop.epoch_loop.batch_progress.current.ready + left)
-    loop.max_batches = length
-    if loop._data_fetcher is not None:
-        loop._data_fetcher.length = length
-    if isinstance(trainer.val_check_interval, float) and trainer.val_check_batch is not None:
-        trainer.val_check_batch = max(1, int(length * trainer.val_check_interval))
+    set_epoch_length(trainer, batches_per_epoch(trainer, batches_begun(trainer) + left))

@@ -1,4 +1,6 @@
-"""Threads of a process that runs the model on a CPU: they leave its loader a core."""
+"""Limits the threads of a process that runs the model on a CPU, so that its loader keeps a core."""
+
+from __future__ import annotations
 
 import os
 
@@ -9,17 +11,15 @@ from maedfer.processes.cores import threads_for
 
 
 def settle_threads(trainer: Trainer, workers: int) -> None:
-    """Choose torch's threads where the model runs on a CPU; OMP_NUM_THREADS has the last word.
+    """Sets torch's threads where the model runs on a CPU, unless OMP_NUM_THREADS is set.
 
     Args:
-        trainer: knows the device, and how many processes of this machine train.
+        trainer: gives the device, and how many processes of this machine train.
         workers: loader processes of each.
     """
     if trainer.strategy.root_device.type != "cpu" or "OMP_NUM_THREADS" in os.environ:
         return
     threads = threads_for(trainer.num_devices, workers)
     torch.set_num_threads(threads)
-    if (
-        trainer.num_devices > 1
-    ):  # what the other processes read; without it, Lightning decides for all of them
+    if trainer.num_devices > 1:  # read by the other processes; without it Lightning sets it for all of them
         os.environ["OMP_NUM_THREADS"] = str(threads)

@@ -1,9 +1,10 @@
-"""DeepSpeed's checkpoints, which are folders: reading them, checking them, and replacing one by the next.
+"""Reads, checks and replaces the checkpoints of DeepSpeed, which are folders.
 
-Every rank writes its part, so a folder cannot be written in one go. It is written aside (`last.ckpt.part`),
-and when all ranks are done, the first one swaps it in by two renames: the folder of before becomes
-`last.ckpt.old`, the new one takes its place. After a kill at any moment either a whole `last.ckpt` is there,
-or the kill came between the two renames; then `last.ckpt.old` is there without it, and the part is whole.
+Every rank writes its part, so a folder cannot be written in one operation. It is written aside
+(`last.ckpt.part`), and when all ranks are done, the first one swaps it in by two renames: the previous folder
+becomes `last.ckpt.old`, the new one takes its place. After a kill at any moment either a complete `last.ckpt`
+is there, or the kill came between the two renames; then `last.ckpt.old` is there without it, and the part is
+complete.
 
 The files are pickles, as DeepSpeed writes them: read only those you trust.
 """
@@ -22,22 +23,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from maedfer.errors import UserError
+
 UNREADABLE = (OSError, EOFError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError)
-"""What reading a damaged checkpoint raises."""
+"""Exceptions that reading a damaged checkpoint raises."""
 
 
 def aside(path: Path) -> Path:
-    """Where the next checkpoint is written before it takes the place of `path`."""
+    """Returns the path under which the next checkpoint is written before it replaces `path`."""
     return path.with_name(f"{path.name}.part")
 
 
 def before(path: Path) -> Path:
-    """Where the checkpoint of before lies while the next one takes its place."""
+    """Returns the path of the previous checkpoint while the next one replaces it."""
     return path.with_name(f"{path.name}.old")
 
 
 def discard(path: Path) -> None:
-    """Remove a folder or a file, if it is there."""
+    """Removes a folder or a file, if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -45,7 +48,7 @@ def discard(path: Path) -> None:
 
 
 def replace_checkpoint(path: Path) -> None:
-    """Put the folder that was written aside in the place of `path`."""
+    """Replaces `path` by the folder that was written aside."""
     if path.exists():
         discard(before(path))
         path.rename(before(path))
@@ -54,22 +57,22 @@ def replace_checkpoint(path: Path) -> None:
 
 
 def repair_checkpoint(path: Path) -> None:
-    """Finish a replacement that a kill broke off, and remove what a kill left behind."""
+    """Finishes a replacement that a kill interrupted, and removes what a kill left behind."""
     if before(path).exists() and not path.exists():
         source = aside(path) if aside(path).exists() else before(path)
         source.rename(path)
-    for rest in (before(path), aside(path)):
-        discard(rest)
+    for leftover in (before(path), aside(path)):
+        discard(leftover)
 
 
 def whole_checkpoint(path: Path) -> Path:
-    """The checkpoint that `path` means to who only reads: the one before, while it is being replaced."""
+    """Returns the path to read from: the previous checkpoint while a new one is being swapped in."""
     return before(path) if before(path).exists() and not path.exists() else path
 
 
 @dataclass(frozen=True)
 class ZeroCheckpoint:
-    """What a checkpoint folder says of itself.
+    """The metadata of a checkpoint folder.
 
     Attributes:
         path: the folder.
@@ -86,15 +89,15 @@ class ZeroCheckpoint:
     shapes: dict[str, tuple[int, ...]]
 
     @classmethod
-    def of(cls, path: Path, flag: str) -> ZeroCheckpoint:
-        """Read what a folder says, without its weights (at stage 3; at others the first rank holds them all).
+    def of(cls, path: Path, parameter: str | None) -> ZeroCheckpoint:
+        """Reads the metadata of a folder, without its weights.
 
         Args:
             path: the folder.
-            flag: how the user gave it, for messages.
+            parameter: name of the parameter that led to it, for messages.
 
         Raises:
-            ValueError: it is damaged, or none of ours.
+            UserError: it is damaged, or not a checkpoint of a run.
         """
         try:
             saved = _first_part(path)
@@ -104,18 +107,19 @@ class ZeroCheckpoint:
             shapes = {name: tuple(shape) for group in groups for name, shape in group.items()}
             return cls(path, stage, int(saved["dp_world_size"]), int(saved["global_step"]), shapes)
         except (*UNREADABLE, ValueError) as error:
-            raise ValueError(f"{flag}: {path} is damaged, or not a checkpoint of a run") from error
+            raise UserError(parameter, f"{path} is damaged, or not a checkpoint of a run") from error
 
-    def state_dict(self, flag: str) -> dict[str, Tensor]:
-        """All parameters and buffers, float32, merged from the parts of all ranks.
+    def state_dict(self, parameter: str | None) -> dict[str, Tensor]:
+        """Returns all parameters and buffers, float32, merged from the parts of all ranks.
 
         Raises:
-            ValueError: DeepSpeed is not installed, or a part is damaged or missing.
+            UserError: DeepSpeed is not installed, or a part is damaged or missing.
         """
         if find_spec("deepspeed") is None:
-            raise ValueError(
-                f"{flag}: {self.path} was written by DeepSpeed, which is needed to read it: pip install "
-                "'maedfer[deepspeed]'"
+            raise UserError(
+                parameter,
+                f"{self.path} was written by DeepSpeed, which is needed to read it: pip install "
+                "'maedfer[deepspeed]'",
             )
         from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
@@ -123,45 +127,48 @@ class ZeroCheckpoint:
         try:
             with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
                 merged = get_fp32_state_dict_from_zero_checkpoint(str(self.path))
-            # The merger knows of frozen parameters from stage 2 on.
+            # DeepSpeed merges frozen parameters from stage 2 on.
             return {**_whole(_first_part(self.path), self.stage), **merged}
         except (*UNREADABLE, ValueError) as error:
-            raise ValueError(f"{flag}: {self.path} is damaged: {error}") from error
+            raise UserError(parameter, f"{self.path} is damaged: {error}") from error
 
-    def refuse_other(self, stage: int, ranks: int, flag: str) -> None:
-        """Refuse to resume with another stage or another number of ranks than wrote it.
+    def check_same(self, stage: int, ranks: int) -> None:
+        """Checks that a run that resumes it has the stage and the number of ranks that wrote it.
 
         Raises:
-            ValueError: names both, and the remedy.
+            UserError: it has others; names both, and the remedy.
         """
         if (stage, ranks) != (self.stage, self.ranks):
-            raise ValueError(
-                f"{flag} was written by {self.ranks} ranks under ZeRO {self.stage}, this run has {ranks} "
-                f"under ZeRO {stage}: resume as it was, or start a new run from its weights with --init-from"
+            raise UserError(
+                "resume",
+                f"{self.path} was written by {self.ranks} ranks under ZeRO {self.stage}, this run has "
+                f"{ranks} under ZeRO {stage}: resume as it was, or start a new run from its weights with "
+                "`init_from`",
             )
 
 
 def _first_part(path: Path) -> dict[str, Any]:
-    """What the first rank wrote, its tensors left on the disk."""
+    """Reads the part of the first rank; its tensors are mapped, not loaded."""
     first = min((path / "checkpoint").glob("*model_states.pt"))
-    return torch.load(first, map_location="cpu", weights_only=False, mmap=True)
+    part: dict[str, Any] = torch.load(first, map_location="cpu", weights_only=False, mmap=True)
+    return part
 
 
 def _whole(saved: dict[str, Any], stage: int) -> dict[str, Tensor]:
-    """Parameters and buffers that lie whole in the first part; of parameters, none at stage 3."""
+    """Returns the parameters and buffers that the first part holds complete; at stage 3 only buffers."""
     names = saved["buffer_names"] if stage == 3 else saved["module"]
     return {name: saved["module"][name] for name in names}
 
 
-def read_weights(path: Path, flag: str) -> dict[str, Any]:
-    """`global_step`, `ranks` and `state_dict` of a checkpoint folder, as those of a plain checkpoint.
+def read_weights(path: Path, parameter: str | None) -> dict[str, Any]:
+    """Returns `global_step`, `ranks` and `state_dict` of a checkpoint folder.
 
     Raises:
-        ValueError: it is damaged, or its run has replaced it meanwhile.
+        UserError: it is damaged, or its run has replaced it meanwhile.
     """
     folder = path.stat().st_ino
-    checkpoint = ZeroCheckpoint.of(path, flag)
-    state = checkpoint.state_dict(flag)
+    checkpoint = ZeroCheckpoint.of(path, parameter)
+    state = checkpoint.state_dict(parameter)
     if not path.exists() or path.stat().st_ino != folder:
-        raise ValueError(f"{flag}: the run has just replaced {path}: once more, please")
+        raise UserError(parameter, f"{path} was replaced while being read; run the command again")
     return {"global_step": checkpoint.step, "ranks": checkpoint.ranks, "state_dict": state}

@@ -1,16 +1,16 @@
-"""ZeRO (Rajbhandari et al. 2020) through DeepSpeed and Lightning's strategy for it, on GPUs and on CPUs.
+"""Trains under ZeRO (Rajbhandari et al. 2020) with DeepSpeed and Lightning's strategy, on GPUs and on CPUs.
 
 ZeRO 1 splits the state of the optimizer over the ranks, 2 the gradients as well, 3 the parameters too.
 Lightning runs its strategy on CUDA only; here it also runs over gloo on CPUs, so that tests really run it. It
 differs from Lightning's in these points:
 
 - `bf16-mixed` means the same as under DDP: weights and gradients in float32, autocast in the forward pass
-  (DeepSpeed's `torch_autocast`). Lightning's makes bfloat16 of the model and of the batch, crop boxes too.
-- A step is what it is under DDP: the loss is divided once by the micro-batches of a step (Lightning and
-  DeepSpeed both do it), and the last step of an epoch may have fewer of them (DeepSpeed's count goes on).
-- A step that is left out, its loss being no number, leaves weights and optimizer alone (`FiniteSteps`).
-- A checkpoint is written aside and renamed, so a kill leaves the one before.
-- The batch size, which DeepSpeed wants to know for its own logs, comes from `ClipLoader.batch_sampler`.
+  (DeepSpeed's `torch_autocast`). Lightning converts the model and the batch to bfloat16, crop boxes too.
+- A step is the same as under DDP: the loss is divided once by the micro-batches of a step (Lightning and
+  DeepSpeed both do it), and the last step of an epoch may have fewer of them (DeepSpeed counts on).
+- A skipped step, whose loss is NaN or infinite, leaves weights and optimizer unchanged (`FiniteSteps`).
+- A checkpoint is written aside and renamed, so a kill leaves the previous one.
+- The batch size, which DeepSpeed needs for its own logs, comes from `ClipLoader.batch_sampler`.
 
 Evaluation outside of training is in float32.
 """
@@ -18,7 +18,7 @@ Evaluation outside of training is in float32.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,22 +33,31 @@ from pytorch_lightning.plugins.precision import DeepSpeedPrecision, Precision
 from pytorch_lightning.strategies import DeepSpeedStrategy, StrategyRegistry
 from torch import Tensor, nn
 
+from maedfer.errors import UserError
+from maedfer.lightning_internals import (
+    engine_backward,
+    is_accumulating,
+    join_over_gloo,
+    set_precision_plugin,
+)
 from maedfer.training.distributed.zero_checkpoint import ZeroCheckpoint, aside, discard, replace_checkpoint
 from maedfer.training.steps.finite_steps import FiniteSteps, StepLost, running_statistics
 
 PRECISIONS = ("32", "32-true", "bf16", "bf16-mixed")
-"""What `--trainer.precision` may be, as Lightning spells them."""
+"""Supported values of `precision`, as Lightning spells them."""
 
 
 class ZeroPrecision(DeepSpeedPrecision):
-    """float32 weights and batches; autocast, where it is asked for, is the engine's."""
+    """Keeps weights and batches in float32; DeepSpeed's engine does the autocast, if there is any."""
 
     def convert_input(self, data: Any) -> Any:
-        """The batch as it is: boxes and targets keep their digits."""
+        """Returns the batch unchanged: boxes and targets keep their digits."""
         return data
 
-    def backward(self, tensor: Tensor, model: FiniteSteps, *args: Any, **kwargs: Any) -> None:
-        """Backward pass of a loss that Lightning has divided by the micro-batches of a step.
+    def backward(  # type: ignore[override]  # Lightning's own classes disagree about the types
+        self, tensor: Tensor, model: FiniteSteps, *args: Any, **kwargs: Any
+    ) -> None:
+        """Runs the backward pass of a loss that Lightning has divided by the micro-batches of a step.
 
         A step that is skipped has none, because the engine could not take the gradients back.
 
@@ -56,14 +65,13 @@ class ZeroPrecision(DeepSpeedPrecision):
             StepLost: such a step has several micro-batches, and the engine already has some of them.
         """
         trainer = model.trainer
-        if not model.left_out:
-            trainer.model.backward(tensor, scale_wrt_gas=False)
+        if not model.is_skipped:
+            engine_backward(trainer.model, tensor)
         elif trainer.accumulate_grad_batches > 1:
             raise StepLost(
-                float(tensor) * trainer.accumulate_grad_batches,
                 "accumulate_grad_batches",
-                f"the loss of step {trainer.global_step + 1} is NaN or infinite, and DeepSpeed cannot skip a "
-                f"step of {trainer.accumulate_grad_batches} micro-batches: take 1, or lower `base_lr`",
+                f"the loss of step {trainer.global_step + 1} is NaN or infinite on rank {model.bad_rank}, "
+                "and DeepSpeed cannot skip a step of several micro-batches: take 1, or lower `base_lr`",
             )
 
 
@@ -72,24 +80,26 @@ class ZeroStrategy(DeepSpeedStrategy):
 
     @property
     def root_device(self) -> torch.device:
-        """The device of this rank; DeepSpeed wants a number, also for a CPU."""
+        """The device of this rank; DeepSpeed needs an index, also for a CPU."""
         device = super().root_device
         return torch.device("cpu", 0) if device.type == "cpu" else device
 
     @property
     def precision_plugin(self) -> Precision:
-        """The precision, see `ZeroPrecision`."""
+        """The precision plugin, a `ZeroPrecision`."""
         return super().precision_plugin
 
     @precision_plugin.setter
     def precision_plugin(self, plugin: Precision | None) -> None:
-        asked = isinstance(plugin, DeepSpeedPrecision)
-        self._precision_plugin = ZeroPrecision(plugin.precision) if asked else plugin
+        own = plugin
+        if isinstance(plugin, DeepSpeedPrecision):
+            own = ZeroPrecision(plugin.precision)  # type: ignore[arg-type]  # of a DeepSpeedPrecision
+        set_precision_plugin(self, own)
 
     @property
     def stage(self) -> int:
         """The stage of ZeRO."""
-        return int(self.config.get("zero_optimization", {}).get("stage", 0))
+        return int((self.config or {}).get("zero_optimization", {}).get("stage", 0))
 
     @property
     def handles_gradient_accumulation(self) -> bool:
@@ -98,61 +108,59 @@ class ZeroStrategy(DeepSpeedStrategy):
 
     @contextmanager
     def block_backward_sync(self) -> Iterator[None]:
-        """Nothing to block: the engine is told in `training_step` where a step ends."""
+        """Does nothing: `training_step` sets where a step ends."""
         yield
 
     def setup_environment(self) -> None:
-        """Join the ranks; on CPUs over gloo, without kernels that DeepSpeed would compile first."""
+        """Joins the ranks; on CPUs over gloo."""
         if not isinstance(self.accelerator, CPUAccelerator):
             super().setup_environment()
             return
-        import deepspeed
-
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        self._process_group_backend = "gloo"
         self.accelerator.setup_device(self.root_device)
         reset_seed()
         self.set_world_ranks()
-        self._init_deepspeed_distributed()
+        join_over_gloo(self)
 
     def _format_config(self) -> None:
-        """Fill in what DeepSpeed has to know of the run."""
+        """Fills in the settings that DeepSpeed needs of the run."""
         if isinstance(self.config, dict):
             # Offloaded, torch's AdamW runs on the CPU; DeepSpeed's own would have to be compiled first.
             self.config.setdefault("zero_force_ds_cpu_optimizer", False)
             if self.precision_plugin.precision == "bf16-mixed":
-                # No module's gradients are reduced in bfloat16, as DDP does not.
+                # As under DDP, gradients of no module are reduced in bfloat16.
                 autocast = {"enabled": True, "dtype": "bfloat16", "lower_precision_safe_modules": []}
                 self.config.setdefault("torch_autocast", autocast)
                 self.config.setdefault("bf16", {"enabled": False})
         super()._format_config()
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
-        """Forward pass; the engine is told before it whether this micro-batch ends a step."""
-        loop = self.lightning_module.trainer.fit_loop
-        self.deepspeed_engine.set_gradient_accumulation_boundary(not loop._should_accumulate())
+        """Runs the forward pass, after telling the engine whether this micro-batch ends a step."""
+        assert self.lightning_module is not None
+        ends_step = not is_accumulating(self.lightning_module.trainer)
+        self.deepspeed_engine.set_gradient_accumulation_boundary(ends_step)
         self._share_buffers()
         return super().training_step(*args, **kwargs)
 
     def validation_step(self, *args: Any, **kwargs: Any) -> Any:
-        """Evaluation of a batch."""
+        """Evaluates a batch."""
         self._share_buffers()
         return super().validation_step(*args, **kwargs)
 
     def test_step(self, *args: Any, **kwargs: Any) -> Any:
-        """Evaluation of a batch."""
+        """Evaluates a batch."""
         self._share_buffers()
         return super().test_step(*args, **kwargs)
 
     def _share_buffers(self) -> None:
-        """Give every rank the running statistics of the first, before each forward pass, as DDP does."""
+        """Copies the running statistics of the first rank to all, before each forward pass, as DDP does."""
+        assert self.lightning_module is not None
         for values in running_statistics(self.lightning_module):
             torch.distributed.broadcast(values, 0)
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None
     ) -> None:
-        """Write a checkpoint folder beside the one it replaces; all ranks take part."""
+        """Writes a checkpoint folder beside the one it replaces; all ranks take part."""
         path = Path(self.broadcast(str(filepath)))
         if self.is_global_zero:
             discard(aside(path))
@@ -166,11 +174,11 @@ class ZeroStrategy(DeepSpeedStrategy):
 
 @contextmanager
 def whole_parameters(module: nn.Module, changed: bool = False) -> Iterator[None]:
-    """Let every rank see all of a module's parameters, which ZeRO 3 splits; every rank has to come here.
+    """Gathers the parameters of a module that ZeRO 3 splits; every rank has to call it.
 
     Args:
-        module: whatever holds them; nothing is done where none is split.
-        changed: keep what is written to them meanwhile (the same on all ranks).
+        module: holds the parameters; without split ones nothing is done.
+        changed: keep what is written to them inside the block (the same on all ranks).
     """
     split = split_parameters(module)
     if not split:
@@ -183,31 +191,30 @@ def whole_parameters(module: nn.Module, changed: bool = False) -> Iterator[None]
 
 
 def split_parameters(module: nn.Module) -> list[nn.Parameter]:
-    """Parameters of a module that ZeRO 3 splits over the ranks."""
+    """Returns the parameters of a module that ZeRO 3 splits over the ranks."""
     return [parameter for parameter in module.parameters() if hasattr(parameter, "ds_id")]
 
 
-def refuse_other_strategy(checkpoint: Path, trainer: Trainer) -> None:
-    """Refuse to resume what another kind of strategy, or under ZeRO another number of ranks, has written.
+def check_same_strategy(checkpoint: Path, trainer: Trainer) -> None:
+    """Checks that a checkpoint was written by the same kind of strategy, under ZeRO with as many ranks.
 
     Raises:
-        ValueError: names both, and the remedy.
+        UserError: it was not; names both, and the remedy.
     """
-    strategy, flag = trainer.strategy, f"--resume {checkpoint}"
+    strategy = trainer.strategy
     if isinstance(strategy, ZeroStrategy) != checkpoint.is_dir():
         by = "under" if checkpoint.is_dir() else "without"
-        raise ValueError(
-            f"{flag} was written {by} DeepSpeed: resume with the --trainer.strategy of before, or start a "
-            "new run from its weights with --init-from"
+        raise UserError(
+            "resume",
+            f"{checkpoint} was written {by} DeepSpeed: resume with the former `strategy`, or start a new run "
+            "from its weights with `init_from`",
         )
     if isinstance(strategy, ZeroStrategy):
-        ZeroCheckpoint.of(checkpoint, flag).refuse_other(strategy.stage, trainer.world_size, flag)
+        ZeroCheckpoint.of(checkpoint, "resume").check_same(strategy.stage, trainer.world_size)
 
 
 def settle_strategy(trainer: Namespace) -> bool:
-    """Put `ZeroStrategy` where a strategy of DeepSpeed is asked for.
-
-    Lightning's names for its variants then mean ours, as does its class.
+    """Replaces a strategy of DeepSpeed by `ZeroStrategy`, which Lightning's names and its class then mean.
 
     Args:
         trainer: the settings of the trainer; changed in place.
@@ -216,14 +223,14 @@ def settle_strategy(trainer: Namespace) -> bool:
         Whether a strategy of DeepSpeed is asked for.
 
     Raises:
-        ValueError: DeepSpeed is not installed, or cannot do what the other settings ask for.
+        UserError: DeepSpeed is not installed, or does not support other settings.
     """
     asked = trainer.strategy
     name = asked if isinstance(asked, str) else asked.get("class_path", "")
     own = f"{ZeroStrategy.__module__}.{ZeroStrategy.__name__}"
     if "deepspeed" not in name.lower() and name != own:
         return False
-    _refuse_impossible(trainer)
+    _check_supported(trainer)
     if _on_cpu(trainer.accelerator):
         os.environ["DS_ACCELERATOR"] = "cpu"  # read when deepspeed is imported
     if isinstance(asked, str):
@@ -233,18 +240,16 @@ def settle_strategy(trainer: Namespace) -> bool:
     return True
 
 
-def _refuse_impossible(trainer: Mapping[str, Any]) -> None:
+def _check_supported(trainer: Namespace) -> None:
     if find_spec("deepspeed") is None:
-        raise ValueError("--trainer.strategy deepspeed needs DeepSpeed: pip install 'maedfer[deepspeed]'")
+        raise UserError("strategy", "deepspeed needs DeepSpeed: pip install 'maedfer[deepspeed]'")
     if str(trainer["precision"]) not in PRECISIONS:
-        raise ValueError(
-            f"--trainer.precision {trainer['precision']} does not go with DeepSpeed here: take bf16-mixed or "
-            "32-true"
+        raise UserError(
+            "precision",
+            f"{trainer['precision']} is not supported with DeepSpeed here: take bf16-mixed or 32-true",
         )
     if trainer["gradient_clip_algorithm"] == "value":
-        raise ValueError(
-            "DeepSpeed clips gradients by their norm: leave --trainer.gradient_clip_algorithm value out"
-        )
+        raise UserError("gradient_clip_algorithm", "DeepSpeed clips gradients by their norm: leave out value")
 
 
 def _on_cpu(accelerator: Any) -> bool:
@@ -252,7 +257,7 @@ def _on_cpu(accelerator: Any) -> bool:
 
 
 def _register_names() -> None:
-    """Let Lightning's names, such as `deepspeed_stage_3_offload`, build this class."""
+    """Registers this class under Lightning's names, such as `deepspeed_stage_3_offload`."""
     for name in [name for name in StrategyRegistry.available_strategies() if name.startswith("deepspeed")]:
         entry = StrategyRegistry[name]
         options = {"description": entry["description"], "override": True, **entry["init_params"]}

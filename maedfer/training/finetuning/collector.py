@@ -1,8 +1,8 @@
-"""Collects the predictions of this rank batch by batch, and gathers those of all ranks."""
+"""Collects predictions batch by batch and gathers them over ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 import torch.distributed
@@ -10,32 +10,41 @@ from pytorch_lightning import Trainer
 from torch import Tensor
 
 
+class PredictedBatch(TypedDict):
+    """Predictions for S samples, as returned by a validation or test step.
+
+    Attributes:
+        keys: keys of the samples.
+        outputs: activated outputs (S, K), averaged over views.
+        targets: (S, K).
+        valid: bool (S,); False marks the repeats that fill the last batch of a rank.
+    """
+
+    keys: list[str]
+    outputs: Tensor
+    targets: Tensor
+    valid: Tensor
+
+
 class PredictionCollector:
-    """The answers of this rank, batch by batch; `gather` gives those of all ranks."""
+    """Collects the predictions of this rank; `gather` returns those of all ranks."""
 
     def __init__(self) -> None:
         self._keys: list[str] = []
         self._outputs: list[np.ndarray] = []
         self._targets: list[np.ndarray] = []
 
-    def add(self, keys: Sequence[str], outputs: Tensor, targets: Tensor, valid: Tensor) -> None:
-        """Add S samples.
-
-        Args:
-            keys: their keys.
-            outputs: (S, K), views averaged.
-            targets: (S, K).
-            valid: bool (S,); False marks the repeats that fill the last batch of a rank.
-        """
-        kept = valid.cpu()
-        self._keys += [key for key, is_kept in zip(keys, kept.tolist(), strict=True) if is_kept]
-        self._outputs.append(outputs.detach().cpu().double()[kept].numpy())
-        self._targets.append(targets.detach().cpu().double()[kept].numpy())
+    def add(self, batch: PredictedBatch) -> None:
+        """Adds the valid samples of a batch."""
+        kept = batch["valid"].cpu()
+        self._keys += [key for key, is_kept in zip(batch["keys"], kept.tolist(), strict=True) if is_kept]
+        self._outputs.append(batch["outputs"].detach().cpu().double()[kept].numpy())
+        self._targets.append(batch["targets"].detach().cpu().double()[kept].numpy())
 
     def gather(self, trainer: Trainer) -> tuple[list[str], np.ndarray, np.ndarray]:
-        """Keys, outputs (n, K) and targets (n, K) of all ranks, sorted by key; every rank has to call it.
+        """Returns keys, outputs (n, K) and targets (n, K) of all ranks, sorted by key; call it on every rank.
 
-        Repeats that were not marked stay in, for `check_counted` to find.
+        Repeats that are not marked as such are kept; `check_counted` finds them.
         """
         own = (self._keys, _joined(self._outputs), _joined(self._targets))
         parts = [own]
@@ -50,5 +59,5 @@ class PredictionCollector:
 
 
 def _joined(batches: list[np.ndarray]) -> np.ndarray:
-    """Rows of all batches, (0, 0) without any."""
+    """Concatenates the rows of all batches; (0, 0) if there are none."""
     return np.concatenate(batches) if batches else np.empty((0, 0))

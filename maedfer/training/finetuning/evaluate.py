@@ -1,7 +1,4 @@
-"""`maedfer evaluate`: a trained classifier on labelled shards, and what is written of any evaluation.
-
-A folder of an evaluation holds `predictions.csv`, `scores.json`, figures, and `report.html`.
-"""
+"""`maedfer evaluate`: scores a trained classifier on labelled shards."""
 
 from __future__ import annotations
 
@@ -14,12 +11,13 @@ from typing import Any
 import pytorch_lightning as pl
 
 from maedfer.data.loading.labelled_datamodule import LabelledDataModule
+from maedfer.errors import UserError
 from maedfer.evaluation.predictions import SampleInfo
 from maedfer.evaluation.published import corpus_of
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.models.config import InputSpec
 from maedfer.models.weights import load_classifier
-from maedfer.report.write_evaluation import write_evaluation
+from maedfer.report.evaluation import EvaluationInfo, write_evaluation
 from maedfer.resources import find_shards
 from maedfer.training.distributed.threads import settle_threads
 from maedfer.training.finetuning.module import FineTuning
@@ -29,9 +27,11 @@ from maedfer.training.run.progress import RunProgress
 from maedfer.training.run.screen import quieten_lightning
 
 OFFICIAL_VIEWS = 2
-"""Clips that upstream tests a track on: it computes each twice, as both crops of a square frame are it."""
+"""Clips of a track in upstream's test. It computes each twice: both crops of a square frame are the frame."""
 
-SEEN = "warning: the model was trained on samples of these shards' split or fold; this is no test of it\n"
+TRAINED_ON_THESE = (
+    "warning: the model was trained on samples of these shards' split or fold; this is no test of it\n"
+)
 
 
 def evaluate(
@@ -50,7 +50,7 @@ def evaluate(
     batch_size: int = 16,
     workers: int | None = None,
 ) -> str:
-    """Score a fine-tuned model on a split of labelled shards.
+    """Scores a fine-tuned model on a split of labelled shards.
 
     Writes `predictions.csv` (a row per clip), `scores.json`, figures and `report.html`.
 
@@ -77,11 +77,11 @@ def evaluate(
 
     Raises:
         FileNotFoundError: no such model or shards.
-        ValueError: no such split or fold, unknown labels, or a single class.
+        UserError: no such split or fold, unknown labels, or a single class.
     """
     quieten_lightning()
     if official and views != OFFICIAL_VIEWS:
-        raise ValueError(f"--official true tests {OFFICIAL_VIEWS} segments: leave out --views {views}")
+        raise UserError("official", f"tests {OFFICIAL_VIEWS} segments of a track: leave out `views={views}`")
     module = FineTuning.of_classifier(load_classifier(model), classes)
     config = module.exported().config
     given = config.input if config else InputSpec()
@@ -104,34 +104,32 @@ def evaluate(
     part, scoring = data.test_on(split, fold), Scoring()
     trainer = pl.Trainer(callbacks=[scoring, RunProgress()], logger=False, devices=1)
     data.settle_workers(devices=1)
-    settle_threads(trainer, data.workers)
+    settle_threads(trainer, data.workers or 0)
     trainer.test(module, data, verbose=False)
     seen = was_trained_on(config.provenance if config else {}, data.index, split, fold)
     flags = {"model": model, "shards": shards, "split": split, "fold": fold, "official": official}
-    flags |= {"views": views, "frame-interval-s": frame_interval_s, "classes": classes, "columns": columns}
-    command = command_of(flags | {"soft-labels": soft_labels, "skip-unlabelled": skip_unlabelled})
-    samples = [SampleInfo.of(record) for record in part.records]
-    card = ScoreCard.of(scoring.predictions["test"], samples)
-    write_evaluation(
-        Path(out),
+    how = {"views": views, "frame-interval-s": frame_interval_s, "classes": classes, "columns": columns}
+    skipped = {"soft-labels": soft_labels, "skip-unlabelled": skip_unlabelled}
+    info = EvaluationInfo(
         title=title_of(model, shards, split, fold, seen),
-        command=command,
-        card=card,
-        records=samples,
+        command=command_of({**flags, **how, **skipped}),
         synthetic=data.is_synthetic,
         corpus=corpus_of(data.index.made_by),
     )
-    return f"{card.as_text(data.is_synthetic)}\n{SEEN * seen}report: {Path(out) / 'report.html'}"
+    samples = [SampleInfo.of(record) for record in part.records]
+    card = ScoreCard.of(scoring.predictions["test"], samples)
+    write_evaluation(Path(out), info, card, samples)
+    return f"{card.as_text(data.is_synthetic)}\n{TRAINED_ON_THESE * seen}report: {Path(out) / 'report.html'}"
 
 
 def title_of(model: str, shards: str, split: str, fold: str | int | None, seen: bool) -> str:
-    """The heading of an evaluation; it tells scores of samples that were trained on from a test."""
+    """Returns the heading of an evaluation, which marks samples that were trained on."""
     where = split if fold is None else f"fold {fold} of {split}"
     return f"{Path(model).name} on {where} of {Path(shards).name}" + " (it was trained on these)" * seen
 
 
 def command_of(flags: Mapping[str, Any]) -> str:
-    """The command line of an evaluation, without flags that are None or off."""
+    """Returns the command line of an evaluation, without flags that are None or off."""
     words = ["maedfer", "evaluate"]
     for name, value in flags.items():
         if value is not None and value is not False:

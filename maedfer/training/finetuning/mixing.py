@@ -1,9 +1,9 @@
-"""Augmentation of a batch on the device: random erasing within clips, mixup and cutmix between them.
+"""Augments a batch on the device: random erasing within clips, mixup and cutmix between clips.
 
-All three know that a clip has frames: a box spans height and width and serves the whole clip (timm's CutMix
-would cut time and height). Torchvision draws and mixes; boxes and shares are drawn on the CPU, the same for
-every kind of device. Departure from upstream: a clip is mixed with its neighbour in the batch, not with its
-mirror image in the order, so that a batch may be odd.
+A box spans height and width and is the same in all frames of a clip (timm's CutMix would cut time and
+height). Boxes and shares are drawn on the CPU, so that they are the same on every device. Departure from
+upstream: a clip is mixed with its neighbour in the batch, not with the clip at the mirrored position, so that
+a batch may be odd.
 """
 
 from __future__ import annotations
@@ -18,28 +18,24 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from maedfer.data.loading.rand_augment import seeded
+from maedfer.errors import UserError
 from maedfer.randomness import seed_of
 
 
 @torch.no_grad()
 def erase(clips: Tensor, seeds: Sequence[int], probability: float) -> Tensor:
-    """Random erasing (arXiv 1708.04896): fill a box of some clips with noise, 2 to 33 % of the frame.
+    """Fills a box of some clips, 2 to 33 % of the frame, with noise (random erasing, arXiv 1708.04896).
 
-    One box per clip, fresh noise in every frame and pixel, as upstream has it.
+    The box is the same in all frames of a clip, the noise differs in every frame and pixel, as upstream.
 
     Args:
-        clips: float (B, 3, T, H, W), normalised; left as they are.
-        seeds: B numbers, one per clip: what happens to a clip depends on its own alone.
-        probability: with which a clip is erased.
+        clips: float (B, 3, T, H, W), normalised; not changed in place.
+        seeds: B numbers; each clip is erased by its own seed alone.
+        probability: probability in 0..1 that a clip is erased.
 
     Returns:
         Clips of the same shape.
-
-    Raises:
-        ValueError: a probability out of range.
     """
-    if not 0 <= probability <= 1:
-        raise ValueError(f"--model.erasing {probability} is a probability, between 0 and 1")
     if probability == 0:
         return clips
     clips = clips.clone()
@@ -49,16 +45,15 @@ def erase(clips: Tensor, seeds: Sequence[int], probability: float) -> Tensor:
 
 
 def _erase_box(clip: Tensor, seed: int, probability: float) -> None:
-    """Erase a box of one clip (3, T, H, W) in place, or do nothing.
+    """Erases a box of one clip (3, T, H, W) in place, or does nothing.
 
-    The box is drawn on the CPU, the noise where the clip is: noise for a batch from the CPU would hold up a
-    GPU.
+    The box is drawn on the CPU, the noise on the device of the clip, as copying noise would delay a GPU.
     """
     with seeded(seed, "erase"):
         if torch.rand(()) >= probability:
             return
         drawn = v2.RandomErasing().make_params([clip])
-    if drawn["v"] is None:  # no box fitted the frame
+    if drawn["v"] is None:  # no box fits the frame
         return
     top, left, height, width = (drawn[name] for name in "ijhw")
     box = clip[..., top : top + height, left : left + width]
@@ -71,33 +66,32 @@ class Mixing:
     """Mixup (arXiv 1710.09412) or cutmix (arXiv 1905.04899) of a batch, each in half of the batches.
 
     Attributes:
-        mixup: Parameter of mixup's Beta distribution; 0 turns it off.
-        cutmix: Parameter of cutmix's; 0 turns it off.
+        mixup: parameter of mixup's Beta distribution; 0 turns it off.
+        cutmix: parameter of cutmix's Beta distribution; 0 turns it off.
 
     Raises:
-        ValueError: a negative number.
+        UserError: a negative number.
     """
 
     mixup: float
     cutmix: float
 
     def __post_init__(self) -> None:
-        if min(self.mixup, self.cutmix) < 0:
-            raise ValueError(
-                f"--model.mixup {self.mixup} and --model.cutmix {self.cutmix} must be 0 (off) or above"
-            )
+        for name, value in (("mixup", self.mixup), ("cutmix", self.cutmix)):
+            if value < 0:
+                raise UserError(name, f"{value} must be 0 (off) or above")
 
     def __call__(self, clips: Tensor, targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """Mix every clip, and its target, with the clip before it in the batch; one share for the batch.
+        """Mixes every clip and its target with the previous clip of the batch, all with the same share.
 
         Args:
             clips: float (B, 3, T, H, W).
             targets: float (B, K), of any task.
-            seed: decides everything that is drawn.
+            seed: seed of the draws.
 
         Returns:
-            Clips and targets of the same shapes; the same ones where nothing is mixed (a single clip, or both
-            off).
+            Clips and targets of the same shapes; the arguments if there is nothing to mix (a single clip, or
+            both off).
         """
         kinds = [v2.MixUp(alpha=self.mixup)] if self.mixup else []
         kinds += [v2.CutMix(alpha=self.cutmix)] if self.cutmix else []

@@ -1,75 +1,88 @@
-"""Fine-tuning of an encoder on labelled clips as a LightningModule (recipe: facts of the upstream scripts).
+"""Fine-tunes an encoder on labelled clips, as a LightningModule with the recipe of the upstream scripts.
 
-A batch comes as uint8 clips with the views, targets and seeds that the stream drew for them. Cropping,
-normalising, erasing and mixing happen on the device, before the encoder; one draw serves all frames of a
-clip.
-Targets are rows of numbers for every task: a distribution over classes, zeros and ones, or quantities.
-Departures from upstream: layer decay takes the representative tokens for a part of the stem (unless
-`region_tokens` is official), warm-up is a share of the run, and views are averaged where the model runs, not
-from text files; views that are the same clip are computed once.
+Batches hold uint8 clips with the crop boxes, targets and seeds that the loader drew. Cropping, normalising,
+erasing and mixing run on the device; all frames of a clip share one draw. Targets are rows of numbers for
+every task: shares of classes, zeros and ones, or quantities.
+
+Departures from upstream: layer decay counts the representative tokens to the stem (unless `region_tokens` is
+`official`), warm-up is a share of the run, and views are averaged in the model, not from text files;
+identical views are computed once.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 from einops import rearrange
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 
 from maedfer.data.loading.batch import ClipBatch
 from maedfer.data.loading.views import prepare_clips
+from maedfer.errors import UserError
+from maedfer.lightning_internals import datamodule_of
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.lgi_former import LGIFormer
+from maedfer.models.pooling import PoolName
 from maedfer.models.probe import LinearProbe
 from maedfer.randomness import seed_of
 from maedfer.tasks import TASKS, Task, TaskName, task_of
+from maedfer.training.finetuning.collector import PredictedBatch
 from maedfer.training.finetuning.mixing import Mixing, erase
-from maedfer.training.finetuning.start import Start, starting_encoder
+from maedfer.training.finetuning.start import EncoderStart, starting_encoder
 from maedfer.training.steps.compilation import call, compiled_call
 from maedfer.training.steps.finite_steps import FiniteSteps
 from maedfer.training.steps.optimizer import OptimizerName
 from maedfer.training.steps.region_tokens import at_head_rate
 from maedfer.training.steps.scheduled_module import ScheduledModule
-from maedfer.upstream import Switch, is_official
+from maedfer.upstream import Behaviour, mimics_upstream
 
 
 class FineTuning(ScheduledModule, FiniteSteps):
-    """A classifier (or regressor) of clips, its augmentation on the device, its optimizer and schedule.
+    """Trains a classifier or regressor of clips, with augmentation on the device, optimizer and schedule.
 
     Args:
         architecture: registered name of the encoder; null takes that of `--init-from`.
         model_args: arguments that override those of the name or of the weights.
-        pool: what is pooled for the head: `region` (representative tokens, as published), `token`, `all`, or
-            `attentive` (a learned query attends to all).
+        pool: tokens that are pooled for the head: `region` (representative tokens, as published), `token`,
+            `all`, or `attentive` (a learned query attends to all).
         freeze_encoder: train the head only, on standardised features: a linear probe, or with `attentive`
-            pooling an attentive one.
+            pooling an attentive probe.
         drop_path_rate: stochastic depth of the last block.
         drop_rate: dropout before the head.
         init_scale: factor on the initial weights of the head.
         label_smoothing: share of a class target that is spread over all classes.
-        class_weights: weigh classes (or positives, with several labels) by their rarity in training.
-        mixup: alpha of mixup, 0 for none; with cutmix each takes half of the batches.
+        class_weights: weight classes (or positives, with several labels) by their rarity in training.
+        mixup: alpha of mixup, 0 for none; if cutmix is on too, each gets half of the batches.
         cutmix: alpha of cutmix, 0 for none.
         erasing: probability that a box of a clip is erased.
-        optimizer: `adamw` is upstream's; `muon` takes the same rates.
+        optimizer: `adamw` as upstream, or `muon`, which takes the same rates.
         base_lr: peak learning rate for a global batch of 256.
         min_lr: final learning rate for a global batch of 256.
         warmup_share: share of the run over which the learning rate rises from 0.
-        weight_decay: of matrices; biases, norms and the representative tokens are not decayed.
-        region_tokens: `correct`, or `official` to train the representative tokens at the rate of the head,
-            as upstream does, and not of the stem.
+        weight_decay: weight decay of matrices; biases, norms and the representative tokens have none.
+        region_tokens: `correct` trains the representative tokens at the rate of the stem; `official` at the
+            rate of the head, as upstream does.
         layer_decay: factor on the learning rate from each block to the one before it; 1 is none.
-        betas: AdamW's.
+        betas: betas of AdamW.
         grad_checkpointing: recompute activations in the backward pass, to save memory.
-        compile: run training steps through `torch.compile`; the first takes a minute or more.
+        compile: run training steps through `torch.compile`; the first one takes a minute or more.
+
+    Raises:
+        UserError: a setting out of its range, or settings that exclude each other.
     """
+
+    classifier: VideoEncoder | LinearProbe
+    output_weights: Tensor
+    img_size: int
+    num_frames: int
 
     def __init__(
         self,
         architecture: str | None = None,
         model_args: dict[str, Any] | None = None,
-        pool: Literal["region", "token", "all", "attentive"] | None = None,
+        pool: PoolName | None = None,
         freeze_encoder: bool = False,
         drop_path_rate: float = 0.1,
         drop_rate: float = 0.0,
@@ -84,45 +97,50 @@ class FineTuning(ScheduledModule, FiniteSteps):
         min_lr: float = 1e-6,
         warmup_share: float = 0.05,
         weight_decay: float = 0.05,
-        region_tokens: Switch = "correct",
+        region_tokens: Behaviour = "correct",
         layer_decay: float = 0.75,
         betas: tuple[float, float] = (0.9, 0.999),
         grad_checkpointing: bool = False,
         compile: bool = False,
     ) -> None:
         super().__init__(base_lr, min_lr, warmup_share, optimizer, betas)
-        _check(layer_decay, label_smoothing)
+        if not 0 < layer_decay <= 1:
+            raise UserError("layer_decay", f"{layer_decay} must be above 0 and at most 1")
+        if not 0 <= label_smoothing < 1:
+            raise UserError("label_smoothing", f"{label_smoothing} must be at least 0 and below 1")
+        if not 0 <= erasing <= 1:
+            raise UserError("erasing", f"{erasing} must be a probability between 0 and 1")
         if freeze_encoder and optimizer == "muon":
-            raise ValueError(
-                "--model.optimizer muon trains the blocks, which --freeze-encoder keeps: take adamw"
-            )
+            raise UserError("optimizer", "muon trains blocks, but `freeze_encoder` freezes them: take adamw")
         self.architecture, self.model_args = architecture, dict(model_args or {})
         self.freeze_encoder, self._pool = freeze_encoder, pool
         self._shape = {"drop_path_rate": drop_path_rate, "drop_rate": drop_rate, "init_scale": init_scale}
         self._label_smoothing, self._weighted, self._erasing = label_smoothing, class_weights, erasing
         self._mixing = Mixing(mixup, cutmix)
         self._weight_decay, self._layer_decay = weight_decay, layer_decay
-        self._official_tokens = is_official("region_tokens", region_tokens)
+        self._official_tokens = mimics_upstream("region_tokens", region_tokens)
         self._checkpointing = grad_checkpointing
         self.compiles, self._call = compile, compiled_call() if compile else call
         self.task: Task = TASKS["classify"]
         self.outputs: tuple[str, ...] = ()
 
-    def build(self, task: TaskName, outputs: Sequence[str], targets: Tensor, source: str | None) -> Start:
-        """Make the model, once the labels are known.
+    def build(
+        self, task: TaskName, outputs: Sequence[str], targets: Tensor, source: str | None
+    ) -> EncoderStart:
+        """Builds the model for a task.
 
         Args:
-            task: what the outputs are.
+            task: name of the task.
             outputs: names of the K outputs.
-            targets: training targets (n, K), for class weights and the first guess of quantities.
-            source: weights to start from, None for fresh ones.
+            targets: training targets (n, K), for class weights and the initial bias.
+            source: weights to start from; None for fresh ones.
 
         Returns:
-            What the model starts from.
+            The encoder that the model starts from.
 
         Raises:
-            FileNotFoundError: nothing at `source`.
-            ValueError: weights or arguments that do not fit.
+            FileNotFoundError: `source` does not exist.
+            UserError: weights or arguments do not fit.
         """
         start = starting_encoder(self.architecture, {**self.model_args, **self._shape}, source)
         self.architecture, self.model_args = start.architecture, start.model_args
@@ -134,7 +152,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
             model = start.encoder
             model.reset_classifier(len(outputs), global_pool=self._pool)
             if isinstance(model, LGIFormer):
-                model.freeze_unpooled()
+                model.freeze_unread()
         weights = self.task.class_weights(targets) if self._weighted else torch.ones(len(outputs))
         self._take(model, weights)
         bias = self.task.initial_bias(targets)
@@ -144,27 +162,28 @@ class FineTuning(ScheduledModule, FiniteSteps):
 
     @classmethod
     def of_classifier(cls, model: VideoEncoder, classes: Sequence[str] | None = None) -> Self:
-        """A module around a trained model, to evaluate it; its `config.json` says the task and the outputs.
+        """Wraps a trained model for evaluation; task and outputs are those of its `config.json`.
 
         Args:
             model: the trained model.
-            classes: names of the outputs, where no `config.json` names them (upstream's weights).
+            classes: names of the outputs, if there is no `config.json` (weights of upstream).
 
         Raises:
-            ValueError: nothing names the outputs, or `classes` are not those of the model.
+            UserError: the outputs have no names, or `classes` differ from those of the model.
         """
         config = model.config
         output = config.output if config else None
         names = output.names if output else classes
         if not names:
-            raise ValueError(
-                f"the model does not name its {model.num_classes} classes: name them in the order of its "
-                "outputs with --classes"
+            raise UserError(
+                "classes",
+                f"missing: the model does not name its {model.num_classes} classes; name them in the order "
+                "of its outputs",
             )
         if len(set(names)) != model.num_classes or list(classes or names) != list(names):
-            raise ValueError(
-                f"--classes {list(classes or names)}: the model has {model.num_classes} outputs"
-                + (f", {', '.join(names)}: leave out --classes" if names is not classes else "")
+            own = "" if names is classes else f", {', '.join(names)}: leave out `classes`"
+            raise UserError(
+                "classes", f"{list(classes or names)}: the model has {model.num_classes} outputs{own}"
             )
         module = cls(config.architecture, dict(config.model_args)) if config else cls()
         module.task, module.outputs = task_of(output.task if output else "classify"), tuple(names)
@@ -172,54 +191,56 @@ class FineTuning(ScheduledModule, FiniteSteps):
         return module
 
     def _take(self, model: VideoEncoder | LinearProbe, weights: Tensor) -> None:
-        """Hold a model, and what its outputs weigh in the loss."""
+        """Takes a model, and the weights (K,) of its outputs in the loss."""
         encoder = model if isinstance(model, VideoEncoder) else model.encoder
         self.classifier = model
         self.img_size, self.num_frames = encoder.img_size, encoder.num_frames
         self.register_buffer("output_weights", weights, persistent=False)
 
     def setup(self, stage: str) -> None:
-        """Ask the stream for clips of the encoder's length."""
-        self.trainer.datamodule.num_frames = self.num_frames
+        """Sets the length of clips in the data module to that of the encoder."""
+        datamodule_of(self.trainer).num_frames = self.num_frames
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Outputs (B, K) before any activation, of normalised clips (B, 3, T, H, W)."""
-        return self.classifier(clips)
+        """Returns raw outputs (B, K) of normalised clips (B, 3, T, H, W)."""
+        outputs: Tensor = self.classifier(clips)
+        return outputs
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Tensor]:
-        """Loss of a batch; the data module moves its cursor past it."""
+        """Returns the loss of a batch and moves the data module's cursor past it."""
+        assert batch.targets is not None
         clips = prepare_clips(batch.clips, batch.boxes, batch.flips, self.img_size)
-        # Dropout and stochastic depth draw from torch's own stream, of which a checkpoint knows nothing.
+        # Dropout and stochastic depth draw from torch's global generator, which checkpoints do not hold.
         torch.manual_seed(seed_of(batch.seeds[0], "drop") >> 65)
         clips = erase(clips, batch.seeds, self._erasing)
         clips, targets = self._mixing(clips, batch.targets, batch.seeds[0])
         loss = self.loss(self._call(self.classifier, clips), targets)
         self.watch(loss)
-        self.trainer.datamodule.consumed(batch)
+        datamodule_of(self.trainer).consumed(batch)
         self.log("train/loss", loss.detach(), batch_size=len(clips))
         self.log("train/lr", self.learning_rate(self.trainer.global_step))
-        # Lightning divides `loss` by the number of micro-batches of a step; the records want it as it is.
+        # Lightning divides `loss` by the number of micro-batches of a step; the records need the original.
         return {"loss": loss, "unscaled": loss.detach()}
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Returns the loss of raw outputs (B, K) against targets (B, K), as the task has it."""
+        """Returns the loss of raw outputs (B, K) against targets (B, K), see `Task.loss`."""
         return self.task.loss(outputs.float(), targets, self.output_weights, self._label_smoothing)
 
-    def validation_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
-        """What is predicted for the one clip of every sample of a batch."""
+    def validation_step(self, batch: ClipBatch, batch_idx: int) -> PredictedBatch:
+        """Predicts the samples of a batch, one clip each."""
         return self.predicted(batch, views=1)
 
-    def test_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
-        """What is predicted for every sample of a batch, its views averaged."""
-        return self.predicted(batch, self.trainer.datamodule.views)
+    def test_step(self, batch: ClipBatch, batch_idx: int) -> PredictedBatch:
+        """Predicts the samples of a batch, averaged over views."""
+        return self.predicted(batch, datamodule_of(self.trainer).views)
 
-    def predicted(self, batch: ClipBatch, views: int) -> dict[str, Any]:
-        """Activated outputs and targets (S, K) of the samples of a batch, averaged over adjacent views."""
+    def predicted(self, batch: ClipBatch, views: int) -> PredictedBatch:
+        """Returns activated outputs and targets (S, K) of the samples of a batch, averaged over views."""
+        assert batch.targets is not None
         places, sources = distinct_views(batch.starts, views)
-        parts = [batch.clips, batch.boxes, batch.flips]
-        if len(places) < len(sources):
-            parts = [part[places] for part in parts]
-        outputs = self.task.activate(self(prepare_clips(*parts, self.img_size)).float())[sources]
+        unique = places if len(places) < len(sources) else slice(None)
+        clips = prepare_clips(batch.clips[unique], batch.boxes[unique], batch.flips[unique], self.img_size)
+        outputs = self.task.activate(self(clips).float())[sources]
         first = slice(None, None, views)
         return {
             "keys": batch.keys[first],
@@ -228,13 +249,13 @@ class FineTuning(ScheduledModule, FiniteSteps):
             "valid": batch.valid[first],
         }
 
-    def configure_optimizers(self) -> dict[str, Any]:
-        """One optimizer, its learning rate decaying from block to block, one schedule per step."""
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Returns the optimizer, with layer decay, and a schedule per step."""
         peak = self.start_schedule()
         return self.scheduled(self.classifier, self.parameter_groups(peak), peak)
 
     def parameter_groups(self, peak: float) -> list[dict[str, Any]]:
-        """Parameter groups; torch knows no `lr_scale`, so it is folded into each group's rate."""
+        """Returns parameter groups; timm's `lr_scale` is multiplied into the rate, as torch ignores it."""
         model = self.classifier
         groups = param_groups_layer_decay(
             model, self._weight_decay, model.no_weight_decay(), layer_decay=self._layer_decay
@@ -244,19 +265,19 @@ class FineTuning(ScheduledModule, FiniteSteps):
         return [{**group, "lr": peak * group.pop("lr_scale")} for group in groups]
 
     def exported(self) -> VideoEncoder:
-        """The trained model as an encoder with a head, a probe folded into one."""
+        """Returns the trained model as an encoder with a head, into which a probe is folded."""
         return self.classifier if isinstance(self.classifier, VideoEncoder) else self.classifier.exported()
 
 
 def distinct_views(starts: Sequence[float], views: int) -> tuple[list[int], list[int]]:
-    """Which clips of a batch to compute, so that those of a short track are not computed several times.
+    """Finds the distinct clips of a batch, as the views of a short track are the same clip.
 
     Args:
-        starts: where each clip starts in its track; clips that evaluate a sample are told apart by it.
-        views: clips of each sample, next to each other.
+        starts: start of each clip in its track; clips of one sample with the same start are the same.
+        views: number of clips of each sample, which are adjacent.
 
     Returns:
-        Places of the clips that differ, and for every clip which of those it is.
+        Positions of the distinct clips, and for every clip the number of its distinct clip.
     """
     numbers: dict[tuple[int, float], int] = {}
     sources = [
@@ -267,16 +288,3 @@ def distinct_views(starts: Sequence[float], views: int) -> tuple[list[int], list
 
 def _last_linear(model: nn.Module) -> nn.Linear:
     return [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
-
-
-def _check(layer_decay: float, label_smoothing: float) -> None:
-    """Refuse numbers that mean nothing.
-
-    Raises:
-        ValueError: names the flags.
-    """
-    if not 0 < layer_decay <= 1 or not 0 <= label_smoothing < 1:
-        raise ValueError(
-            f"--model.layer_decay {layer_decay} must be above 0 and at most 1, --model.label_smoothing "
-            f"{label_smoothing} at least 0 and below 1"
-        )

@@ -1,12 +1,12 @@
-"""The plain baseline beside every trained number: logistic regression on the pixels of a clip.
+"""Pixel baseline: logistic regression on the last frame minus the first frame of the centred clip.
 
-Its features are the last frame minus the first of the centred clip, as stored: where a face is aligned, that
-difference alone says much about an expression, and a video model has to beat it.
+If faces are aligned, this difference alone is informative about an expression; a video model has to beat it.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -17,14 +17,14 @@ from maedfer.errors import UserError
 from maedfer.evaluation.predictions import Predictions
 
 STRENGTH = 1e-3
-"""Inverse strength of the L2 penalty, for thousands of features and a hundred clips."""
+"""Inverse strength of the L2 penalty, suited to thousands of features and a hundred clips."""
 
 
 def pixel_predictions(data: LabelledDataModule) -> Predictions:
-    """Fit on the training part, answer for the test part.
+    """Fits the training samples and predicts the test samples.
 
     Raises:
-        ValueError: a task without classes, or no test part.
+        UserError: the task has no single class per sample, or there are no test samples.
     """
     task = data.reader.task
     if not task.is_single_label:
@@ -37,8 +37,9 @@ def pixel_predictions(data: LabelledDataModule) -> Predictions:
     return Predictions(list(test.keys), outputs, test.targets.astype(np.float64), data.outputs, task)
 
 
-def differences(data: LabelledDataModule, part: Subset) -> np.ndarray:
-    """Last minus first frame of the centred clip of every sample, float32 (n, 3*H*W)."""
+def differences(data: LabelledDataModule, part: Subset) -> NDArray[np.float32]:
+    """Returns the last minus the first frame of the centred clip of every sample, float32 (n, 3*H*W)."""
     batch = data.plain_clips(part.split, part.numbers)
     clips = batch.clips.numpy().astype(np.float32)
-    return (clips[:, -1] - clips[:, 0]).reshape(len(part), -1)
+    pixels: NDArray[np.float32] = (clips[:, -1] - clips[:, 0]).reshape(len(part), -1)
+    return pixels

@@ -1,6 +1,6 @@
-"""What a classifier was trained on, kept beside its weights: an evaluation on the same samples says so.
+"""Records which samples a classifier was trained on, so that an evaluation on the same samples warns.
 
-A fold of the training split is a fair test of the one model that left it out, and of no other.
+A fold of the training split is a fair test only of the model that was trained without it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from maedfer.evaluation.published import corpus_of
 
 
 def trained_on(data: LabelledDataModule) -> dict[str, Any]:
-    """The split that a run trains on, which shards it is of, and the fold that is left out."""
+    """Returns the split that a run trains on, a fingerprint of its shards, and the fold that is left out."""
     fold = None if data.fold is None else str(data.fold)
     return {"split": data.split, "fold": fold, "shards": _fingerprint(data.index, data.split)}
 
@@ -23,13 +23,13 @@ def trained_on(data: LabelledDataModule) -> dict[str, Any]:
 def was_trained_on(
     provenance: Mapping[str, Any], index: ShardIndex, split: str, fold: str | int | None
 ) -> bool:
-    """Whether a model has seen what it is to be tested on: the same shards, or the same corpus packed anew.
+    """Checks whether a model was trained on test samples: the same shards, or the same corpus packed anew.
 
     Args:
-        provenance: of the model; one that does not say what it was trained on is believed.
-        index: of the shards to test on.
-        split: to test on.
-        fold: of it; None for all of it.
+        provenance: provenance of the model; False if it does not record its training samples.
+        index: index of the test shards.
+        split: test split.
+        fold: test fold of the split; None for the whole split.
     """
     seen = provenance.get("trained_on")
     if not seen or seen["split"] != split:

@@ -1,30 +1,26 @@
-"""Pictures of a pre-training run: reconstructions of the same few clips as it goes, and the loss curves.
-
-matplotlib is used through its object interface, so no display and no global state is needed.
-"""
+"""Draws the pictures of a pre-training run: reconstructions of the same few clips, and the loss curves."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from maedfer.data.loading.batch import ClipBatch
-from maedfer.report.reconstruction_figures import (
-    draw_curves,
-    draw_reconstructions,
-)
+from maedfer.lightning_internals import datamodule_of
+from maedfer.report.reconstruction_figures import draw_curves, draw_reconstructions
 from maedfer.training.distributed.zero_strategy import split_parameters, whole_parameters
+from maedfer.training.pretraining.module import MaskedPretraining
 
 
 class ReconstructionPictures(Callback):
-    """Draws `figures/` every so many steps and at the end, always of the same clips with the same masks.
+    """Draws `figures/` at an interval and at the end, always of the same clips with the same masks.
 
     Args:
-        folder: where the PNG files go.
-        run: run folder with the tables to draw; None leaves the curves out.
+        folder: folder of the PNG files.
+        run: run folder with the tables of the curves; None draws no curves.
         every: steps between pictures; 0 draws at the end only.
         clips: clips shown.
     """
@@ -37,26 +33,27 @@ class ReconstructionPictures(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Draw when a step that is asked for has been done."""
+        """Draws after each `every` steps."""
         step = trainer.global_step
         if self._every and step % self._every == 0 and step != self._drawn:
-            self.draw(trainer, pl_module)
+            self.draw(trainer, cast(MaskedPretraining, pl_module))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the last state."""
+        """Draws the last state."""
         if trainer.global_step != self._drawn:
-            self.draw(trainer, pl_module)
+            self.draw(trainer, cast(MaskedPretraining, pl_module))
 
-    def draw(self, trainer: Trainer, module: LightningModule, step: int | None = None) -> None:
-        """Draw both pictures of a step, by default the trainer's; only the first rank writes.
+    def draw(self, trainer: Trainer, module: MaskedPretraining, step: int | None = None) -> None:
+        """Draws both pictures of a step, by default the trainer's; only the first rank writes.
 
         Where ZeRO 3 splits the parameters, every rank computes, because each holds a part of them.
         """
         self._drawn = trainer.global_step if step is None else step
         if not trainer.is_global_zero and not split_parameters(module):
             return
+        data = datamodule_of(trainer)
         if self._batch is None:
-            self._batch = trainer.datamodule.picture_batch(self._clips)
+            self._batch = data.picture_batch(self._clips)
         batch = module.transfer_batch_to_device(self._batch, module.device, 0)
         was_training = module.training
         module.eval()
@@ -66,8 +63,8 @@ class ReconstructionPictures(Callback):
         if not trainer.is_global_zero:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        kind = "synthetic faces, " if trainer.datamodule.is_synthetic else ""
+        kind = "synthetic faces, " if data.is_synthetic else ""
         title = f"{kind}step {self._drawn} (mean and contrast of masked patches are the true ones)"
         draw_reconstructions(self._folder / f"reconstruction_{self._drawn:07d}.png", pictures, title)
         if self._run is not None:
-            draw_curves(self._run, self._folder, trainer.datamodule.is_synthetic)
+            draw_curves(self._run, self._folder, data.is_synthetic)

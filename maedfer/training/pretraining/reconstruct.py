@@ -1,8 +1,9 @@
-"""`maedfer reconstruct`: what a pre-trained model makes of held-out clips, as errors beside the baselines and
-a picture.
+"""`maedfer reconstruct`: held-out errors of a pre-trained model beside the baselines, and a picture.
 
-It runs the same evaluation as a training run does, on the weights of a run or of an official checkpoint.
+It runs the same evaluation as a training run, on the weights of a run or of an official checkpoint.
 """
+
+from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytorch_lightning as pl
 import yaml
 
 from maedfer.data.loading.datamodule import ClipDataModule
+from maedfer.errors import UserError
 from maedfer.evaluation.reconstruction import describe, held_out_columns
 from maedfer.resources import find_shards
 from maedfer.runs.folder import RunFolder
@@ -26,7 +28,7 @@ from maedfer.training.run.weights import load_autoencoder
 def reconstruct(
     model: str, shards: str, out: str, split: str = "val", clips: int = 4, batch_size: int = 16, seed: int = 0
 ) -> str:
-    """Measure and draw the reconstruction of held-out clips.
+    """Measures and draws the reconstruction of held-out clips.
 
     Args:
         model: a run folder, or an upstream pre-training checkpoint (.pth) of the published shape.
@@ -42,18 +44,24 @@ def reconstruct(
 
     Raises:
         FileNotFoundError: no such run or shards.
-        ValueError: a fine-tuned run, or shards without such a split.
+        UserError: a fine-tuned run, or shards without such a split.
     """
     quieten_lightning()
     settings = settings_of(model)
     module = MaskedPretraining(**settings["model"])
-    step = load_autoencoder(module.mae, model, f"--model {model}")
-    kept = {name: settings["data"].get(name) for name in ("frame_crop", "frame_interval_s", "workers")}
-    kept["sampling"] = settings["data"].get("sampling", "correct")
-    options = {"val_split": split, "batch_size": batch_size, "seed": seed}
-    data = ClipDataModule(find_shards(shards), **options, **kept)
+    step = load_autoencoder(module.mae, model, "model")
+    data = ClipDataModule(
+        find_shards(shards),
+        val_split=split,
+        batch_size=batch_size,
+        frame_crop=settings["data"].get("frame_crop"),
+        frame_interval_s=settings["data"].get("frame_interval_s"),
+        sampling=settings["data"].get("sampling", "correct"),
+        seed=seed,
+        workers=settings["data"].get("workers"),
+    )
     if not data.has_held_out:
-        raise ValueError(f"--shards {shards} has no split {split!r}: it has {', '.join(data.index.splits)}")
+        raise UserError("split", f"{shards} has no split {split!r}, only {', '.join(data.index.splits)}")
     evaluation, folder = HeldOutEvaluation(None), Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     trainer = pl.Trainer(callbacks=[evaluation, RunProgress()], logger=False, devices=1)
@@ -66,15 +74,18 @@ def reconstruct(
 
 
 def settings_of(model: str) -> dict[str, Any]:
-    """The `model` and `data` settings of a run; those of the published recipe for a bare checkpoint."""
+    """Returns the `model` and `data` settings of a run, or of the published recipe for an upstream `.pth`.
+
+    Raises:
+        FileNotFoundError: neither a run nor a `.pth` file.
+        UserError: a fine-tuned run.
+    """
     config = RunFolder(Path(model)).config
     if config.is_file():
-        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+        settings: dict[str, Any] = yaml.safe_load(config.read_text(encoding="utf-8"))
         if "task" in settings:
-            raise ValueError(
-                f"--model {model} is a fine-tuned run, which has no decoder: give a pre-trained one"
-            )
+            raise UserError("model", f"{model} is fine-tuned and has no decoder: give a pre-trained run")
         return settings
     if Path(model).suffix == ".pth" and Path(model).is_file():
         return {"model": {"decoder_positions": "official"}, "data": {}}
-    raise FileNotFoundError(f"--model {model} is neither a run folder nor a .pth file")
+    raise FileNotFoundError(f"`model` {model} is neither a run folder nor a .pth file")

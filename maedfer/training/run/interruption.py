@@ -1,6 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the step, write a checkpoint, say how to go on, and leave with the signal's
-code.
-"""
+"""Handles Ctrl-C and SIGTERM: finishes the step, writes a checkpoint, and exits with the signal's code."""
 
 from __future__ import annotations
 
@@ -8,30 +6,21 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
-from maedfer.training.steps.finite_steps import FiniteSteps, OnItsWay
-
-
-def validation_follows(trainer: Trainer) -> bool:
-    """Whether Lightning evaluates between the step just done and the next.
-
-    Without held-out clips it means to, and then has nothing to do.
-    """
-    loop = trainer.fit_loop
-    due = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
-    return bool(due) and not loop.epoch_loop.val_loop.skip
+from maedfer.lightning_internals import ignore_signals, validation_follows
+from maedfer.training.steps.finite_steps import FiniteSteps, PendingScalar
 
 
 class RunInterrupted(BaseException):
-    """A run was asked to stop and has written its checkpoint.
+    """Reports that a run was asked to stop and has written its checkpoint.
 
-    A BaseException, as KeyboardInterrupt is, so that nothing on the way takes it for a failure.
+    A BaseException, as KeyboardInterrupt is, so that no handler of failures catches it.
     """
 
     def __init__(self, signal_number: int, step: int) -> None:
@@ -40,15 +29,14 @@ class RunInterrupted(BaseException):
 
 
 class CheckpointOnSignal(Checkpoint):
-    """Writes `checkpoints/last.ckpt` after the step in which a stop signal came to any rank.
+    """Writes `checkpoints/last.ckpt` after the step in which any rank got a stop signal, and ends the run.
 
-    Every rank must take the same decision at the same step, so with several ranks the flag is reduced each
-    step, and read a step later, so that nobody waits for a device. Where a validation follows the step it
-    comes first, as for `LastCheckpoint`; one that is under way is finished. After a step that was left out
-    the checkpoint of before stays. A second Ctrl-C stops at once.
+    All ranks must decide alike at the same step. With several ranks the flag is reduced after each step, and
+    read a step later, so that no rank waits for a device. If a validation follows the step or is running, it
+    is finished first, as for `LastCheckpoint`. After a skipped step the previous checkpoint stays. A second
+    Ctrl-C stops at once.
 
-    It has to stand behind the checkpoint of the best value, which a validation may change; a `Checkpoint` so
-    that Lightning leaves it there.
+    It is a `Checkpoint` so that Lightning keeps it behind `BestCheckpoint`, whose state a validation changes.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -56,21 +44,20 @@ class CheckpointOnSignal(Checkpoint):
     def __init__(self, checkpoint: Path) -> None:
         self._checkpoint = checkpoint
         self._received = 0
-        self._agreed: OnItsWay | None = None
+        self._agreed: PendingScalar | None = None
         self._step = 0
         self._previous: dict[int, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Keep Lightning from answering signals too.
+        """Keeps Lightning from handling signals too.
 
-        Under Slurm it would write checkpoints of its own and requeue the job; and on SIGTERM outside of
-        training it would talk to the other ranks, in the middle of whatever they are saying. There the signal
-        ends the process at once.
+        Under Slurm it would write checkpoints of its own and requeue the job. On SIGTERM outside of training
+        it would start a collective in the middle of another one; without it the signal ends the process.
         """
-        trainer._signal_connector.register_signal_handlers = lambda: None
+        ignore_signals(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over the two signals for the length of the training."""
+        """Installs the handlers of the two signals for the length of the training."""
         self._received, self._agreed, self._step = 0, None, trainer.global_step
         self._previous = {number: signal.signal(number, self._handler()) for number in self.SIGNALS}
 
@@ -85,40 +72,40 @@ class CheckpointOnSignal(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save and leave when any rank was asked to stop, but not between the micro-batches of a step."""
+        """Saves and stops if any rank was asked to, but not between the micro-batches of a step."""
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step
         if not validation_follows(trainer):
-            self._stop_if_asked(trainer, pl_module)
+            self._stop_if_asked(trainer, cast(FiniteSteps, pl_module))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The same after a validation in training."""
+        """Saves and stops after a validation in training."""
         if trainer.state.fn == TrainerFn.FITTING:
-            self._stop_if_asked(trainer, pl_module)
+            self._stop_if_asked(trainer, cast(FiniteSteps, pl_module))
 
     def _stop_if_asked(self, trainer: Trainer, module: FiniteSteps) -> None:
-        """Agree, save and leave.
+        """Agrees with the other ranks, saves and stops.
 
         Raises:
             RunInterrupted: a rank was asked to stop.
         """
-        received = self._received if trainer.world_size == 1 else self._heard_of(module.device)
+        received = self._received if trainer.world_size == 1 else self._agreed_signal(module.device)
         if received:
-            if not module.left_out:
+            if not module.is_skipped:
                 trainer.save_checkpoint(self._checkpoint)
             raise RunInterrupted(received, trainer.global_step)
 
-    def _heard_of(self, device: torch.device) -> int:
-        """The signal that all ranks knew of a step ago, 0 for none; what they know now is sent on its way."""
-        # Not copied there, nor reduced by the strategy: both would wait until the device has done its step.
+    def _agreed_signal(self, device: torch.device) -> int:
+        """Returns the signal that some rank had got a step ago, 0 for none, and reduces the present ones."""
+        # Made on the device, not copied there, and not reduced by the strategy: both would wait for the step.
         flag = torch.full((), self._received, dtype=torch.int32, device=device)
         torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
-        before, self._agreed = self._agreed, OnItsWay(flag)
+        before, self._agreed = self._agreed, PendingScalar(flag)
         return 0 if before is None else int(before)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give the signals back."""
+        """Restores the previous handlers."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}

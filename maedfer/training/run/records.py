@@ -1,7 +1,7 @@
-"""`metrics.csv` and `keys/rank<r>.txt`: flushed every step, and true to the checkpoint after a resume.
+"""Writes `metrics.csv` and `keys/rank<r>.txt`, flushed every step, and exact after a resume.
 
-Lightning's own CSV logger flushes every hundred steps and deletes the file when a run is resumed; here a
-resumed run keeps the rows up to its checkpoint and drops those that come after it.
+Lightning's CSV logger flushes every hundred steps and deletes the file when a run is resumed; here a resumed
+run keeps the rows up to its checkpoint and drops later ones.
 """
 
 from __future__ import annotations
@@ -9,33 +9,20 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from maedfer.files import write_atomically
-
-PRETRAINING_COLUMNS = ("step", "loss", "loss_appearance", "loss_motion", "lr")
-FINE_TUNING_COLUMNS = ("step", "loss", "lr")
-
-
-def trim_ranks(folder: Path, trainer: Trainer, header: str | None, separator: str) -> Path:
-    """Drop from `rank<r>` tables what a resumed run does again; returns this rank's.
-
-    Each rank has its own table; the first also sees to those of ranks that are no more.
-    """
-    suffix = ".txt" if header is None else ".csv"
-    own = folder / f"rank{trainer.global_rank}{suffix}"
-    others = folder.glob(f"rank*{suffix}") if trainer.is_global_zero else ()
-    gone = [path for path in others if int(path.stem.removeprefix("rank")) >= trainer.world_size]
-    for path in (own, *gone):
-        keep_rows_until(path, trainer.global_step, header, separator)
-    return own
+from maedfer.lightning_internals import is_logged
+from maedfer.training.steps.scheduled_module import ScheduledModule
 
 
 def keep_rows_until(path: Path, step: int, header: str | None, separator: str) -> None:
-    """Drop the rows of a text table whose first field exceeds `step`, and a last line cut by a kill."""
+    """Drops the rows of a text table whose first field exceeds `step`, and a last line cut by a kill."""
     if not path.is_file():
         return
     kept = [] if header is None else [header]
@@ -46,11 +33,20 @@ def keep_rows_until(path: Path, step: int, header: str | None, separator: str) -
     write_atomically(path, "".join(kept).encode())
 
 
+class EventsLogger(TensorBoardLogger):
+    """Writes TensorBoard events into the run folder, without a second file of settings."""
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Flushes the events."""
+        self.experiment.flush()
+
+
 class StepTable:
-    """A CSV file with one row per step, appended and flushed; `columns[0]` is the step."""
+    """A CSV file with rows of steps, appended and flushed; `columns[0]` is the step."""
 
     def __init__(self, path: Path, columns: Sequence[str], resume_step: int) -> None:
-        """Open for appending, after dropping rows of steps that the resumed run will do again."""
+        """Opens the file for appending, after dropping rows of steps that a resumed run repeats."""
         header = ",".join(columns) + "\n"
         keep_rows_until(path, resume_step, header, ",")
         is_new = not path.exists()
@@ -60,18 +56,18 @@ class StepTable:
             self._writer.writeheader()
 
     def append(self, row: dict[str, Any]) -> None:
-        """Write one row and flush it."""
+        """Writes a row and flushes it."""
         self._writer.writerow(row)
         self._stream.flush()
 
     def close(self) -> None:
-        """Close the file."""
+        """Closes the file."""
         self._stream.close()
 
 
 class MetricsFile(Callback):
     """Writes `metrics.csv`: losses of every logged step (mean over ranks and micro-batches) and learning
-    rate. A step whose loss is no number has `nan` there.
+    rate. Losses that are NaN or infinite are written as `nan`.
 
     Args:
         folder: the run folder.
@@ -85,7 +81,7 @@ class MetricsFile(Callback):
         self._losses: list[torch.Tensor] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the table at the step of the checkpoint."""
+        """Opens the table at the step of the checkpoint."""
         self._step = trainer.global_step
         if trainer.is_global_zero:
             self._table = StepTable(self._folder / "metrics.csv", self._columns, trainer.global_step)
@@ -93,23 +89,24 @@ class MetricsFile(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Append the row of a step once its last micro-batch is done; all ranks take part in the mean."""
+        """Appends the row of a step once its last micro-batch is done; all ranks take part in the mean."""
         names = ("unscaled", *self._columns[2:-1])
         self._losses.append(torch.stack([outputs[name].detach() for name in names]))
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step
         losses, self._losses = torch.stack(self._losses).mean(0), []
-        if self._step % max(trainer.log_every_n_steps, 1) != 0:
+        if not is_logged(trainer):
             return
         losses = trainer.strategy.reduce(losses)
         if self._table is not None:
+            module = cast(ScheduledModule, pl_module)
             losses = losses.where(losses.isfinite(), torch.nan)
             values = dict(zip(self._columns[1:-1], losses.tolist(), strict=True))
-            self._table.append({"step": self._step, **values, "lr": pl_module.learning_rate(self._step - 1)})
+            self._table.append({"step": self._step, **values, "lr": module.learning_rate(self._step - 1)})
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Close the file."""
+        """Closes the file."""
         if self._table is not None:
             self._table.close()
             self._table = None
@@ -125,16 +122,20 @@ class KeyRecorder(Callback):
         self._clips: list[str] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open this rank's list at the step of the checkpoint."""
-        folder = self._folder / "keys"
+        """Opens this rank's list at the step of the checkpoint; the first rank cuts those of absent ranks."""
+        self._step, folder = trainer.global_step, self._folder / "keys"
         folder.mkdir(parents=True, exist_ok=True)
-        self._stream = trim_ranks(folder, trainer, None, " ").open("a", encoding="utf-8")
-        self._step = trainer.global_step
+        own = folder / f"rank{trainer.global_rank}.txt"
+        others = folder.glob("rank*.txt") if trainer.is_global_zero else ()
+        absent = [path for path in others if int(path.stem.removeprefix("rank")) >= trainer.world_size]
+        for path in (own, *absent):
+            keep_rows_until(path, self._step, None, " ")
+        self._stream = own.open("a", encoding="utf-8")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Note the clips of a batch, and write those of a step once it is done."""
+        """Collects the clips of a batch, and writes those of a step once it is done."""
         self._clips += [f"{key} {start:.3f}" for key, start in zip(batch.keys, batch.starts, strict=True)]
         if trainer.global_step == self._step or self._stream is None:
             return
@@ -144,7 +145,7 @@ class KeyRecorder(Callback):
         self._clips = []
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Close the file."""
+        """Closes the file."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None

@@ -1,4 +1,4 @@
-"""What comes on the screen while a run goes on: whole lines above its bar, and times that can be read."""
+"""Prints what a run has to say from the first rank, and silences notes of libraries that do not apply."""
 
 import logging
 import sys
@@ -9,31 +9,31 @@ from tqdm import tqdm
 
 
 @rank_zero_only
-def tell(text: str) -> None:
-    """One line from the first rank; it stands above the bar, if there is one."""
+def log_above_bar(text: str) -> None:
+    """Prints a line from the first rank, above the progress bar if there is one."""
     tqdm.write(text)
     sys.stdout.flush()
 
 
 @rank_zero_only
-def say(text: str) -> None:
-    """One line for the user, from the first rank only."""
+def print_rank_zero(text: str) -> None:
+    """Prints a line from the first rank."""
     print(text, flush=True)
 
 
 def quieten_lightning() -> None:
-    """Keep Lightning's tips and its notes on loaders, which ours answers by design, off the screen."""
+    """Silences Lightning's tips, and its warnings about what this package does on purpose."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("DeepSpeed").addFilter(lambda record: "Setting accelerator" not in record.getMessage())
     for message in (
         ".*LeafSpec.*",
-        ".*sync_dist.*",  # what is logged here is summed over ranks before
+        ".*sync_dist.*",  # logged values are reduced over ranks before
         "Total length of .* across ranks is zero.*",
         ".*does not have many workers.*",
-        ".*in eval mode at the start of training.*",  # a frozen encoder is
+        ".*in eval mode at the start of training.*",  # a frozen encoder
         ".*your dataloader is not resumable.*",
-        ".*lr_scheduler.step.* before .*optimizer.step.*",  # where the first step was left out
+        ".*lr_scheduler.step.* before .*optimizer.step.*",  # where the first step was skipped
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*When saving the DeepSpeed Stage 3 checkpoint.*",  # `maedfer consolidate` merges it
     ):

@@ -1,8 +1,7 @@
-"""How fast a run is, how long it will take, and whether it waits for its data: `throughput.csv`.
+"""Measures how fast a run is, how long it will take, and whether it waits for data: `throughput.csv`.
 
-A rank waits while it asks its loader for a batch that is not there yet. Ranks go in step, so the one that
-waits longest sets the pace of all. Only logged steps look at the clock: their loss is read anyway, so that no
-GPU is waited for because of this.
+A rank waits while its loader has no batch ready. Ranks run in step, so the slowest loader sets the pace of
+all. Only logged steps read the clock, because they wait for the device anyway, to read the loss.
 """
 
 from __future__ import annotations
@@ -11,15 +10,17 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from maedfer.data.loading.datamodule import ClipDataModule
+from maedfer.lightning_internals import datamodule_of, is_logged
 from maedfer.processes.cores import usable_cores, workers_for
 from maedfer.training.run.records import StepTable
-from maedfer.training.run.screen import tell
+from maedfer.training.run.screen import log_above_bar
+from maedfer.training.steps.scheduled_module import ScheduledModule
 
 WINDOW_S = 30
 """Seconds of training that a speed is measured over."""
@@ -28,7 +29,7 @@ ROW_EVERY_S = 10
 """Seconds between the rows of the table."""
 
 LONG_WAIT = 0.2
-"""Share of the time for waiting above which a run says what to change."""
+"""Share of waiting above which a run names remedies."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,14 @@ class Speed:
 
     @property
     def shown(self) -> str:
-        """Speed and waiting in words."""
+        """Speed and share of waiting, as text."""
         rate = f"{self.clips_per_s:,.0f}" if self.clips_per_s >= 10 else f"{self.clips_per_s:.1f}"
         return f"{rate} clips/s, {self.waiting:.0%} waiting for data"
 
 
 @dataclass(frozen=True)
 class _Mark:
-    """Where a rank was: seconds of training, clips of all ranks, and seconds waited."""
+    """Counters at a moment: seconds of training, clips of all ranks, and seconds waited."""
 
     trained_s: float
     clips: int
@@ -64,7 +65,7 @@ class _Mark:
 
 
 class Throughput(Callback):
-    """Measures a run, writes `throughput.csv`, and warns once when the data hold it up.
+    """Measures a run, writes `throughput.csv`, and warns once when loading limits the speed.
 
     Args:
         folder: the run folder.
@@ -84,23 +85,24 @@ class Throughput(Callback):
         self.latest: Speed | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the table at the step of the checkpoint."""
+        """Opens the table at the step of the checkpoint."""
         self._step = trainer.global_step
         if trainer.is_global_zero:
             self._table = StepTable(self._path, self.COLUMNS, self._step)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop the clock for an evaluation."""
+        """Stops the clock for an evaluation."""
         self._pause_began = time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let the clock go on."""
-        self._paused_s += time.perf_counter() - self._pause_began
+        """Restarts the clock."""
+        if self._pause_began is not None:
+            self._paused_s += time.perf_counter() - self._pause_began
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count clips; start the clock after the first step, look at it after logged ones."""
+        """Counts clips; starts the clock after the first step and reads it after logged ones."""
         self._clips += len(batch.keys) * trainer.world_size
         if trainer.global_step == self._step:
             return
@@ -109,13 +111,13 @@ class Throughput(Callback):
             self._started = self._step, time.perf_counter()
             self._row_at = time.perf_counter()
             self._marks.append(self._mark(trainer))
-        elif self._step % max(trainer.log_every_n_steps, 1) == 0:
+        elif is_logged(trainer):
             self._measure(trainer, pl_module)
             if time.perf_counter() - self._row_at >= ROW_EVERY_S:
                 self._write(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A last row."""
+        """Writes the last row."""
         if self._started is None or self._started[0] == self._step:
             return
         if self.latest is None or self.latest.step < self._step:
@@ -124,17 +126,18 @@ class Throughput(Callback):
             self._write(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Close the table."""
+        """Closes the table."""
         if self._table is not None:
             self._table.close()
             self._table = None
 
     def _mark(self, trainer: Trainer) -> _Mark:
         trained_s = time.perf_counter() - self._paused_s
+        assert trainer.train_dataloader is not None
         return _Mark(trained_s, self._clips, trainer.train_dataloader.waited_s)
 
     def _measure(self, trainer: Trainer, module: LightningModule) -> None:
-        """Look at the clock; all ranks take part, to find the one that waits longest."""
+        """Reads the clock; all ranks take part, to find the one that waits longest."""
         now, marks = self._mark(trainer), self._marks
         while len(marks) > 1 and now.trained_s - marks[1].trained_s >= WINDOW_S:
             marks.popleft()
@@ -144,17 +147,17 @@ class Throughput(Callback):
             torch.distributed.all_reduce(waiting, op=torch.distributed.ReduceOp.MAX)
         rate = (now.clips - marks[0].clips) / seconds
         marks.append(now)
-        first_step, began = self._started
+        first_step, began = self._started or (0, 0.0)
         pace = (time.perf_counter() - began) / (self._step - first_step)
-        left = max(module.total_steps - self._step, 0) * pace
+        left = max(cast(ScheduledModule, module).total_steps - self._step, 0) * pace
         self.latest = Speed(self._step, rate, float(waiting), left)
 
     def _write(self, trainer: Trainer) -> None:
-        """Write the row, for the loggers too, and warn of a second long wait in a row."""
+        """Writes the row, for the loggers too, and warns at the second long wait in a row."""
         self._row_at, self._row_step = time.perf_counter(), self._step
-        if not trainer.is_global_zero:
-            return
         speed = self.latest
+        if self._table is None or speed is None:
+            return
         values = {"clips_per_s": speed.clips_per_s, "waiting": speed.waiting}
         for logger in trainer.loggers:
             logger.log_metrics({f"throughput/{name}": value for name, value in values.items()}, speed.step)
@@ -164,23 +167,23 @@ class Throughput(Callback):
         self._long_waits = self._long_waits + 1 if speed.waiting > LONG_WAIT else 0
         if self._long_waits == 2 and not self._warned:
             self._warned = True
-            remedies = "; ".join(faster_data(trainer.datamodule, trainer.num_devices))
-            tell(f"warning: {speed.waiting:.0%} of the time goes into waiting for data: {remedies}")
+            remedies = "; ".join(faster_data(datamodule_of(trainer), trainer.num_devices))
+            log_above_bar(f"warning: {speed.waiting:.0%} of the time goes into waiting for data: {remedies}")
 
 
 def faster_data(data: ClipDataModule, devices: int) -> list[str]:
-    """What would let the data of a run come faster, the cheapest first.
+    """Returns remedies for a run that waits for data, the cheapest first.
 
     Args:
         data: of the run, its workers settled.
         devices: devices of this machine that train.
     """
     cores, remedies = workers_for(devices), []
-    if data.workers < cores:
+    if (data.workers or 0) < cores:
         remedies.append(f"--data.workers {cores} ({usable_cores()} cores, {data.workers} workers a device)")
     remote = "://" in data.shards or data.shards.startswith("pipe:")
     if remote:
-        remedies.append("copy the shards to a disk of this machine, they come from elsewhere")
+        remedies.append("copy the shards to a disk of this machine, they are remote")
     h264 = data.index.encoding.get("name") == "h264"
     if h264:
         remedies.append("pack with --encoding jpeg, which takes a third of the decoding work of h264")

@@ -1,4 +1,6 @@
-"""Reading the weights of runs: `--init-from` starts a new run from them, `--resume` checks that they fit."""
+"""Reads the weights of runs: `--init-from` starts a new run from them, `--resume` checks that they fit."""
+
+from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
@@ -8,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from maedfer.errors import UserError
 from maedfer.models import LGIFormer, MaskedAutoencoder
 from maedfer.models.cross_decoder import attention_of_decoder
 from maedfer.models.official import from_official
@@ -15,74 +18,82 @@ from maedfer.models.strict_loading import load_strictly, refuse_misfit
 from maedfer.models.weights import load_encoder
 from maedfer.runs.folder import RunFolder
 from maedfer.training.distributed.zero_checkpoint import ZeroCheckpoint, read_weights, whole_checkpoint
-from maedfer.training.steps.optimizer import refuse_other_optimizer
+from maedfer.training.run.checkpoints import ranks_of
+from maedfer.training.steps.optimizer import check_same_optimizer
 from maedfer.training.steps.scheduled_module import ScheduledModule
 
 
 def load_initial_weights(mae: MaskedAutoencoder, source: str) -> None:
-    """Fill a masked autoencoder from a run, a checkpoint, an exported encoder, or an official `.pth`.
+    """Fills a masked autoencoder from a run, a checkpoint, an exported encoder, or an official `.pth`.
 
     A run or a checkpoint fills everything; an exported encoder (a path, or a name `load_encoder` knows) fills
     the encoder and leaves the decoder fresh.
 
     Raises:
         FileNotFoundError: there is nothing at `source`.
-        ValueError: a damaged file, or weights of another shape; both shapes are named.
+        UserError: a damaged file, or weights of another shape; both shapes are named.
     """
-    flag = f"--init-from {source}"
     if checkpoint_of(source) is not None or Path(source).suffix in (".pth", ".pt"):
-        load_autoencoder(mae, source, flag)
+        load_autoencoder(mae, source, "init_from")
     else:
-        load_strictly(mae.encoder, load_encoder(source).state_dict(), flag)
+        load_strictly(mae.encoder, load_encoder(source).state_dict(), f"`init_from` {source}")
 
 
-def load_autoencoder(mae: MaskedAutoencoder, source: str, flag: str) -> int:
-    """Fill encoder and decoder from a run, a checkpoint of one, or an official `.pth`.
+def load_autoencoder(mae: MaskedAutoencoder, source: str, parameter: str) -> int:
+    """Fills encoder and decoder from a run, a checkpoint of one, or an official `.pth`.
 
     Args:
         mae: changed in place.
         source: the path.
-        flag: how the user gave it, for messages.
+        parameter: name of the parameter that holds the path, for messages.
 
     Returns:
         The optimizer step of the weights, 0 where it is not known.
 
     Raises:
         FileNotFoundError: neither a run with a checkpoint nor a file.
-        ValueError: a damaged file, or weights of another shape.
+        UserError: a damaged file, or weights of another shape.
     """
-    path = checkpoint_of(source)
+    path, step = checkpoint_of(source), 0
     if path is not None:
-        saved = read_checkpoint(path, flag)
-        state = {name.removeprefix("mae."): value for name, value in saved["state_dict"].items()}
-        refuse_other_decoder(mae, state, flag)
-        load_strictly(mae, state, flag)
-        return int(saved["global_step"])
-    if not Path(source).is_file():
-        raise FileNotFoundError(f"{flag}: no checkpoint of a run (checkpoints/last.ckpt) and no file there")
-    state = official_state(mae, Path(source), flag)
-    refuse_other_decoder(mae, state, flag)
-    load_strictly(mae, state, flag)
-    return 0
+        saved = read_checkpoint(path, parameter)
+        state, step = without_prefix(saved["state_dict"]), int(saved["global_step"])
+    elif Path(source).is_file():
+        state = official_state(mae, Path(source), parameter)
+    else:
+        raise FileNotFoundError(
+            f"`{parameter}` {source}: no checkpoint of a run (checkpoints/last.ckpt) and no file there"
+        )
+    check_same_decoder(mae, state, parameter, source)
+    load_strictly(mae, state, f"`{parameter}` {source}")
+    return step
 
 
-def refuse_other_decoder(mae: MaskedAutoencoder, state: Mapping[str, Any], flag: str) -> None:
-    """Refuse weights whose decoder attends in another way.
+def without_prefix(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the state of a pre-training module under the names of its autoencoder."""
+    return {name.removeprefix("mae."): value for name, value in state.items()}
+
+
+def check_same_decoder(
+    mae: MaskedAutoencoder, state: Mapping[str, Any], parameter: str, source: str | Path
+) -> None:
+    """Checks that the decoder of weights has the attention of the model's decoder.
 
     Raises:
-        ValueError: names both ways and the remedy.
+        UserError: it has the other; names both and the remedy.
     """
     found = attention_of_decoder(state)
     if found not in (None, mae.decoder_attention):
-        fresh = "" if flag.startswith("--resume") else ", or give an exported encoder, without a decoder"
-        raise ValueError(
-            f"{flag} has a decoder with {found} attention, the model one with {mae.decoder_attention}: take "
-            f"--model.decoder_attention {found}{fresh}"
+        fresh = "" if parameter == "resume" else ", or give an exported encoder, which has no decoder"
+        raise UserError(
+            parameter,
+            f"{source} has a decoder with {found} attention, the model one with {mae.decoder_attention}: "
+            f"take `decoder_attention={found}`{fresh}",
         )
 
 
 def checkpoint_of(source: str) -> Path | None:
-    """The checkpoint that a run folder or a `.ckpt` path means, None for anything else."""
+    """Returns the checkpoint of a run folder or a `.ckpt` path, None for anything else."""
     path = Path(source)
     if path.suffix == ".ckpt":
         return path
@@ -90,58 +101,63 @@ def checkpoint_of(source: str) -> Path | None:
     return last if last.exists() else None
 
 
-def refuse_to_resume(module: nn.Module, checkpoint: Path) -> None:
-    """Find out that a checkpoint does not fit, in one line and before the run is touched.
+def check_resumable(module: nn.Module, checkpoint: Path) -> None:
+    """Checks that a checkpoint fits before the run is touched.
 
-    Lightning loads it later, and complains in its own way.
+    Lightning loads it later, with messages that name neither the flag nor a remedy.
 
     Args:
-        module: what is resumed; a plain checkpoint is loaded into it.
+        module: resumed; a plain checkpoint is loaded into it.
         checkpoint: a file, or a folder of DeepSpeed, of which only the shapes are read.
 
     Raises:
-        ValueError: damaged, of another shape or of another optimizer.
+        UserError: it is damaged, of another shape or of another optimizer.
     """
-    flag = f"--resume {checkpoint}"
-    is_zero = checkpoint.is_dir()
-    read = ZeroCheckpoint.of(checkpoint, flag).shapes if is_zero else read_checkpoint(checkpoint, flag)
-    state = read if is_zero else read["state_dict"]
+    source, is_zero = f"`resume` {checkpoint}", checkpoint.is_dir()
+    saved: dict[str, Any] = {} if is_zero else read_checkpoint(checkpoint, "resume")
+    state: dict[str, Any] = ZeroCheckpoint.of(checkpoint, "resume").shapes if is_zero else saved["state_dict"]
     if isinstance(mae := getattr(module, "mae", None), MaskedAutoencoder):
-        refuse_other_decoder(mae, {name.removeprefix("mae."): value for name, value in state.items()}, flag)
+        check_same_decoder(mae, without_prefix(state), "resume", checkpoint)
     if is_zero:
-        refuse_misfit(module, state, flag)
-    else:
-        if isinstance(module, ScheduledModule):
-            refuse_other_optimizer(module.optimizer_name, read["optimizer_states"], flag)
-        load_strictly(module, state, flag)
+        refuse_misfit(module, state, source)
+        return
+    if isinstance(module, ScheduledModule):
+        check_same_optimizer(module.optimizer_name, saved["optimizer_states"], checkpoint)
+    load_strictly(module, state, source)
 
 
-def read_checkpoint(path: Path, flag: str) -> dict[str, Any]:
-    """Step, ranks, weights and optimizer of a checkpoint of ours: a file, or a folder of DeepSpeed.
+def read_checkpoint(path: Path, parameter: str | None = None) -> dict[str, Any]:
+    """Reads step, ranks, weights and optimizer of a checkpoint: a file, or a folder of DeepSpeed.
+
+    Args:
+        path: the checkpoint.
+        parameter: name of the parameter that led to it, for messages.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: cut short, or not a checkpoint of a run.
+        UserError: it is cut short, or not a checkpoint of a run.
     """
     if not path.exists():
-        raise FileNotFoundError(f"{flag}: there is no {path}")
+        raise FileNotFoundError(f"{f'`{parameter}`: ' if parameter else ''}there is no {path}")
     if path.is_dir():
-        return read_weights(path, flag)
+        return read_weights(path, parameter)
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        position = saved.get("ClipDataModule") or saved["LabelledDataModule"]
-        ranks = position["cursor"]["legs"][-1][0]
         kept = {name: saved[name] for name in ("global_step", "state_dict", "optimizer_states")}
-        return {**kept, "ranks": ranks}
+        return {**kept, "ranks": ranks_of(saved)}
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, TypeError) as error:
-        raise ValueError(f"{flag}: {path} is damaged, or not a checkpoint of a run") from error
+        raise UserError(parameter, f"{path} is damaged, or not a checkpoint of a run") from error
 
 
-def official_state(mae: MaskedAutoencoder, path: Path, flag: str) -> dict[str, torch.Tensor]:
-    """The state of an upstream pre-training checkpoint under our names."""
+def official_state(mae: MaskedAutoencoder, path: Path, parameter: str) -> dict[str, torch.Tensor]:
+    """Returns the state of an upstream pre-training checkpoint under the names of this package.
+
+    Raises:
+        UserError: it is a fine-tuned classifier.
+    """
     encoder = mae.encoder
     region = encoder.region_size if isinstance(encoder, LGIFormer) else (2, 5, 10)
     loaded = from_official(path, region_size=region, img_size=encoder.img_size, num_frames=encoder.num_frames)
     if not isinstance(loaded, MaskedAutoencoder):
-        raise ValueError(f"{flag} is a fine-tuned classifier; it has no decoder to go on with")
+        raise UserError(parameter, f"{path} is a fine-tuned classifier, which has no decoder to train on")
     return loaded.state_dict()

@@ -1,8 +1,8 @@
-"""`--model.compile`: training steps through `torch.compile`, and what that cannot go with.
+"""Compiles the model of training steps with `torch.compile`.
 
 Only the model in training steps is compiled, as one graph without breaks. Training batches all have one size,
-so it happens once. Evaluation and pictures run as written: they are short, and there masks are checked.
-Weights know nothing of it: names, checkpoints, exports and averages are what they are without.
+so it happens once. Evaluation and pictures are not compiled: they are short, and they check masks. Names of
+parameters, checkpoints, exports and averages are the same as without it.
 
 Dropout and stochastic depth draw other numbers than without it, but from the same seed of a step, so that a
 resumed run repeats itself.
@@ -18,14 +18,14 @@ from torch import nn
 
 
 def call(model: nn.Module, *args: Any) -> Any:
-    """The model's answer."""
+    """Returns the output of a model."""
     return model(*args)
 
 
 def compiled_call() -> Callable[..., Any]:
-    """`call`, compiled when it is first used.
+    """Returns `call`, compiled when it is first used.
 
-    Unlike `model.compile()` it leaves evaluation alone, and unlike `torch.compile(model)` the names of
-    parameters.
+    Unlike `model.compile()` it does not compile evaluation, and unlike `torch.compile(model)` it does not
+    rename parameters.
     """
     return torch.compile(call, fullgraph=True, dynamic=False)

@@ -10,32 +10,24 @@ import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EMAWeightAveraging
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from maedfer.errors import UserError
+from maedfer.lightning_internals import skip_averaging
 
 
 class StepLost(UserError):
-    """Ends a run at a step that cannot be skipped; every rank raises it at the same step.
-
-    Attributes:
-        loss: this rank's loss of the micro-batch, perhaps finite.
-    """
-
-    def __init__(self, loss: float, parameter: str, message: str) -> None:
-        super().__init__(parameter, message)
-        self.loss = loss
+    """Ends a run because of losses that are NaN or infinite; every rank raises it at the same step."""
 
 
-class OnItsWay:
-    """A number on its way from the device: asking for it waits for what came before it, not for what came
-    after.
-    """
+class PendingScalar:
+    """A number on its way from the device. Reading it waits for the work before it, not for later work."""
 
     def __init__(self, number: Tensor) -> None:
         self._number = number.to("cpu", non_blocking=number.is_cuda)
         self._arrived: torch.cuda.Event | None = None
         if number.is_cuda:
-            self._arrived = torch.cuda.Event()
+            self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch has no annotation
             self._arrived.record()
 
     def __int__(self) -> int:
@@ -45,42 +37,45 @@ class OnItsWay:
 
 
 class FiniteSteps(pl.LightningModule):
-    """A LightningModule that leaves an optimizer step out when a loss of it is no number on any rank.
+    """A LightningModule that skips an optimizer step when any of its losses is NaN or infinite on any rank.
 
-    Its `training_step` hands every loss to `watch`, on every rank. A strategy that cannot take gradients back
-    (DeepSpeed's engine) asks `left_out` before its backward pass.
+    Its `training_step` passes every loss to `watch`, on every rank. A strategy that cannot take gradients
+    back (DeepSpeed's engine) reads `is_skipped` before its backward pass.
+
+    Attributes:
+        step_ended: whether the last micro-batch was the last one of its optimizer step.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._bad_ranks: list[OnItsWay] = []
-        self._is_new = True
+        self._bad_ranks: list[PendingScalar] = []
+        self.step_ended = True
         self._statistics: list[tuple[Tensor, Tensor]] = []
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Begin a step: remember running statistics, which the forward pass changes."""
-        if self._is_new:
-            self._bad_ranks, self._is_new = [], False
+        """Begins a step: copies running statistics, which the forward pass changes."""
+        if self.step_ended:
+            self._bad_ranks, self.step_ended = [], False
             self._statistics = [(values, values.clone()) for values in running_statistics(self)]
 
     def watch(self, loss: Tensor) -> None:
-        """Look at the loss of a micro-batch, and tell all ranks."""
+        """Checks the loss of a micro-batch on all ranks, without waiting for the device."""
         bad = ~torch.isfinite(loss.detach())
         number = bad.to(torch.int32) * (self.trainer.global_rank + 1)
         if self.trainer.world_size > 1:
             # Not through the strategy: its `reduce` makes all ranks, and each device, wait first.
             torch.distributed.all_reduce(number, op=torch.distributed.ReduceOp.MAX)
-        self._bad_ranks.append(OnItsWay(number))
+        self._bad_ranks.append(PendingScalar(number))
 
     @property
     def bad_rank(self) -> int | None:
-        """The highest rank whose loss of the last micro-batch is no number; None when all are numbers."""
+        """The highest rank whose loss of the last micro-batch is NaN or infinite; None without one."""
         number = int(self._bad_ranks[-1]) if self._bad_ranks else 0
         return number - 1 if number else None
 
     @property
-    def left_out(self) -> bool:
-        """Whether this step is left out: a loss of it, up to now, is no number on some rank."""
+    def is_skipped(self) -> bool:
+        """Whether a loss of this step, up to now, is NaN or infinite on some rank."""
         return any(int(number) for number in self._bad_ranks)
 
     def optimizer_step(
@@ -90,10 +85,10 @@ class FiniteSteps(pl.LightningModule):
         optimizer: Any,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """Run forward and backward, then take the step or drop its gradients."""
-        loss = optimizer_closure()
-        self._is_new = True
-        if not self.left_out:
+        """Runs forward and backward, then takes the step or drops its gradients."""
+        loss = optimizer_closure() if optimizer_closure else None
+        self.step_ended = True
+        if not self.is_skipped:
             optimizer.step(closure=lambda: loss)
             return
         optimizer.zero_grad()
@@ -102,21 +97,19 @@ class FiniteSteps(pl.LightningModule):
 
 
 def running_statistics(module: torch.nn.Module) -> list[Tensor]:
-    """The statistics of all batch norms."""
-    norms = [m for m in module.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    """Returns the running statistics of all batch norms; of our models a linear probe has one."""
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
     return [values for norm in norms for values in norm.buffers(recurse=False)]
 
 
 class SteadyAverage(EMAWeightAveraging):
-    """A moving average of the weights that a step left out does not move."""
+    """A moving average of the weights that ignores skipped steps."""
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: FiniteSteps, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Average, unless nothing was learnt."""
-        if pl_module.left_out:
-            self._latest_update_step = (
-                trainer.global_step
-            )  # else it would be made up for within the next step
+        """Averages, unless the step was skipped."""
+        if pl_module.is_skipped:
+            skip_averaging(self, trainer.global_step)
         else:
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)

@@ -1,7 +1,8 @@
-"""Upstream's optimizer settings of the representative tokens, which its lists of names miss by an oversight.
+"""Reproduces upstream's optimizer settings of the representative tokens, which its lists of names miss.
 
-Pre-training skips `lg_region_tokens` in weight decay, but the parameter is `encoder.lg_region_tokens`: it is
-decayed. Layer decay knows no place for them in fine-tuning: they learn at the rate of the head.
+Upstream excludes `lg_region_tokens` from weight decay in pre-training, but the parameter is named
+`encoder.lg_region_tokens`, so it is decayed. In fine-tuning its layer decay does not list them, so they train
+at the rate of the head.
 """
 
 from typing import Any
@@ -9,16 +10,16 @@ from typing import Any
 from torch import nn
 
 REGION_TOKENS = "region_tokens"
-"""Our name of the parameter in an encoder."""
+"""Name of the parameter in an encoder."""
 
 
 def at_head_rate(groups: list[dict[str, Any]], model: nn.Module) -> None:
-    """Move the representative tokens of a model to the undecayed parameters of its head.
+    """Moves the representative tokens of a model to the undecayed parameters of its head.
 
     Args:
-        groups: of `param_groups_layer_decay`, changed in place; nothing to do where no group has the tokens
+        groups: of `param_groups_layer_decay`, changed in place; left alone where no group has the tokens
             (joint attention, a frozen encoder).
-        model: whose parameters they hold.
+        model: holds the parameters of the groups.
     """
     tokens = dict(model.named_parameters()).get(REGION_TOKENS)
     source = next((g for g in groups if any(p is tokens for p in g["params"])), None)

@@ -1,4 +1,4 @@
-"""The learning rate of every step: linear warm-up, then half a cosine (upstream's `cosine_scheduler`)."""
+"""Computes the learning rate of a step: linear warm-up, then half a cosine (upstream: `cosine_scheduler`)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class WarmupCosine:
-    """Learning rate against the step: 0 to `peak` over `warmup_steps` (end point included), then down to
-    `final`.
+    """The learning rate as a function of the step: 0 to `peak` over `warmup_steps` (end point included), then
+    down to `final`.
 
-    Upstream computes the same table in advance; here every step is a closed formula, so a resumed run needs
-    none.
+    Upstream computes the same values as a table in advance; the closed formula needs no table on a resume.
 
     Attributes:
         peak: highest learning rate, already scaled by the global batch.
@@ -27,7 +26,7 @@ class WarmupCosine:
     warmup_steps: int
 
     def __call__(self, step: int) -> float:
-        """Learning rate of a 0-based step; past the end it stays at `final`."""
+        """Returns the learning rate of a 0-based step; past the end it is `final`."""
         if step < self.warmup_steps:
             return self.peak * step / max(self.warmup_steps - 1, 1)
         steps = max(self.total_steps - self.warmup_steps, 1)
@@ -36,5 +35,5 @@ class WarmupCosine:
 
 
 def scaled_by_batch(rate: float, global_batch: int) -> float:
-    """Linear scaling rule: rates are stated for a global batch of 256 clips (upstream, facts 2.1)."""
+    """Scales a rate, which is stated for a global batch of 256 clips, linearly with the global batch."""
     return rate * global_batch / 256

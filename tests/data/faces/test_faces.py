@@ -1,38 +1,17 @@
 import numpy as np
 import pytest
-from helpers.pack_videos import scene, still, write_video
+from helpers.pack_videos import RedSquares, scene, still, write_video
 
 from maedfer.data.faces.crop_settings import CropSettings
 from maedfer.data.faces.crops import cut_area, cut_crops, plan_crops, stored_times
 from maedfer.data.faces.detectors import Detection, make_detector, overlap, suppress
 from maedfer.data.faces.tracks import FaceTracker, follow_faces, largest_at_a_time, shot_changed, smooth_curve
-from maedfer.data.pack.one_source import Job, pack_source
+from maedfer.data.pack.job import Job
+from maedfer.data.pack.one_source import pack_source
 from maedfer.data.pack.settings import StoreSettings
 from maedfer.data.video.source import Source
 from maedfer.data.video.video_file import VideoFile
-
-
-class RedSquares:
-    """A detector of red squares, with eyes at their upper corners when asked; `blind` are looks it misses."""
-
-    name, finds_faces, max_side = "red", True, 96
-
-    def __init__(self, eyes=False, blind=()):
-        self.eyes, self.blind, self.looks = eyes, set(blind), 0
-
-    def detect(self, picture):
-        import cv2
-
-        self.looks += 1
-        if self.looks - 1 in self.blind:
-            return []
-        red = ((picture[..., 0] > 180) & (picture[..., 1] < 120)).astype(np.uint8)
-        found = cv2.connectedComponentsWithStats(red)[2][1:]
-        return [self._detection(row[:4].astype(float)) for row in found if row[4] > 40]
-
-    def _detection(self, box):
-        eyes = np.array([[box[0], box[1]], [box[0] + box[2], box[1]]]) if self.eyes else None
-        return Detection(tuple(box), eyes, 1.0)
+from maedfer.errors import UserError
 
 
 def follow(tmp_path, draw, frames=75, **options):
@@ -73,10 +52,10 @@ def test_only_the_largest_face_of_a_time_may_be_kept(tmp_path):
 def test_a_source_of_two_faces_may_give_one_sample_at_a_time(tmp_path, monkeypatch, largest_face, tracks):
     small, large = scene(lambda _: (20, 32), face=16), scene(lambda _: (70, 32))
     path = write_video(tmp_path / "a.mp4", lambda t: np.maximum(small(t), large(t)), 75)
-    monkeypatch.setattr("maedfer.data.pack.one_source._detector", lambda *_: RedSquares())
+    monkeypatch.setattr("maedfer.data.faces.face_tracks._detector", lambda *_: RedSquares())
     settings = CropSettings(size=32, margin=0.1, min_face=8, largest_face=largest_face)
     result = pack_source(
-        Job(Source("a.mp4", str(path)), settings, StoreSettings(), None, str(tmp_path / "spool.tar"))
+        Job(Source("a.mp4", str(path)), settings, StoreSettings(), str(tmp_path / "spool.tar"))
     )
     assert result.status == "ok" and len(result.samples) == tracks
 
@@ -176,19 +155,19 @@ def test_detectors_are_chosen_by_name(tmp_path):
     (part,) = make_detector("none", None, (0.25, 0.0, 0.5, 0.5)).detect(np.zeros((40, 60, 3), np.uint8))
     assert part.box == (20, 0, 20, 20)
     for wrong in ((0.6, 0, 0.5, 0.5), (0, 0, 0.5, 0.4), (-0.1, 0, 0.5, 0.5), (0, 0, 0, 0)):
-        with pytest.raises(ValueError, match=r"--frame-crop .* must be left, top, width, height"):
+        with pytest.raises(UserError, match=r"^frame_crop: .* must be left, top, width, height"):
             make_detector("none", None, wrong)
-    with pytest.raises(ValueError, match="--frame-crop is for --detector none: haar"):
+    with pytest.raises(UserError, match=r"^frame_crop: .*haar"):
         make_detector("haar", None, (0, 0, 1, 1))
     assert make_detector("haar").detect(np.zeros((240, 320, 3), np.uint8)) == []
-    with pytest.raises(ValueError, match="--detector-model FILE"):
+    with pytest.raises(UserError, match=r"^detector_model: "):
         make_detector("yunet")
     with pytest.raises(FileNotFoundError, match=r"nothing\.onnx"):
         make_detector("yunet", tmp_path / "nothing.onnx")
     (tmp_path / "text.onnx").write_text("no network")
-    with pytest.raises(ValueError, match=r"text\.onnx is not a YuNet"):
+    with pytest.raises(UserError, match=r"^detector_model: .*text\.onnx"):
         make_detector("yunet", tmp_path / "text.onnx")
-    with pytest.raises(ValueError, match="mtcnn is unknown"):
+    with pytest.raises(UserError, match=r"^detector: mtcnn"):
         make_detector("mtcnn")
 
 

@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maedfer.data.loading.epoch_plan import Cursor, EpochPlan, Leg, evaluation_reading, shuffle_in_window
+from maedfer.data.loading.cursor import Cursor, Leg
+from maedfer.data.loading.epoch_plan import EpochPlan, evaluation_reading
+from maedfer.data.loading.window import leaving_order
 from maedfer.data.shards.format import ShardEntry
 from maedfer.data.shards.table import ShardTable
+from maedfer.errors import UserError
 
 
 def table_of(counts):
@@ -74,8 +77,9 @@ def test_every_visit_once_whatever_the_changes(counts, seed, legs, last, left_ou
     seen += [visit for batch in batches for rank in batch for visit in rank]
     following = plan.next_epoch(cursor)
     assert len(following.carried) < last.world * last.batch
-    visits = np.add.outer(np.arange(cursor.epoch + 1) * sum(counts), plan.chosen)
-    assert plan.samples == visits.shape[1] == (sum(counts) if chosen is None else len(chosen))
+    every = np.arange(sum(counts)) if chosen is None else chosen
+    visits = np.add.outer(np.arange(cursor.epoch + 1) * sum(counts), every)
+    assert plan.samples == len(every)
     assert sorted([*seen, *following.carried]) == visits.ravel().tolist()
 
 
@@ -141,26 +145,26 @@ def test_epochs_and_seeds_differ_and_repeat():
 
 
 def test_a_window_of_one_keeps_the_order():
-    part = np.arange(7)
-    assert shuffle_in_window(part, 1, ("a",)).tolist() == part.tolist()
-    assert shuffle_in_window(part[:0], 4, ("a",)).tolist() == []
+    assert leaving_order(7, 1, ("a",)).tolist() == list(range(7))
+    assert leaving_order(0, 4, ("a",)).tolist() == []
 
 
-def test_too_few_samples_are_refused_by_number_and_flag():
+def test_too_few_samples_are_refused_by_number():
     plan = EpochPlan(table_of([3, 4]), 0)
-    with pytest.raises(ValueError, match=r"7 training samples .*2 ranks x 4 .*= 8.*--data.batch_size"):
+    with pytest.raises(UserError, match=r"^batch_size: 7 .*2 ranks x 4 .*= 8.*`clips_per_sample`"):
         plan.enter(Cursor(), Leg(2, 0, 4, 1))
 
 
 def test_a_choice_is_what_an_epoch_has():
     table = table_of([3, 0, 4, 5])
     plan = EpochPlan(table, 0, np.array([1, 2, 5, 11]))
-    assert sorted(plan.order(Cursor(2)).tolist()) == [1 + 24, 2 + 24, 5 + 24, 11 + 24] and plan.samples == 4
+    visits = plan.order(Cursor(2)).visits(0, 4)
+    assert sorted(visits.tolist()) == [1 + 24, 2 + 24, 5 + 24, 11 + 24] and plan.samples == 4
     assert sorted(plan.spread(9).tolist()) == [1, 2, 5, 11]
     assert EpochPlan(table, 0, np.arange(12)).choice is None is EpochPlan(table, 0).choice
     choices = {plan.choice, EpochPlan(table, 0, np.array([1, 2, 5, 10])).choice, None}
     assert len(choices) == 3 and EpochPlan(table, 1, np.array([1, 2, 5, 11])).choice == plan.choice
-    with pytest.raises(ValueError, match=r"4 training samples .*= 5"):
+    with pytest.raises(UserError, match=r"^batch_size: 4 .*= 5"):
         plan.enter(Cursor(), Leg(1, 0, 5, 1))
 
 

@@ -11,7 +11,8 @@ from helpers.stream_shards import stream_sample, write_stream_shards
 
 from maedfer.data.labels.targets import LabelReader
 from maedfer.data.loading.clip_maker import ClipMaker
-from maedfer.data.loading.epoch_plan import Cursor, EpochPlan, Leg, Reading
+from maedfer.data.loading.cursor import Cursor, Leg
+from maedfer.data.loading.epoch_plan import EpochPlan, Reading
 from maedfer.data.loading.stream import ClipStream
 from maedfer.data.loading.views import ViewSpec
 from maedfer.data.shards.encoding import decode_frames

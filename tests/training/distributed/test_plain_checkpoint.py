@@ -29,7 +29,8 @@ def test_runs_use_it(pretrained, monkeypatch):
     """Nothing of a run goes over the folder for temporary files, which may be another disk."""
     from helpers.pretraining_runs import arguments
 
-    from maedfer.training.pretraining.command import PretrainCLI, with_recipes
+    from maedfer.training.pretraining.command import PretrainCLI
+    from maedfer.training.run.recipes import with_recipes
 
     words = with_recipes(arguments("data_shards/sample", pretrained)[1:], "runs/pretrain")
     assert isinstance(PretrainCLI(words).trainer.strategy.checkpoint_io, RenamedFile)

@@ -165,7 +165,7 @@ def test_a_probe_trains_its_head_only(name, one, together):
 
 @pytest.fixture(scope="module")
 def spoilt(even_shards, tmp_path_factory):
-    """One process that leaves the third step out."""
+    """One process that skips the third step."""
     run = tmp_path_factory.mktemp("spoilt") / "run"
     words = (*PLAIN, "--data.workers", "2", "--trainer.accumulate_grad_batches", "2")
     assert main(arguments(even_shards, run, *words, *disturbed(spoilt=[3]), steps=6)) == 0
@@ -173,7 +173,7 @@ def spoilt(even_shards, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "ddp"])
-def test_a_step_without_a_loss_is_left_out_on_both_ranks(name, spoilt, together):
+def test_a_step_without_a_loss_is_skipped_on_both_ranks(name, spoilt, together):
     run = together / f"spoilt_{name}"
     assert [math.isnan(loss) for loss in losses(run)] == [step == 3 for step in range(1, 7)]
     assert losses(run) == pytest.approx(losses(spoilt), rel=1e-5, nan_ok=True)
@@ -182,7 +182,7 @@ def test_a_step_without_a_loss_is_left_out_on_both_ranks(name, spoilt, together)
     same_weights(run, spoilt)
 
 
-def test_a_step_of_several_micro_batches_cannot_be_left_out(even_shards, tmp_path):
+def test_a_step_of_several_micro_batches_cannot_be_skipped(even_shards, tmp_path):
     command = arguments(even_shards, tmp_path / "run", *TWO, *on_two("zero2"), *disturbed(spoilt=[2], rank=1))
     ranks = start([command], tmp_path)
     for process in ranks:
@@ -191,10 +191,8 @@ def test_a_step_of_several_micro_batches_cannot_be_left_out(even_shards, tmp_pat
     kill(ranks)
     said = (tmp_path / "rank0.log").read_text() + (tmp_path / "rank1.log").read_text()
     assert codes == [2, 2] and "Traceback" not in said
-    assert said.count("the loss of step 2 is NaN") == 1 and "accumulate_grad_batches" in said
-    written = [table(tmp_path / "run" / "non_finite" / f"rank{rank}.csv") for rank in (0, 1)]
-    assert [[row["step"] for row in rank] for rank in written] == [["2"] * 4] * 2
-    assert len({row["key"] for rank in written for row in rank}) == 8
+    assert said.count("the loss of step 2 is NaN or infinite on rank 1") == 1
+    assert "accumulate_grad_batches" in said
 
 
 def test_mixed_precision_is_that_of_autocast(together, spoilt):

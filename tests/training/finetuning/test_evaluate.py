@@ -14,7 +14,7 @@ from maedfer.__main__ import main
 from maedfer.data.shards.format import read_index, read_shard
 from maedfer.evaluation.predictions import read_predictions
 from maedfer.evaluation.score_card import ScoreCard
-from maedfer.report.write_evaluation import write_evaluation
+from maedfer.report.evaluation import EvaluationInfo, write_evaluation
 
 
 def keys_to_count(shards):
@@ -101,7 +101,7 @@ def test_what_cannot_be_evaluated_is_one_line(from_scratch, pretrained, labelled
     assert "encoder without classes" in refused(pretrained, labelled_shards)
     drawn = ["--shards", str(labelled_shards), "--out", str(tmp_path / "pictures")]
     assert main(["reconstruct", "--model", str(from_scratch), *drawn]) == 2
-    assert "is a fine-tuned run, which has no decoder" in capsys.readouterr().err
+    assert "is fine-tuned and has no decoder" in capsys.readouterr().err
     assert "splits: test, train" in refused(from_scratch, labelled_shards, "--split", "other")
     strange = rewritten(
         labelled_shards,
@@ -131,8 +131,8 @@ def test_two_ranks_count_every_sample_once(labelled_shards, tmp_path):
 def test_a_subject_without_positives_has_no_f1(tmp_path, no_pictures):
     found = labelled([[1, 0], [0, 1], [0, 0], [0, 0]], [[0.9, 0.1], [0.2, 0.7], [0.1, 0.2], [0.3, 0.1]], "ab")
     records = records_of(found, subject=["ann", "ann", "bob", "bob"])
-    card = ScoreCard.of(found, records)
-    write_evaluation(tmp_path, "title", "command", card, records, synthetic=True)
+    info = EvaluationInfo(title="title", command="command", synthetic=True)
+    write_evaluation(tmp_path, info, ScoreCard.of(found, records), records)
     by = json.loads((tmp_path / "scores.json").read_text())["by"]["subject"]
     assert [row["micro_f1"] for row in by] == [1.0, None]
     assert (tmp_path / "report.html").is_file()

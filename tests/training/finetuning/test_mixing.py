@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from maedfer.errors import UserError
 from maedfer.training.finetuning.mixing import Mixing, erase
 
 
@@ -108,11 +109,11 @@ def test_erasing_takes_the_share_it_is_told():
     assert 0.19 < changed < 0.31
 
 
-def test_numbers_out_of_range_are_refused_by_their_flag():
-    with pytest.raises(ValueError, match=r"--model.mixup -0.1"):
+def test_negative_strengths_are_refused():
+    with pytest.raises(UserError, match=r"^mixup: -0.1"):
         Mixing(-0.1, 1.0)
-    with pytest.raises(ValueError, match=r"--model.erasing 2 is a probability"):
-        erase(random_clips(), range(4), 2)
+    with pytest.raises(UserError, match=r"^cutmix: -1"):
+        Mixing(0.0, -1.0)
 
 
 @pytest.mark.gpu

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from maedfer.errors import UserError
 from maedfer.models.official import official_name
 from maedfer.training.finetuning.module import FineTuning
 from maedfer.training.pretraining.module import MaskedPretraining
@@ -125,5 +126,21 @@ def test_nothing_changes_where_there_are_no_tokens_to_train():
 
 @pytest.mark.parametrize("kind", [FineTuning, MaskedPretraining])
 def test_an_unknown_setting_is_refused(kind):
-    with pytest.raises(ValueError, match=r"--model.region_tokens upstream is unknown"):
+    with pytest.raises(UserError, match=r"^region_tokens: "):
         kind(NAME, SMALL, region_tokens="upstream")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "settings"),
+    [
+        ("layer_decay", {"layer_decay": 1.1}),
+        ("layer_decay", {"layer_decay": 0}),
+        ("label_smoothing", {"label_smoothing": 1}),
+        ("erasing", {"erasing": 2}),
+        ("optimizer", {"optimizer": "muon", "freeze_encoder": True}),
+    ],
+)
+def test_settings_out_of_range_are_refused(parameter, settings):
+    with pytest.raises(UserError) as caught:
+        FineTuning(NAME, SMALL, **settings)
+    assert caught.value.parameter == parameter

@@ -11,11 +11,12 @@ from helpers.pretraining_runs import STEPS, arguments, keys, rows
 
 import maedfer
 from maedfer.__main__ import main
+from maedfer.errors import UserError
 from maedfer.models import MaskedAutoencoder, build_mae
 from maedfer.models.official import to_official
 from maedfer.randomness import seed_of
 from maedfer.training.pretraining.module import MaskedPretraining
-from maedfer.training.run.weights import refuse_to_resume
+from maedfer.training.run.weights import check_resumable
 
 CHEAP = ("--model.decoder_attention", "cross", "--model.predicted_share", "0.25")
 TINY = {"img_size": 32, "region_size": [2, 2, 4], "embed_dim": 24, "depth": 2, "num_heads": 2}
@@ -75,7 +76,7 @@ def test_the_share_and_nothing_else_leaves_the_errors_of_held_out_clips_comparab
 def test_a_stopped_run_resumes_exactly(finished, synthetic_shards, tmp_path):
     run, whole = tmp_path / "stopped", finished[0]
     dying = arguments(synthetic_shards, run, *CHEAP, *disturbed(spoilt=[], die_after=7))
-    assert main(dying) == 2
+    assert main(dying) == 1
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 5
     assert main(["pretrain", "--run", str(run), "--resume", *disturbed(spoilt=[], die_after=0)]) == 0
     assert keys(run) == keys(whole) and rows(run) == rows(whole)
@@ -120,8 +121,8 @@ def test_weights_of_the_other_decoder_are_refused(finished, synthetic_shards, tm
         told = capsys.readouterr().err.strip()
         assert message in told and str(source) in told and "\n" not in told
     joint = MaskedPretraining("lgi_former_tiny_patch8_64", TINY)
-    with pytest.raises(ValueError, match=r"^--resume .*: take --model.decoder_attention cross$"):
-        refuse_to_resume(joint, run / "checkpoints" / "last.ckpt")
+    with pytest.raises(UserError, match=r"^resume: .*: take `decoder_attention=cross`$"):
+        check_resumable(joint, run / "checkpoints" / "last.ckpt")
     # The encoder alone fits either decoder.
     start = arguments(synthetic_shards, tmp_path / "new", "--init-from", str(run / "encoder"), steps=1)
     assert main(start) == 0

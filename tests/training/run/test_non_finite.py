@@ -1,4 +1,4 @@
-"""Steps whose loss is no number: nothing changes, all is written down, and many of them end the run."""
+"""Steps whose loss is NaN or infinite: nothing changes, their clips are named, and many end the run."""
 
 import json
 import os
@@ -17,6 +17,7 @@ from helpers.pretraining_runs import arguments, keys, rows
 from torch import nn
 
 from maedfer.__main__ import main
+from maedfer.errors import UserError
 from maedfer.training.run.non_finite import NonFiniteLoss
 from maedfer.training.steps.finite_steps import FiniteSteps, SteadyAverage
 
@@ -64,7 +65,7 @@ def by_hand(batches, accumulated):
 
 
 @pytest.mark.parametrize("accumulated", [1, 2])
-def test_a_step_left_out_is_as_if_it_had_not_been(accumulated, tmp_path):
+def test_a_skipped_step_changes_nothing(accumulated, tmp_path):
     torch.manual_seed(1)
     batches = [clip_batch("abcd", clips=torch.randn(4, 3)) for _ in range(8)]
     batches[BAD].clips[2, 1] = torch.inf
@@ -97,11 +98,9 @@ def test_a_step_left_out_is_as_if_it_had_not_been(accumulated, tmp_path):
     # The average is what the module holds at the end.
     for value, right in zip(module.parameters(), averaged, strict=True):
         torch.testing.assert_close(value, right, rtol=1e-6, atol=1e-7)
-    noted = table(tmp_path / "non_finite" / "rank0.csv")
-    assert [row["key"] for row in noted] == list("abcd")
-    assert {(row["step"], row["rank"], row["loss"]) for row in noted} == {
-        (str(BAD // accumulated + 1), "0", "nan")
-    }
+    named = table(tmp_path / "non_finite.csv")
+    step = str(BAD // accumulated + 1)
+    assert [tuple(row.values()) for row in named] == [(step, "0", key, "0.000") for key in "abcd"]
     assert trainer.global_step == 8 // accumulated
 
 
@@ -113,11 +112,11 @@ def left_alone(synthetic_shards, tmp_path_factory):
     return run
 
 
-def test_a_run_goes_on_and_says_what_it_left_out(left_alone):
+def test_a_run_goes_on_and_names_the_clips(left_alone):
     losses = [row["loss"] for row in rows(left_alone)]
     assert [n for n, loss in enumerate(losses, 1) if loss == "nan"] == [3, 5, 7] and len(losses) == 9
     assert all(0 < float(loss) < 10 for loss in losses if loss != "nan")
-    noted = table(left_alone / "non_finite" / "rank0.csv")
+    noted = table(left_alone / "non_finite.csv")
     assert [f"{row['step']} {row['key']} {row['start']}" for row in noted] == [
         line for line in keys(left_alone) if line.split(" ")[0] in ("3", "5", "7")
     ]
@@ -125,29 +124,29 @@ def test_a_run_goes_on_and_says_what_it_left_out(left_alone):
     assert json.loads((left_alone / "summary.json").read_text())["skipped_steps"] == 3
 
 
-def test_a_resumed_run_counts_on(left_alone, synthetic_shards, tmp_path, capsys):
+def test_a_resumed_run_counts_on(left_alone, synthetic_shards, tmp_path):
     run = tmp_path / "run"
     options = {"spoilt": [3, 5, 7], "out": str(tmp_path)}
     dying = arguments(synthetic_shards, run, *disturbed(**options, die_after=8), steps=9)
     dying[dying.index("--checkpoint_every") + 1] = "2"
-    assert main(dying) == 2
+    assert main(dying) == 1
     # A checkpoint is due at steps 2, 4, 6 and 8; the run died before it wrote the last.
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 6
     assert main(["pretrain", "--run", str(run), "--resume", *disturbed(**options, die_after=0)]) == 0
     assert rows(run) == rows(left_alone) and keys(run) == keys(left_alone)
-    assert table(run / "non_finite" / "rank0.csv") == table(left_alone / "non_finite" / "rank0.csv")
-    assert "3 of 9 steps were left out" in capsys.readouterr().out
+    assert (run / "non_finite.csv").read_bytes() == (left_alone / "non_finite.csv").read_bytes()
+    assert json.loads((run / "summary.json").read_text())["skipped_steps"] == 3
 
 
-def test_no_checkpoint_after_a_step_left_out(synthetic_shards, tmp_path, capsys):
+def test_no_checkpoint_after_a_skipped_step(synthetic_shards, tmp_path, capsys):
     run = tmp_path / "run"
     spoilt = list(range(4, 14))
     assert main(arguments(synthetic_shards, run, *disturbed(spoilt=spoilt), steps=20)) == 2
     shown = capsys.readouterr()
     message = shown.err.strip().split("\n")[-1]
     assert "10 steps in a row, up to step 13" in message and "--model.base_lr" in message
-    assert "step 13 is left out" in shown.out and "only counted" in shown.out
-    assert not (run / "checkpoints" / "last.ckpt").exists()  # due at steps 5 and 10, both of them left out
+    assert "step 13 is skipped" in shown.out
+    assert not (run / "checkpoints" / "last.ckpt").exists()  # due at steps 5 and 10, both of them skipped
 
 
 def test_fine_tuning_has_the_same_rule(labelled_shards, tmp_path, monkeypatch, capsys):
@@ -162,20 +161,18 @@ def test_fine_tuning_has_the_same_rule(labelled_shards, tmp_path, monkeypatch, c
 
 
 def test_the_counts_are_those_of_the_checkpoint(tmp_path):
-    with pytest.raises(ValueError, match="--stop_after_skipped 0"):
+    with pytest.raises(UserError, match=r"^stop_after_skipped: 0"):
         NonFiniteLoss(tmp_path, 0)
     counting = NonFiniteLoss(tmp_path, 10)
     counting.load_state_dict({"skipped": 4, "in_a_row": 2})
     assert counting.skipped == 4 and counting.state_dict() == {"skipped": 4, "in_a_row": 2}
-    trainer = SimpleNamespace(global_step=9, global_rank=0, is_global_zero=True, world_size=1)
-    counting.on_train_start(trainer, None)
-    trainer.global_step = 10
-    counting.on_train_batch_end(trainer, SimpleNamespace(bad_rank=None), {}, {}, 0)
+    trainer = SimpleNamespace(global_step=10, global_rank=0, is_global_zero=True, world_size=1)
+    counting.on_train_batch_end(trainer, SimpleNamespace(bad_rank=None, step_ended=True), {}, {}, 0)
     assert counting.state_dict() == {"skipped": 4, "in_a_row": 0}
 
 
 def test_two_ranks_decide_as_one(synthetic_shards, tmp_path):
-    """Steps under accumulation that are bad on one rank are left out on both; three in a row end both."""
+    """Steps under accumulation that are bad on one rank are skipped on both; three in a row end both."""
     run = tmp_path / "run"
     bad = disturbed(spoilt=[2, 6, 7, 8], late=[4], rank=1, out=str(tmp_path))
     command = arguments(
@@ -191,7 +188,7 @@ def test_two_ranks_decide_as_one(synthetic_shards, tmp_path):
     )
     assert done.returncode == 2, done.stderr[-2000:]
     assert done.stderr.count("3 steps in a row, up to step 8") == 1
-    assert done.stdout.count("no number on rank 1") == 5
+    assert done.stdout.count("NaN or infinite on rank 1") == 5
     assert "Traceback" not in done.stderr
 
     digests = json.loads((tmp_path / "rank0.json").read_text())
@@ -200,12 +197,13 @@ def test_two_ranks_decide_as_one(synthetic_shards, tmp_path):
     unchanged = [step for step in range(2, 8) if digests[step] == digests[step - 1]]
     assert unchanged == [2, 4, 6, 7]
     assert [row["loss"] == "nan" for row in rows(run)] == [step in (2, 4, 6, 7, 8) for step in range(1, 9)]
+    named = table(run / "non_finite.csv")
+    assert [int(row["step"]) for row in named] == [step for step in (2, 4, 6, 7, 8) for _ in range(8)]
     for rank in (0, 1):
-        noted = table(run / "non_finite" / f"rank{rank}.csv")
-        assert [int(row["step"]) for row in noted] == [step for step in (2, 4, 6, 7, 8) for _ in range(4)]
-        assert {row["loss"] == "nan" for row in noted} == {rank == 1}
+        own = [row for row in named if row["rank"] == str(rank)]
+        assert {f"{row['step']} {row['key']} {row['start']}" for row in own} < set(keys(run, rank))
+    for rank in (0, 1):
         listed = keys(run, rank)
-        assert {f"{row['step']} {row['key']} {row['start']}" for row in noted} < set(listed)
         assert [step for step in range(1, 9) if sum(k.startswith(f"{step} ") for k in listed) == 8] == [
             *(1, 2, 4, 6, 8)
         ]

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from maedfer.training.run.records import StepTable, keep_rows_until, trim_ranks
+from maedfer.training.run.records import KeyRecorder, StepTable, keep_rows_until
 
 
 def test_a_resumed_table_keeps_rows_up_to_its_checkpoint(tmp_path):
@@ -35,9 +35,13 @@ def test_key_lists_are_cut_by_their_first_word(tmp_path):
 
 def test_lists_of_ranks_that_are_no_more_are_cut_too(tmp_path):
     """Three ranks were killed after step 3, with a checkpoint of step 2; one goes on alone."""
+    folder = tmp_path / "keys"
+    folder.mkdir()
     for rank in range(3):
-        (tmp_path / f"rank{rank}.txt").write_text(f"2 a-{rank} 0.000\n3 b-{rank} 0.160\n")
+        (folder / f"rank{rank}.txt").write_text(f"2 a-{rank} 0.000\n3 b-{rank} 0.160\n")
     alone = SimpleNamespace(global_rank=0, is_global_zero=True, world_size=1, global_step=2)
-    assert trim_ranks(tmp_path, alone, None, " ") == tmp_path / "rank0.txt"
-    kept = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    recorder = KeyRecorder(tmp_path)
+    recorder.on_train_start(alone, None)
+    recorder.teardown(alone, None, "fit")
+    kept = {path.name: path.read_text() for path in folder.iterdir()}
     assert kept == {f"rank{rank}.txt": f"2 a-{rank} 0.000\n" for rank in range(3)}

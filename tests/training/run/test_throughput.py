@@ -8,7 +8,7 @@ from helpers.clip_batches import clip_batch
 from helpers.finetuning_runs import table
 
 from maedfer.data.loading.loader import ClipLoader
-from maedfer.processes.cores import MOST_WORKERS
+from maedfer.processes.cores import MAX_WORKERS
 from maedfer.text import duration
 from maedfer.training.run import progress, throughput
 from maedfer.training.run.progress import ProgressLines, RunProgress
@@ -38,7 +38,7 @@ def clock(monkeypatch):
 def data(**changed):
     """The settings of a data module that decide what is advised."""
     encoding = SimpleNamespace(encoding={"name": changed.pop("encoding", "jpeg")})
-    usual = {"shards": "/data/faces", "workers": MOST_WORKERS, "clips_per_sample": 4}
+    usual = {"shards": "/data/faces", "workers": MAX_WORKERS, "clips_per_sample": 4}
     return SimpleNamespace(**{**usual, **changed}, index=encoding)
 
 

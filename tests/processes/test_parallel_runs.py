@@ -1,4 +1,4 @@
-"""Runs side by side: each once, each in its own log, and how they end."""
+"""Runs in parallel: each once, each with its own log, and how they end."""
 
 import os
 import threading
@@ -7,8 +7,16 @@ import time
 import pytest
 import torch
 
-from maedfer.processes import side_by_side
-from maedfer.processes.side_by_side import NOT_BEGUN, beside, check, log_of, run_one, run_side_by_side
+from maedfer.errors import UserError
+from maedfer.processes import parallel_runs
+from maedfer.processes.parallel_runs import (
+    NOT_STARTED,
+    check_exit_code,
+    log_of,
+    run_in_background,
+    run_in_parallel,
+    run_one,
+)
 
 
 @pytest.fixture
@@ -35,39 +43,39 @@ def test_a_run_is_started_once_and_resumed_with_its_own_settings(tmp_path, calle
 def test_what_is_done_is_left_alone(tmp_path, monkeypatch):
     (tmp_path / "done").mkdir()
     (tmp_path / "done" / "summary.json").touch()
-    monkeypatch.setattr(side_by_side, "ProcessPoolExecutor", None)
-    run_side_by_side({tmp_path / "done": ["finetune"]}, "nothing")
+    monkeypatch.setattr(parallel_runs, "ProcessPoolExecutor", lambda *_, **__: pytest.fail("started"))
+    run_in_parallel({tmp_path / "done": ["finetune"]}, "nothing")
 
 
-def test_a_failure_among_several_is_named_and_the_rest_is_not_begun(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(side_by_side, "usable_cores", lambda: 1)
+def test_a_failure_among_several_is_named_and_the_rest_is_not_started(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(parallel_runs, "usable_cores", lambda: 1)
     runs = {tmp_path / f"run-{number}": ["verify", str(tmp_path / "none")] for number in range(8)}
-    with pytest.raises(ValueError, match=r"exit code 2: see .*run-\d\.log"):
-        run_side_by_side(runs, "verifying")
+    with pytest.raises(UserError, match=r"exit code 2: see .*run-\d\.log"):
+        run_in_parallel(runs, "verifying")
     assert 1 <= len(list(tmp_path.glob("*.log"))) < 8
 
 
 def test_a_run_that_failed_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"exit code 2: see .*probe-0\.log"):
-        check(2, tmp_path / "probe-0")
+    with pytest.raises(UserError, match=r"exit code 2: see .*probe-0\.log"):
+        check_exit_code(2, tmp_path / "probe-0")
     with pytest.raises(KeyboardInterrupt, match="continue"):
-        check(130, tmp_path / "probe-0")
+        check_exit_code(130, tmp_path / "probe-0")
 
 
-def test_a_pool_that_was_stopped_begins_nothing(tmp_path, called, monkeypatch):
+def test_a_pool_that_was_stopped_starts_nothing(tmp_path, called, monkeypatch):
     stop = threading.Event()
-    monkeypatch.setattr(side_by_side, "_stop", stop)
+    monkeypatch.setattr(parallel_runs, "_stop", stop)
     assert run_one(tmp_path / "a", ["finetune"]) == 0
     stop.set()
-    assert run_one(tmp_path / "b", ["finetune"]) == NOT_BEGUN and len(called) == 1
+    assert run_one(tmp_path / "b", ["finetune"]) == NOT_STARTED and len(called) == 1
 
 
 @pytest.mark.parametrize(("cores", "asked", "own"), [(4, None, 2), (2, None, 1), (4, "3,1", 3)])
-def test_runs_beside_leave_what_is_done_meanwhile_its_cores(cores, asked, own, tmp_path, monkeypatch):
+def test_runs_in_the_background_leave_cores_to_the_foreground(cores, asked, own, tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if asked:
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
-    monkeypatch.setattr(side_by_side, "usable_cores", lambda: cores)
+    monkeypatch.setattr(parallel_runs, "usable_cores", lambda: cores)
     begun, threads = [], torch.get_num_threads()
 
     class Pool:
@@ -80,32 +88,32 @@ def test_runs_beside_leave_what_is_done_meanwhile_its_cores(cores, asked, own, t
         __exit__ = submit = shutdown = lambda self, *_, **__: None
 
     with monkeypatch.context() as patched:
-        patched.setattr(side_by_side, "ProcessPoolExecutor", Pool)
-        with beside({tmp_path / f"run-{number}": ["verify"] for number in range(2)}):
+        patched.setattr(parallel_runs, "ProcessPoolExecutor", Pool)
+        with run_in_background({tmp_path / f"run-{number}": ["verify"] for number in range(2)}):
             assert begun == [min(2, cores - own)]
             if not asked:
                 assert torch.get_num_threads() == own == int(os.environ["OMP_NUM_THREADS"])
     assert torch.get_num_threads() == threads and os.environ.get("OMP_NUM_THREADS") == asked
 
 
-def test_runs_beside_that_failed_are_heard_of_later(tmp_path, monkeypatch):
+def test_runs_in_the_background_that_failed_are_reported_later(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(side_by_side, "usable_cores", lambda: 2)
+    monkeypatch.setattr(parallel_runs, "usable_cores", lambda: 2)
     runs = {tmp_path / f"run-{number}": ["verify", str(tmp_path / "none")] for number in range(9)}
-    with beside(runs):
+    with run_in_background(runs):
         began = time.monotonic()
         while not list(tmp_path.glob("*.log")) and time.monotonic() - began < 60:
             time.sleep(0.02)
     assert "maedfer verify: " in next(tmp_path.glob("*.log")).read_text()
     assert len(list(tmp_path.glob("*.log"))) < 9
-    with pytest.raises(ValueError, match=r"exit code 2: see .*run-\d\.log"):
-        run_side_by_side(runs, "verifying")
+    with pytest.raises(UserError, match=r"exit code 2: see .*run-\d\.log"):
+        run_in_parallel(runs, "verifying")
 
 
 def test_a_single_core_is_not_shared(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(side_by_side, "usable_cores", lambda: 1)
-    monkeypatch.setattr(side_by_side, "ProcessPoolExecutor", None)
-    with beside({tmp_path / "run": ["finetune"]}):
+    monkeypatch.setattr(parallel_runs, "usable_cores", lambda: 1)
+    monkeypatch.setattr(parallel_runs, "ProcessPoolExecutor", lambda *_, **__: pytest.fail("started"))
+    with run_in_background({tmp_path / "run": ["finetune"]}):
         pass
     assert not list(tmp_path.iterdir())
