@@ -24,7 +24,7 @@ TaskName = Literal["classify", "multilabel", "regress"]
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """What the K outputs of a model mean, how targets are made for them, and which loss trains them.
+    """Defines the meaning of the K outputs of a model, their targets, loss, decisions and scores.
 
     Names of scores are those of `maedfer.evaluation`.
 
@@ -78,7 +78,7 @@ class Task(ABC):
         """Checks activated outputs (n, K).
 
         Raises:
-            UserError: they are not what the task predicts, such as logits instead of probabilities.
+            UserError: they do not suit the task, such as logits instead of probabilities.
         """
         if self.has_classes and ((outputs < -1e-6) | (outputs > 1 + 1e-6)).any():
             raise UserError(
