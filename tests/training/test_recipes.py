@@ -2,10 +2,11 @@
 
 import pytest
 
+from maedfer.errors import UserError
 from maedfer.resources import find_config
 from maedfer.training.finetuning.cli import FinetuneCLI
 from maedfer.training.pretraining.command import PretrainCLI
-from maedfer.training.run.recipes import with_recipes
+from maedfer.training.run.recipes import with_recipes, without_draws
 from maedfer.training.steps.schedule import scaled_by_batch
 
 RECIPES = sorted(path.stem for path in find_config("pretrain/demo").parent.glob("*.yaml"))
