@@ -22,7 +22,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from maedfer.data.loading.datamodule import ClipDataModule
 from maedfer.errors import UserError
-from maedfer.files import write_atomically
+from maedfer.files import make_folder, write_atomically
 from maedfer.lightning_internals import callbacks_of, forget_children
 from maedfer.models.config import ModelConfig
 from maedfer.models.weights import save_encoder, write_unfinished
@@ -277,7 +277,7 @@ class RunCLI(LightningCLI, ABC):
             settings[name] = value
         for name in INVOCATION_ONLY:
             settings.pop(name, None)
-        self.folder.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder.path, "run")
         text = self.parser.dump(settings, skip_validation=True, skip_none=False)
         write_atomically(self.folder.config, text.encode())
 
