@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from maedfer.errors import UserError
-from maedfer.files import dump_json, write_atomically
+from maedfer.files import dump_json, make_folder, write_atomically
 from maedfer.runs.folder import RunFolder
 
 PER_RUN_SETTINGS = ("data.fold", "data.workers")
@@ -59,7 +59,7 @@ class FoldFolder:
         self._write(noted | {"ended": noted["ended"] | {fold: code}})
 
     def _write(self, noted: dict[str, Any]) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path, "run")
         write_atomically(self.note, dump_json(noted, indent=1))
 
     def folds_to_run(self, asked: list[str] | None, resume: bool) -> list[str]:
