@@ -16,7 +16,7 @@ from typing import Any, Self, get_args
 
 from maedfer.constants import FRAME_INTERVAL_S, IMAGENET_MEAN, IMAGENET_STD, NUM_FRAMES
 from maedfer.errors import UserError
-from maedfer.files import write_atomically
+from maedfer.files import make_folder, write_atomically
 from maedfer.models.card import model_card
 from maedfer.tasks import TaskName
 from maedfer.upstream import Behaviour
@@ -144,7 +144,7 @@ def write_config(folder: str | Path, config: ModelConfig) -> None:
         config: what to write; `weights_sha256` None says that the weights are still to come.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_atomically(folder / CARD_NAME, model_card(config).encode())
     write_atomically(folder / CONFIG_NAME, (json.dumps(config.to_json(), indent=2) + "\n").encode())
 

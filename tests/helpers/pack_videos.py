@@ -1,5 +1,6 @@
 """Tiny videos with drawn content, for the tests of packing."""
 
+import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -119,3 +120,31 @@ class RedSquares:
     def _detection(self, box):
         eyes = np.array([[box[0], box[1]], [box[0] + box[2], box[1]]]) if self.eyes else None
         return Detection(tuple(box), eyes, 1.0)
+
+
+class Drawn:
+    """A video that is drawn frame by frame, so that nothing but the reader's own memory is measured."""
+
+    promised = damaged = 0
+    pieces = "frames"
+
+    def __init__(self, draw, seconds, fps=25):
+        self.draw, self.count, self.fps = draw, round(seconds * fps), fps
+
+    def frames(self, start_s=0.0, end_s=math.inf, on_frame=lambda: None):
+        for number in range(self.count):
+            on_frame()
+            if start_s - 1e-6 <= number / self.fps <= end_s:
+                yield DrawnFrame(number / self.fps, self.draw(number / self.fps))
+
+
+class DrawnFrame:
+    def __init__(self, time_s, pixels):
+        self.time_s, self.pixels = time_s, pixels
+        self.height, self.width = pixels.shape[:2]
+
+    def picture(self, max_side=None):
+        return self.pixels
+
+    def thumbnail(self):
+        return self.pixels[::2, ::2]

@@ -43,6 +43,13 @@ LOST_S = 1.5
 SMOOTHING_S = 0.2
 """Width (standard deviation) of the kernel that smooths boxes and angles over time."""
 
+REACH_S = 40 * SMOOTHING_S
+"""Distance beyond which the weight of the kernel is exactly 0."""
+
+LONG_TRACK = 3000
+"""Looks from which on only those within `REACH_S` are smoothed, so that memory stays bounded. Shorter tracks
+use all looks, as zeros change the last digit of a sum, and packed bytes must stay what they were."""
+
 SHOT_COLOURS, SHOT_PIXELS = 0.5, 20.0
 """A shot changes when half of the colour histogram and, on average, 20 of 255 levels of each pixel change."""
 
@@ -105,7 +112,11 @@ def smooth_curve(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.nd
     """
     padded = np.pad(values, ((1, 1), (0, 0)), mode="edge")
     values = np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0)
-    distance = times[None, :] - np.clip(at, times[0], times[-1])[:, None]  # (n, D)
+    at = np.clip(at, times[0], times[-1])
+    if len(times) > LONG_TRACK:
+        near = slice(*np.searchsorted(times, [at.min() - REACH_S, at.max() + REACH_S]))
+        times, values = times[near], values[near]
+    distance = times[None, :] - at[:, None]  # (n, D)
     weight = np.exp(-0.5 * (distance / SMOOTHING_S) ** 2)
     first, second = (weight * distance).sum(1), (weight * distance**2).sum(1)
     # intercept of the weighted line; the small number keeps a track seen only once at its mean

@@ -5,7 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from helpers.pack_videos import RedSquares, scene, write_audio, write_video
+from helpers.pack_videos import Drawn, RedSquares, scene, write_audio, write_video
 
 from maedfer.data.faces.crop_settings import CropSettings
 from maedfer.data.faces.face_tracks import NoFaceClip, read_face_tracks
@@ -17,34 +17,6 @@ CROP = CropSettings(size=32, margin=0.1, min_face=8)
 @pytest.fixture
 def red_squares(monkeypatch):
     monkeypatch.setattr("maedfer.data.faces.face_tracks._detector", lambda *_: RedSquares())
-
-
-class Drawn:
-    """A video that is drawn frame by frame, so that nothing but the reader's own memory is measured."""
-
-    promised = damaged = 0
-    pieces = "frames"
-
-    def __init__(self, draw, seconds, fps=25):
-        self.draw, self.count, self.fps = draw, round(seconds * fps), fps
-
-    def frames(self, start_s=0.0, end_s=math.inf, on_frame=lambda: None):
-        for number in range(self.count):
-            on_frame()
-            if start_s - 1e-6 <= number / self.fps <= end_s:
-                yield DrawnFrame(number / self.fps, self.draw(number / self.fps))
-
-
-class DrawnFrame:
-    def __init__(self, time_s, pixels):
-        self.time_s, self.pixels = time_s, pixels
-        self.height, self.width = pixels.shape[:2]
-
-    def picture(self, max_side=None):
-        return self.pixels
-
-    def thumbnail(self):
-        return self.pixels[::2, ::2]
 
 
 def test_clips_come_with_their_frames_plan_and_number(red_squares, tmp_path):

@@ -150,4 +150,4 @@ def test_a_loss_that_is_no_number_stops_the_run(refusal, labelled_shards, tmp_pa
     message = refusal(arguments(labelled_shards, run, *wild, *patience, "--data.val_share", "0"))
     assert "in 4 steps in a row" in message and "--model.base_lr" in message
     assert "train_" in (run / "non_finite.csv").read_text()
-    assert not (run / "classifier").exists() and not (run / "summary.json").exists()
+    assert not (run / "classifier" / "model.safetensors").exists() and not (run / "summary.json").exists()
