@@ -1,7 +1,6 @@
-"""Holds every use of a private attribute of Lightning and DeepSpeed, each behind a named function.
+"""Holds every use of a private or undeclared attribute of Lightning and DeepSpeed behind a named function.
 
-A release of either may rename one without notice. `tests/test_lightning_internals.py` checks that all of them
-exist in the installed versions. Private methods that `ZeroStrategy` overrides are listed in `OVERRIDDEN`.
+A release of either may rename one without notice; `tests/test_lightning_internals.py` checks them all.
 """
 
 from __future__ import annotations
@@ -90,10 +89,7 @@ def launched_processes(trainer: Trainer) -> Sequence[subprocess.Popen[bytes]]:
 
 
 def forget_children() -> None:
-    """Empties the list of child ranks that Lightning's observer watches.
-
-    It would kill this process as soon as one of them exits with an error.
-    """
+    """Disables Lightning's child observer, which kills this rank as soon as a rank that it started exits."""
     for thread in threading.enumerate():
         if thread.name == OBSERVER:
             thread._child_processes = []  # type: ignore[attr-defined]  # an attribute of Lightning's subclass
@@ -105,10 +101,9 @@ def skip_averaging(average: EMAWeightAveraging, step: int) -> None:
 
 
 def unscale_before_clipping(optimizer: optim.Optimizer) -> None:
-    """Lets Lightning clip gradients of a fused optimizer in mixed precision.
+    """Lets Lightning clip gradients of a fused optimizer in mixed precision: they are unscaled before.
 
-    A fused optimizer says that it unscales gradients itself; Lightning then refuses to clip. Without that
-    mark gradients are unscaled first, as for any other optimizer.
+    It refuses to clip for an optimizer that is marked as unscaling gradients itself.
     """
     optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # set by torch's fused optimizers
 

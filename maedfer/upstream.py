@@ -1,4 +1,4 @@
-"""Settings that are `correct`, or `official`: as upstream, whose published numbers rest on its behaviour."""
+"""Settings with two values: `correct`, or `official` for upstream's behaviour, as in published numbers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Literal
 
 from maedfer.errors import UserError
 
-Switch = Literal["correct", "official"]
+Behaviour = Literal["correct", "official"]
 
 
-def is_official(parameter: str, value: Switch) -> bool:
+def mimics_upstream(parameter: str, value: Behaviour) -> bool:
     """Returns whether a setting asks for upstream's behaviour.
 
     Raises:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from maedfer.evaluation.measures import ClassScores, per_class
+from maedfer.evaluation.measures import TITLES, ClassScores, per_class
 from maedfer.evaluation.predictions import Predictions, SampleInfo
-from maedfer.evaluation.scores import TITLES, GroupScores, grouped, scores, shown
+from maedfer.evaluation.scores import GroupScores, grouped, scores, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +16,7 @@ class ScoreCard:
     """Predictions with their scores, computed once for the screen, `scores.json`, figures and pages.
 
     Attributes:
-        predictions: what was scored.
+        predictions: the predictions that were scored.
         scores: all scores of the task, see `maedfer.evaluation.scores.scores`.
         classes: recall, precision and F1 of each class; empty for a task without classes.
         groups: scores by subject, fold and metadata column; empty without facts about the samples.
@@ -48,13 +48,16 @@ class ScoreCard:
         names, values = self.predictions.names, self.scores
         kinds = self.predictions.task.output_scores
         if kinds:
-            rows = [["", *(TITLES[kind] for kind in kinds)]]
+            rows = [["", *(TITLES.get(kind, kind) for kind in kinds)]]
             rows += [["mean", *(shown(kind, values[kind]) for kind in kinds)]]
             rows += [[name, *(shown(kind, values[f"{kind}_{name}"]) for kind in kinds)] for name in names]
             rows += [["samples", shown("samples", values["samples"])]]
         else:
             fields = ClassScores._fields[1:]
-            rows = [["", "percent"], *([TITLES[name], shown(name, value)] for name, value in values.items())]
+            rows = [
+                ["", "percent"],
+                *([TITLES.get(name, name), shown(name, value)] for name, value in values.items()),
+            ]
             rows += [["class", *(TITLES.get(field, field) for field in fields)]]
             rows += [[row.name, *map(shown, fields, row[1:])] for row in self.classes]
         width = max(len(row[0]) for row in rows) + 2

@@ -5,58 +5,17 @@ Scores are shares in 0..1 of the whole set of samples; they become percent where
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from maedfer.errors import UserError
-from maedfer.evaluation.measures import quantities, recognition, several_labels
+from maedfer.evaluation.measures import COUNTS, MEASURES, PLAIN, ScoreSums
 from maedfer.evaluation.predictions import Predictions, SampleInfo
-from maedfer.evaluation.score_sums import ScoreSums, quantities_sums, recognition_sums, several_labels_sums
-from maedfer.tasks import TaskName
-
-
-class Measures(NamedTuple):
-    """Functions that score a task: `scores` in full, and `sums` for a bootstrap of its main scores."""
-
-    scores: Callable[[Predictions], dict[str, float]]
-    sums: Callable[[Predictions], ScoreSums]
-
-
-MEASURES: dict[TaskName, Measures] = {
-    "classify": Measures(recognition, recognition_sums),
-    "multilabel": Measures(several_labels, several_labels_sums),
-    "regress": Measures(quantities, quantities_sums),
-}
 
 MAX_GROUPS = 50
 """The largest number of values of a metadata column that form groups."""
-
-TITLES = {
-    "uar": "UAR",
-    "war": "WAR",
-    "weighted_f1": "weighted F1",
-    "macro_f1": "macro F1",
-    "micro_f1": "micro F1",
-    "f1": "F1",
-    "ece": "calibration error",
-    "mean_average_precision": "mAP",
-    "exact_match": "all labels right",
-    "absent": "classes without samples",
-    "samples": "samples",
-    "ccc": "CCC",
-    "pearson": "Pearson",
-    "mse": "MSE",
-    "mae": "MAE",
-}
-"""Printed names of scores; a score that is not here is printed under its own name."""
-
-PLAIN = ("ccc", "pearson", "mse", "mae")
-"""Scores that are not shares and are not printed as percent."""
-
-COUNTS = ("samples", "absent")
-"""Scores that are counts."""
 
 
 class GroupScores(NamedTuple):

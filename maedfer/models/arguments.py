@@ -1,37 +1,90 @@
-"""Constructor arguments that come from a recipe or a `config.json`, checked before a model is built of them.
+"""Constructor arguments of the encoders, and the check of those that come from a recipe or a `config.json`.
 
-Python itself tells a wrong name without the right one, and a wrong type only where the value is used.
+Python itself reports an unknown name without the right one, and a wrong type only where the value is used.
 """
 
 from __future__ import annotations
 
 import difflib
-import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any, get_type_hints
 
+from maedfer.errors import UserError
 
-def check_arguments(model: type, arguments: Mapping[str, Any], what: str) -> None:
-    """Refuse arguments that a class does not take; None stands for the default of any.
+HEAD_ARGS = ("num_classes", "pool", "fc_norm")
+"""Arguments of the head, which a saved model has of its own; see `VideoEncoder.head_args`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderArgs:
+    """Constructor arguments of every encoder; the defaults have the width and depth of the published one.
+
+    Attributes:
+        img_size: side of the square frames in pixels.
+        num_frames: frames of a clip.
+        patch_size: side of a tubelet in pixels.
+        tubelet_size: frames of a tubelet.
+        in_chans: colour channels.
+        num_classes: classes of the head; 0 builds an encoder.
+        embed_dim: width of the tokens.
+        depth: number of blocks.
+        num_heads: attention heads.
+        mlp_ratio: hidden width of the MLPs over `embed_dim`.
+        pool: name of the pooling, one of `pooling.POOLINGS`.
+        drop_path_rate: stochastic depth of the last block, rising linearly from 0 in the first.
+        drop_rate: dropout before the head.
+        positions: `1d` (upstream) or `3d`.
+        fc_norm: normalise after pooling instead of before; by default exactly when there are classes and the
+            pooling is not learned.
+        init_scale: factor on the initial weights of a classifier's head.
+    """
+
+    img_size: int = 160
+    num_frames: int = 16
+    patch_size: int = 16
+    tubelet_size: int = 2
+    in_chans: int = 3
+    num_classes: int = 0
+    embed_dim: int = 512
+    depth: int = 16
+    num_heads: int = 8
+    mlp_ratio: float = 4.0
+    pool: str = "region"
+    drop_path_rate: float = 0.0
+    drop_rate: float = 0.0
+    positions: str = "1d"
+    fc_norm: bool | None = None
+    init_scale: float = 0.001
+
+    def region(self, grid: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Returns the tokens (t, h, w) that attend together: the whole grid (t, h, w)."""
+        return grid
+
+
+def check_arguments(model: str, arguments: Mapping[str, Any], kind: type[EncoderArgs], source: str) -> None:
+    """Refuses arguments that an encoder does not take; None stands for the default of any.
 
     Args:
-        model: its constructor's annotations are among `KINDS`.
+        model: name of the encoder's class, for messages.
         arguments: by name.
-        what: how the user gave them, for messages.
+        kind: what the encoder takes; its annotations are among `KINDS`.
+        source: how the user gave the arguments, for messages.
 
     Raises:
-        ValueError: an unknown name (the nearest are listed), or a value of another type.
+        UserError: an unknown name (the nearest are listed), or a value of another type.
     """
-    hints = get_type_hints(model.__init__)
-    names = list(inspect.signature(model).parameters)
+    names, hints = [field.name for field in fields(kind)], get_type_hints(kind)
     for name, value in arguments.items():
         if name not in names:
             near = difflib.get_close_matches(name, names) or names
-            raise ValueError(f"{what}: {model.__name__} takes no {name!r}; did you mean {', '.join(near)}?")
+            raise UserError(
+                "model_args", f"{source}: {model} takes no {name!r}; did you mean {', '.join(near)}?"
+            )
         words, fits = KINDS[hints[name]]
         if value is not None and not fits(value):
-            raise ValueError(f"{what}: {name}={value!r} must be {words}")
+            raise UserError("model_args", f"{source}: {name}={value!r} must be {words}")
 
 
 def _is_whole(value: object) -> bool:

@@ -3,7 +3,7 @@
 `Attention` has one fused `qkv` matrix and serves joint attention (the decoder, the VideoMAE baseline).
 `CrossAttention` has `q` and `kv` apart; LGI-Former uses it for all three of its stages, with the context
 equal to the query in the first two. Both run PyTorch's fused kernel instead of upstream's explicit softmax
-(difference below 3e-6), but not in half precision on a CPU, where `attend` says why.
+(difference below 3e-6), except in half precision on a CPU (see `attend`).
 """
 
 from __future__ import annotations
@@ -13,26 +13,28 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from maedfer.errors import UserError
 
-def check_heads(dim: int, num_heads: int, flag: str = "num_heads") -> None:
-    """Refuse a width that the heads do not divide.
+
+def check_heads(dim: int, num_heads: int, parameter: str = "num_heads") -> None:
+    """Refuses a width that the heads do not divide.
 
     Raises:
-        ValueError: names the flag and both numbers.
+        UserError: names the parameter and both numbers.
     """
     if num_heads < 1 or dim % num_heads:
-        raise ValueError(f"{flag}={num_heads} does not divide the width {dim}")
+        raise UserError(parameter, f"{num_heads} does not divide the width {dim}")
 
 
 WRITTEN_OUT_KEYS = 512
-"""Keys up to which a CPU attends in half precision with the softmax written out."""
+"""Number of keys up to which a CPU in half precision computes the softmax without the fused kernel."""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Softmax attention of (B, heads, Q, d) to (B, heads, K, d): (B, heads, Q, d).
+    """Attends by softmax from (B, heads, Q, d) to (B, heads, K, d): (B, heads, Q, d).
 
-    PyTorch's fused kernel, except for few keys in half precision on a CPU: its backward pass takes two to
-    nine times as long there as the three operations by themselves (torch 2.15, 11 to 256 keys).
+    Uses PyTorch's fused kernel, except for few keys in half precision on a CPU: its backward pass takes two
+    to nine times as long there as the three operations by themselves (torch 2.15, 11 to 256 keys).
     """
     if q.device.type == "cpu" and q.dtype.itemsize == 2 and k.shape[-2] <= WRITTEN_OUT_KEYS:
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
@@ -41,21 +43,21 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class LinearGivenBias(nn.Linear):
-    """A matrix whose bias is handed in, so that a key can go without one.
+    """Multiplies by a matrix and adds a bias that the caller passes, so that a key can have none.
 
-    A module of its own, called as one: sharding (ZeRO 3) gathers weights when a module is called.
+    A module of its own: sharding (ZeRO 3) gathers weights when a module is called.
     """
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features, bias=False)
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Map (..., in_features) to (..., out_features)."""
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:  # type: ignore[override]  # the bias is passed
+        """Maps (..., in_features) to (..., out_features)."""
         return F.linear(x, self.weight, bias)
 
 
 class Attention(nn.Module):
-    """Self-attention over one sequence, (B, N, dim) to (B, N, dim)."""
+    """Attends within one sequence, (B, N, dim) to (B, N, dim)."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
@@ -67,7 +69,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend within `x` (B, N, dim)."""
+        """Attends within `x` (B, N, dim)."""
         bias = torch.cat((self.q_bias, torch.zeros_like(self.q_bias), self.v_bias))
         qkv = self.qkv(x, bias)
         q, k, v = rearrange(qkv, "b n (three h d) -> three b h n d", three=3, h=self.num_heads).unbind(0)
@@ -75,7 +77,7 @@ class Attention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention of one sequence to another (or to itself), (B, Q, dim) and (B, K, dim) to (B, Q, dim)."""
+    """Attends from one sequence to another (or to itself): (B, Q, dim) and (B, K, dim) to (B, Q, dim)."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
@@ -88,7 +90,7 @@ class CrossAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, query: Tensor, context: Tensor) -> Tensor:
-        """Attend from `query` (B, Q, dim) to `context` (B, K, dim)."""
+        """Attends from `query` (B, Q, dim) to `context` (B, K, dim)."""
         q = rearrange(self.q(query, self.q_bias), "b n (h d) -> b h n d", h=self.num_heads)
         bias = torch.cat((torch.zeros_like(self.v_bias), self.v_bias))
         kv = self.kv(context, bias)

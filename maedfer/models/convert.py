@@ -1,4 +1,4 @@
-"""`maedfer convert`: an upstream `.pth` becomes a folder of ours, without the pickle and the optimizer."""
+"""`maedfer convert`: turns an upstream `.pth` into a model folder, without pickle and optimizer state."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from maedfer.models.weights import save_encoder
 
 
 def convert(file: str | Path, out: str | Path, **options: Any) -> Path:
-    """Write `out/encoder` from a pre-training checkpoint, `out/classifier` from a fine-tuned one.
+    """Writes `out/encoder` from a pre-training checkpoint, `out/classifier` from a fine-tuned one.
 
     Args:
         file: the upstream checkpoint.
         out: a folder, made when missing.
-        options: what its tensors do not tell, as for `from_official`.
+        options: arguments of `from_official` that its tensors do not imply.
 
     Returns:
         The folder written.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not an upstream checkpoint, or its shapes do not fit the options.
+        UserError: not an upstream checkpoint, or its shapes do not fit the options.
     """
     _, state = read_official(file)
     model = from_official(state, **options)

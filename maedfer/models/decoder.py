@@ -1,9 +1,9 @@
 """The pre-training decoder: a small joint-attention ViT with an appearance and a motion head.
 
 Paper section 3, joint masked appearance and motion modelling. Visible tokens and one shared mask token per
-masked tubelet, each with its position code, attend to each other; the outputs of the mask tokens are
-predicted to pixels. Upstream has one linear head for both targets, which is the same function as the paper's
-two. The decoder is thrown away after pre-training.
+masked tubelet, each with its position code, attend to each other; pixels are predicted from the outputs of
+the mask tokens. Upstream has one linear head for both targets, which is the same function as the paper's two.
+The decoder is discarded after pre-training.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from maedfer.models.vit import JointBlock
 
 
 class Decoder(nn.Module, ABC):
-    """What every decoder has: blocks, a norm, and a head for each target. A subclass lets its tokens attend.
+    """The base of decoders: blocks, a norm, and a head for each target; a subclass defines the attention.
 
     Args:
         dim: width.
@@ -31,14 +31,15 @@ class Decoder(nn.Module, ABC):
         appearance_size: values of an appearance target.
         motion_size: values of a motion target.
         zero_init_heads: start both heads at 0, so that the first prediction is the mean of the targets;
-            upstream starts them at random and unlearns that first.
+            upstream starts them at random.
 
     Raises:
-        ValueError: the heads do not divide the width.
+        UserError: the heads do not divide the width.
     """
 
     def __init__(
         self,
+        *,
         dim: int,
         depth: int,
         num_heads: int,
@@ -61,14 +62,14 @@ class Decoder(nn.Module, ABC):
 
     @abstractmethod
     def make_block(self, dim: int, num_heads: int, mlp_ratio: float) -> nn.Module:
-        """One block."""
+        """Builds a block."""
 
     @abstractmethod
     def attend(self, visible: Tensor, masked: Tensor) -> Tensor:
-        """Let mask tokens (B, M, dim) learn from visible ones (B, V, dim): (B, M, dim)."""
+        """Runs the blocks on visible (B, V, dim) and mask tokens; returns the mask tokens (B, M, dim)."""
 
     def forward(self, visible: Tensor, masked: Tensor) -> Tensor:
-        """Predict masked tubelets.
+        """Predicts masked tubelets.
 
         Args:
             visible: encoded tokens (B, V, dim) with their position codes.
@@ -81,7 +82,7 @@ class Decoder(nn.Module, ABC):
         return torch.cat((self.appearance_head(x), self.motion_head(x)), dim=-1)
 
     def run(self, block: nn.Module, *tokens: Tensor) -> Tensor:
-        """One block, recomputed in the backward pass where that was asked for."""
+        """Runs a block, recomputed in the backward pass if `grad_checkpointing` is set."""
         return checkpoint(block, *tokens, use_reentrant=False) if self.grad_checkpointing else block(*tokens)
 
 
@@ -89,11 +90,11 @@ class JointDecoder(Decoder):
     """The published decoder: visible and mask tokens in one sequence, all attending to all."""
 
     def make_block(self, dim: int, num_heads: int, mlp_ratio: float) -> JointBlock:
-        """A plain transformer block."""
+        """Builds a plain transformer block."""
         return JointBlock(dim, num_heads, mlp_ratio)
 
     def attend(self, visible: Tensor, masked: Tensor) -> Tensor:
-        """The mask tokens' part (B, M, dim) of the sequence."""
+        """Runs the blocks over the whole sequence; returns its mask tokens (B, M, dim)."""
         x = torch.cat((visible, masked), dim=1)
         for block in self.blocks:
             x = self.run(block, x)

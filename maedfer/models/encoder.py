@@ -1,12 +1,12 @@
-"""What LGI-Former and the joint-attention ViT share: timm's encoder contract, for video.
+"""The base of LGI-Former and of the joint-attention ViT: timm's encoder contract, for video.
 
-`VideoEncoder` embeds tubelets, adds positions, runs `blocks` and pools; a subclass says how tokens enter and
-leave its blocks. Clips are float32 (B, 3, T, H, W); tokens are (B, N, D) in raster order (t, h, w) at every
-public border.
+`VideoEncoder` embeds tubelets, adds positions, runs `blocks` and pools; a subclass defines how tokens enter
+and leave its blocks. Clips are float32 (B, 3, T, H, W); tokens are (B, N, D) in raster order (t, h, w) at
+every public border.
 
 * An encoder (`num_classes=0`) ends in `norm`, as pre-training needs it.
 * A classifier has the identity there and `fc_norm` after pooling: upstream drops the pre-trained norm in
-  fine-tuning. One with attentive pooling keeps `norm` (as timm's do): its query needs normalised tokens.
+  fine-tuning. With a learned pooling it keeps `norm`, as timm's models do: the query needs normalised tokens.
 
 Initial weights follow upstream: xavier-uniform for an encoder, truncated normal 0.02 for a classifier, whose
 head is scaled by `init_scale`. Departure: representative tokens are exempt from weight decay and belong to
@@ -17,19 +17,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from maedfer.errors import UserError
+from maedfer.models.arguments import EncoderArgs
 from maedfer.models.config import ModelConfig
 from maedfer.models.features import Features, take_blocks
 from maedfer.models.initialisation import fresh_head, init_linears
-from maedfer.models.pooling import ATTENTIVE, AttentivePool, check_pool, pool_features
+from maedfer.models.pooling import POOLINGS, Pooling, pool_features, pool_name
 from maedfer.models.positions import position_table
-from maedfer.models.regions import RegionLayout, Triple, as_triple
+from maedfer.models.regions import RegionLayout, Triple
 from maedfer.models.tubelets import TubeletEmbedding, token_grid
 
 NORM_EPS = 1e-6
@@ -38,95 +40,67 @@ NORM_EPS = 1e-6
 class VideoEncoder(nn.Module, ABC):
     """The shared part of the encoders; `LGIFormer` and `JointViT` are the ones to build.
 
-    Args:
-        region_size: tokens (t, h, w) attended together; the whole grid when None.
-        img_size: side of the square frames in pixels.
-        num_frames: frames of a clip.
-        patch_size: side of a tubelet in pixels.
-        tubelet_size: frames of a tubelet.
-        in_chans: colour channels.
-        num_classes: classes of the head; 0 builds an encoder.
-        embed_dim: width of the tokens.
-        depth: number of blocks.
-        num_heads: attention heads.
-        mlp_ratio: hidden width of the MLPs over `embed_dim`.
-        pool: which tokens are averaged: `region`, `token` or `all`; or `attentive`, a learned query to all.
-        drop_path_rate: stochastic depth of the last block, rising linearly from 0 in the first.
-        drop_rate: dropout before the head.
-        positions: `1d` (upstream) or `3d`.
-        fc_norm: normalise after pooling instead of before; by default exactly when there are classes and the
-            pooling is a mean.
-        init_scale: factor on the initial weights of a classifier's head.
+    Attributes:
+        Args: the constructor's arguments, which are keyword arguments.
+        args: the arguments that the model was built with; `head_args` follows `reset_classifier`.
+        config: of the folder that the weights came from; None for fresh weights and upstream's.
 
     Raises:
-        ValueError: sizes that do not divide each other, or an unknown `pool` or `positions`.
+        UserError: sizes that do not divide each other, or an unknown `pool` or `positions`.
     """
 
-    def __init__(
-        self,
-        region_size: Sequence[int] | None,
-        *,
-        img_size: int,
-        num_frames: int,
-        patch_size: int,
-        tubelet_size: int,
-        in_chans: int,
-        num_classes: int,
-        embed_dim: int,
-        depth: int,
-        num_heads: int,
-        mlp_ratio: float,
-        pool: str,
-        drop_path_rate: float,
-        drop_rate: float,
-        positions: str,
-        fc_norm: bool | None,
-        init_scale: float,
-    ) -> None:
+    Args: ClassVar[type[EncoderArgs]] = EncoderArgs
+    args: EncoderArgs
+    pos_embed: Tensor
+
+    def __init__(self, **args: Any) -> None:
         super().__init__()
-        self.img_size, self.num_frames, self.in_chans = img_size, num_frames, in_chans
-        self.patch_size, self.tubelet_size = patch_size, tubelet_size
-        self.grid = token_grid(num_frames, img_size, patch_size, tubelet_size)
-        region = self.grid if region_size is None else as_triple(region_size, "region_size")
-        self.layout = RegionLayout(self.grid, region)
-        self.embed_dim = self.num_features = self.head_hidden_size = embed_dim
-        self.num_heads, self.mlp_ratio, self.positions = num_heads, mlp_ratio, positions
-        self.pool_mode, self.init_scale = check_pool(pool), init_scale
+        self.args = given = self.Args(**args)
+        self.img_size, self.num_frames, self.in_chans = given.img_size, given.num_frames, given.in_chans
+        self.patch_size, self.tubelet_size = given.patch_size, given.tubelet_size
+        self.grid = token_grid(given.num_frames, given.img_size, given.patch_size, given.tubelet_size)
+        self.layout = RegionLayout(self.grid, given.region(self.grid))
+        self.embed_dim = self.num_features = self.head_hidden_size = given.embed_dim
+        self.num_heads, self.positions = given.num_heads, given.positions
+        self.pool_mode = pool_name(given.pool)
         self.grad_checkpointing = False
         self.pretrained_cfg: dict[str, Any] = {}
         self.default_cfg = self.pretrained_cfg
-        self.config: ModelConfig | None = None  # of the folder that the weights came from, see `weights`
+        self.config: ModelConfig | None = None
 
-        self.patch_embed = TubeletEmbedding(in_chans, embed_dim, patch_size, tubelet_size)
-        self.register_buffer("pos_embed", position_table(positions, self.grid, embed_dim), persistent=False)
-        rates = [drop_path_rate * index / max(depth - 1, 1) for index in range(depth)]
+        self.patch_embed = TubeletEmbedding(
+            given.in_chans, given.embed_dim, given.patch_size, given.tubelet_size
+        )
+        table = position_table(given.positions, self.grid, given.embed_dim)
+        self.register_buffer("pos_embed", table, persistent=False)
+        rates = [given.drop_path_rate * index / max(given.depth - 1, 1) for index in range(given.depth)]
         self.blocks = nn.ModuleList(map(self.make_block, rates))
         self.feature_info = [
-            {"module": f"blocks.{i}", "num_chs": embed_dim, "reduction": patch_size} for i in range(depth)
+            {"module": f"blocks.{i}", "num_chs": given.embed_dim, "reduction": given.patch_size}
+            for i in range(given.depth)
         ]
-        self._norm_follows_head = fc_norm is None
-        after_pooling = (num_classes > 0 and pool != ATTENTIVE) if fc_norm is None else fc_norm
+        after_pooling = self._norms_pooled(given.num_classes) if given.fc_norm is None else given.fc_norm
         self.norm: nn.Module = nn.Identity() if after_pooling else self._fresh_norm()
         self.fc_norm: nn.Module = self._fresh_norm() if after_pooling else nn.Identity()
-        self.head_drop = nn.Dropout(drop_rate)
+        self.head_drop = nn.Dropout(given.drop_rate)
         init_linears(self, classifier=after_pooling)
-        self.reset_classifier(num_classes, pool)
+        self.reset_classifier(given.num_classes, given.pool)
 
     @abstractmethod
     def make_block(self, drop_path: float) -> nn.Module:
-        """One block with its stochastic depth."""
+        """Builds a block with its stochastic depth."""
 
     @abstractmethod
     def enter_blocks(self, tokens: Tensor, visible: Tensor | None) -> Tensor:
-        """Arrange tokens (B, V, D), all of them or those at `visible` (B, V), for the blocks."""
+        """Arranges tokens (B, V, D), all of them or those at `visible` (B, V), for the blocks."""
 
     @abstractmethod
     def leave_blocks(self, x: Tensor, visible: Tensor | None) -> Features:
-        """Undo `enter_blocks`."""
+        """Undoes `enter_blocks`."""
 
     @abstractmethod
     def region_major_places(self, visible: Tensor) -> Tensor:
-        """Place of each visible token when the blocks' output is flattened, int64 (B, V)."""
+        """Returns the place of each visible token when the blocks' output is flattened, int64 (B, V)."""
 
     @property
     def region_size(self) -> Triple:
@@ -134,39 +108,49 @@ class VideoEncoder(nn.Module, ABC):
         return self.layout.region
 
     @property
-    def head_args(self) -> dict[str, Any]:
-        """Constructor arguments of the head as it is now: `reset_classifier` may have changed it."""
-        normed = isinstance(self.fc_norm, nn.LayerNorm)
-        args: dict[str, Any] = {"num_classes": self.num_classes, "pool": self.pool_mode}
-        # Left out where it follows from the head, so that a loaded encoder can still become a classifier.
-        follows = self.num_classes > 0 and self.pool_mode != ATTENTIVE
-        return args if normed == follows else args | {"fc_norm": normed}
-
-    @property
     def num_regions(self) -> int:
-        """Regions, the paper's M."""
+        """Number of regions, the paper's M."""
         return self.layout.num_regions
 
+    @property
+    def norms_pooled(self) -> bool:
+        """Whether the last norm is behind the pooling, as in a classifier, and not in front of it."""
+        return isinstance(self.fc_norm, nn.LayerNorm)
+
+    @property
+    def pooling(self) -> Pooling:
+        """The pooling; saved weights name it after its mode, as in `attentive_pool`."""
+        return cast(Pooling, getattr(self, f"{self.pool_mode}_pool"))
+
+    @property
+    def head_args(self) -> dict[str, Any]:
+        """Constructor arguments (of `arguments.HEAD_ARGS`) that build the present head."""
+        args: dict[str, Any] = {"num_classes": self.num_classes, "pool": self.pool_mode}
+        # Left out where it is the default, so that a loaded encoder can still become a classifier.
+        is_default = self.norms_pooled == self._norms_pooled(self.num_classes)
+        return args if is_default else args | {"fc_norm": self.norms_pooled}
+
     def embed(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
-        """Embed all tubelets or the visible ones (B, V), and add their position codes; (B, V, D).
+        """Embeds all tubelets or the visible ones (B, V), and adds their position codes; (B, V, D).
 
         Raises:
-            ValueError: the clip has another shape than the model was built for.
+            UserError: the clip has another shape than the model was built for.
         """
         expected = (self.in_chans, self.num_frames, self.img_size, self.img_size)
         if x.ndim != 5 or tuple(x.shape[1:]) != expected:
-            raise ValueError(
+            raise UserError(
+                None,
                 f"clip is {tuple(x.shape)}, this model takes (B, {', '.join(map(str, expected))}): "
-                "resize the clip or build the model with other img_size / num_frames"
+                "resize the clip or build the model with other img_size / num_frames",
             )
         return self.patch_embed(x, visible) + (self.pos_embed if visible is None else self.pos_embed[visible])
 
     def forward_features(self, x: Tensor) -> Features:
-        """Encode whole clips (B, 3, T, H, W)."""
+        """Encodes whole clips (B, 3, T, H, W)."""
         return self._encode(x, None)
 
     def forward_visible(self, x: Tensor, visible: Tensor) -> Features:
-        """Encode the visible tokens of clips; the other tubelets are never read.
+        """Encodes the visible tokens of clips; the other tubelets are never read.
 
         Args:
             x: clips (B, 3, T, H, W).
@@ -177,7 +161,7 @@ class VideoEncoder(nn.Module, ABC):
             Features whose tokens (B, V, D) are in the order of `visible`.
 
         Raises:
-            ValueError: uneven counts.
+            UserError: regions have different counts.
         """
         if visible.device.type == "cpu" and not torch.compiler.is_compiling():
             self.layout.check_visible(visible)
@@ -192,7 +176,7 @@ class VideoEncoder(nn.Module, ABC):
         output_fmt: Literal["NLC", "NCHW"] = "NLC",
         intermediates_only: bool = False,
     ) -> list[Tensor] | tuple[Features, list[Tensor]]:
-        """Encode clips and keep the local tokens after some blocks.
+        """Encodes clips and keeps the local tokens after some blocks.
 
         Args:
             x: clips (B, 3, T, H, W).
@@ -203,10 +187,10 @@ class VideoEncoder(nn.Module, ABC):
             intermediates_only: leave out the final features.
 
         Raises:
-            ValueError: another `output_fmt`, or an index without a block.
+            UserError: another `output_fmt`, or an index without a block.
         """
         if output_fmt not in ("NLC", "NCHW"):
-            raise ValueError(f"output_fmt={output_fmt!r} is neither 'NLC' nor 'NCHW'")
+            raise UserError("output_fmt", f"{output_fmt!r} is neither 'NLC' nor 'NCHW'")
         take, last = take_blocks(len(self.blocks), indices)
         x = self.enter_blocks(self.embed(x), None)
         kept: list[Tensor] = []
@@ -217,64 +201,76 @@ class VideoEncoder(nn.Module, ABC):
         return kept if intermediates_only else (self.leave_blocks(self.norm(x), None), kept)
 
     def pool(self, features: Features, mode: str | None = None) -> Tensor:
-        """Tokens to (B, D) by `mode`, or as the model was built: a bare mean, without any norm, or attention.
+        """Pools tokens to (B, D) by the model's own pooling, or by the name of a mean, without any norm.
 
         Raises:
-            ValueError: unknown mode, or one that this model cannot have.
+            UserError: an unknown name, or a pooling that this model does not have.
         """
-        if (mode or self.pool_mode) == ATTENTIVE and isinstance(self.attentive_pool, AttentivePool):
-            return self.attentive_pool(features)
-        return pool_features(features, mode or self.pool_mode)
+        if mode is None or mode == self.pool_mode:
+            return self.pooling(features)
+        return pool_features(features, mode)
 
     def forward_head(self, features: Features, pre_logits: bool = False) -> Tensor:
-        """Pool, normalise (classifiers) and classify: logits (B, K), or (B, D) without the head."""
+        """Pools, normalises (classifiers) and classifies: logits (B, K), or (B, D) without the head."""
         pooled = self.head_drop(self.fc_norm(self.pool(features)))
         return pooled if pre_logits else self.head(pooled)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, K) of clips (B, 3, T, H, W); pooled features (B, D) when there is no head."""
+        """Returns logits (B, K) of clips (B, 3, T, H, W); pooled features (B, D) when there is no head."""
         return self.forward_head(self.forward_features(x))
 
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters that weight decay must leave alone (besides the one-dimensional ones)."""
+        """Returns names of parameters that weight decay must leave alone besides one-dimensional ones."""
         return {"region_tokens"}
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Patterns that order parameters for layer decay: the stem, every block, the head."""
+        """Returns patterns that order parameters for layer decay: the stem, every block, the head."""
         blocks = r"^blocks\.(\d+)" if coarse else [(r"^blocks\.(\d+)", None), (r"^norm", (99999,))]
         return {"stem": r"^(?:patch_embed|region_tokens)", "blocks": blocks}
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute blocks in the backward pass instead of keeping their activations."""
+        """Recomputes blocks in the backward pass instead of keeping their activations."""
         self.grad_checkpointing = enable
 
     def get_classifier(self) -> nn.Module:
-        """The head: a Linear, or the identity."""
+        """Returns the head: a Linear, or the identity."""
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Give the model a fresh head; 0 takes it away and keeps the norms as they are.
+        """Replaces the head by a fresh one; 0 takes it away and keeps the norms as they are.
 
         The first head of an encoder also moves the norm behind the pooling, fresh, unless `fc_norm` was set
-        or the pooling is attentive.
+        or the pooling is learned.
 
         Args:
             num_classes: classes, or 0.
-            global_pool: another pooling (timm's word for `pool`); `attentive` comes with a fresh query.
+            global_pool: another pooling (timm's word for `pool`); a learned one starts with fresh weights.
 
         Raises:
-            ValueError: negative `num_classes`, or an unknown pooling.
+            UserError: negative `num_classes`, or an unknown pooling.
         """
         if num_classes < 0:
-            raise ValueError(f"num_classes={num_classes} is negative; 0 means no head")
+            raise UserError("num_classes", f"{num_classes} is negative; 0 means no head")
         if global_pool:
-            self.pool_mode = check_pool(global_pool)
-            self.attentive_pool = self._fresh_pool() if global_pool == ATTENTIVE else nn.Identity()
+            self._replace_pooling(global_pool)
         self.num_classes = num_classes
         self.head: nn.Module = self._fresh_head(num_classes) if num_classes else nn.Identity()
-        follows = self._norm_follows_head and self.pool_mode != ATTENTIVE
-        if num_classes and follows and isinstance(self.norm, nn.LayerNorm):
+        moves = self.args.fc_norm is None and self._norms_pooled(num_classes)
+        if moves and isinstance(self.norm, nn.LayerNorm):
             self.norm, self.fc_norm = nn.Identity(), self._fresh_norm()
+
+    def _replace_pooling(self, name: str) -> None:
+        # The head goes as well: optimizer states list the pooling's parameters before those of the head.
+        for module in (f"{self.pool_mode}_pool", "head"):
+            if hasattr(self, module):
+                delattr(self, module)
+        self.pool_mode = pool_name(name)
+        pooling = POOLINGS[self.pool_mode](self.embed_dim, self.num_heads)
+        self.add_module(f"{self.pool_mode}_pool", pooling.to(self.patch_embed.proj.weight))
+
+    def _norms_pooled(self, num_classes: int) -> bool:
+        """Returns whether the norm is behind the pooling by default, with that many classes."""
+        return num_classes > 0 and not POOLINGS[self.pool_mode].learned
 
     def _encode(self, x: Tensor, visible: Tensor | None) -> Features:
         x = self.enter_blocks(self.embed(x, visible), visible)
@@ -295,9 +291,6 @@ class VideoEncoder(nn.Module, ABC):
     def _fresh_norm(self) -> nn.LayerNorm:
         return nn.LayerNorm(self.embed_dim, eps=NORM_EPS).to(self.patch_embed.proj.weight)
 
-    def _fresh_pool(self) -> AttentivePool:
-        return AttentivePool(self.embed_dim, self.num_heads).to(self.patch_embed.proj.weight)
-
     def _fresh_head(self, num_classes: int) -> nn.Linear:
-        head = fresh_head(self.embed_dim, num_classes, self.init_scale)
+        head = fresh_head(self.embed_dim, num_classes, self.args.init_scale)
         return head.to(self.patch_embed.proj.weight)

@@ -1,11 +1,17 @@
-"""What an encoder returns, and which of its blocks to keep."""
+"""The tokens that an encoder returns, and the choice of blocks whose tokens are kept."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
+
+from maedfer.errors import UserError
+
+TokenKind = Literal["representative", "local"]
+REPRESENTATIVE: TokenKind = "representative"
+LOCAL: TokenKind = "local"
 
 
 class Features(NamedTuple):
@@ -22,14 +28,14 @@ class Features(NamedTuple):
 
 
 def take_blocks(depth: int, indices: int | Sequence[int] | None) -> tuple[set[int], int]:
-    """The blocks that `indices` means (all, the last n, or a list), and the last of them.
+    """Returns the blocks that `indices` stands for (all, the last n, or a list), and the last of them.
 
     Raises:
-        ValueError: an index without a block.
+        UserError: an index without a block.
     """
     if indices is None or isinstance(indices, int):
         indices = range(-(depth if indices is None else indices), 0)
     taken = {index + depth if index < 0 else index for index in indices}
     if not taken or not all(0 <= index < depth for index in taken):
-        raise ValueError(f"indices={list(indices)} do not name some of the blocks 0..{depth - 1}")
+        raise UserError("indices", f"{list(indices)} must name some of the blocks 0..{depth - 1}")
     return taken, max(taken)

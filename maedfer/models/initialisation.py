@@ -1,4 +1,4 @@
-"""Initial weights, as upstream draws them."""
+"""Draws initial weights as upstream does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import nn
 
 
 def init_linears(model: nn.Module, classifier: bool) -> None:
-    """Initialise every Linear as upstream: xavier-uniform to pre-train, truncated normal 0.02 to classify."""
+    """Initialises every Linear: xavier-uniform to pre-train, truncated normal 0.02 to classify."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
             if classifier:
@@ -18,7 +18,7 @@ def init_linears(model: nn.Module, classifier: bool) -> None:
 
 
 def fresh_head(dim: int, num_classes: int, scale: float) -> nn.Linear:
-    """A classifier's last matrix: truncated normal 0.02 times `scale`, no bias yet."""
+    """Builds the last layer of a classifier: truncated normal 0.02 times `scale`, and a bias of 0."""
     head = nn.Linear(dim, num_classes)
     init_linears(head, classifier=True)
     head.weight.data.mul_(scale)

@@ -19,40 +19,66 @@ whole clips elsewhere (the paper says per sample).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from einops import rearrange
-from timm.layers import DropPath, Mlp
+from timm.layers.drop import DropPath
+from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
+from maedfer.errors import UserError
 from maedfer.models.attention import CrossAttention
 from maedfer.models.encoder import NORM_EPS
+from maedfer.models.features import LOCAL, REPRESENTATIVE, TokenKind
 
 INTRA_REGION = ("self", "cross")
 LOCAL_GLOBAL = ("cross", "self", "none")
 SHARE_ATTENTION = ("none", "first_third", "all")
 
 
-def check_stages(intra_region: str, inter_region: bool, local_global: str, share_attention: str) -> None:
-    """Refuse stages that do not exist, and shared weights with nothing to share them with.
+@dataclass(frozen=True, kw_only=True)
+class Stages:
+    """Which attention stages a block has, and which of them share weights.
+
+    Attributes:
+        intra_region: tokens that attend within a region: `self` (all of them) or `cross` (the representative
+            one, to the others).
+        inter_region: whether representative tokens attend to each other.
+        local_global: what local tokens attend to then: `cross` (the representative tokens of all regions),
+            `self` (their own region again) or `none`.
+        share_attention: attention stages that share weights: `none`, `first_third` or `all`.
 
     Raises:
-        ValueError: names the argument and what there is.
+        UserError: a stage that does not exist, or shared weights with nothing to share them with.
     """
-    for flag, value, words in (
-        ("intra_region", intra_region, INTRA_REGION),
-        ("local_global", local_global, LOCAL_GLOBAL),
-        ("share_attention", share_attention, SHARE_ATTENTION),
-    ):
-        if value not in words:
-            raise ValueError(f"{flag}={value!r} is not one of {words}")
-    third = local_global != "none"
-    if (share_attention == "first_third" and not third) or (
-        share_attention == "all" and not (inter_region or third)
-    ):
-        raise ValueError(
-            f"share_attention={share_attention!r} shares nothing with inter_region={inter_region}, "
-            f"local_global={local_global!r}: take share_attention='none'"
-        )
+
+    intra_region: str = "self"
+    inter_region: bool = True
+    local_global: str = "cross"
+    share_attention: str = "none"
+
+    def __post_init__(self) -> None:
+        for name, words in (
+            ("intra_region", INTRA_REGION),
+            ("local_global", LOCAL_GLOBAL),
+            ("share_attention", SHARE_ATTENTION),
+        ):
+            if getattr(self, name) not in words:
+                raise UserError(name, f"{getattr(self, name)!r} is not one of {words}")
+        third = self.local_global != "none"
+        sharers = {"none": True, "first_third": third, "all": self.inter_region or third}
+        if not sharers[self.share_attention]:
+            raise UserError(
+                "share_attention",
+                f"{self.share_attention!r} shares nothing with inter_region={self.inter_region}, "
+                f"local_global={self.local_global!r}: take share_attention='none'",
+            )
+
+    @property
+    def mixes_local_tokens(self) -> bool:
+        """Whether local tokens attend to anything, so that they know more of the clip than their tubelet."""
+        return self.intra_region == "self" or self.local_global != "none"
 
 
 class LGIBlock(nn.Module):
@@ -63,14 +89,8 @@ class LGIBlock(nn.Module):
         num_heads: attention heads.
         mlp_ratio: hidden width of the MLP over `dim`.
         num_regions: regions R of a clip.
+        stages: which attention stages there are.
         drop_path: stochastic depth.
-        intra_region: `self` or `cross`.
-        inter_region: whether there is a second stage.
-        local_global: `cross`, `self` or `none`.
-        share_attention: `none`, `first_third` or `all`.
-
-    Raises:
-        ValueError: as `check_stages`.
     """
 
     def __init__(
@@ -79,52 +99,48 @@ class LGIBlock(nn.Module):
         num_heads: int,
         mlp_ratio: float,
         num_regions: int,
+        stages: Stages,
         drop_path: float = 0.0,
-        intra_region: str = "self",
-        inter_region: bool = True,
-        local_global: str = "cross",
-        share_attention: str = "none",
     ) -> None:
         super().__init__()
-        check_stages(intra_region, inter_region, local_global, share_attention)
-        self.num_regions = num_regions
-        self.intra_region, self.inter_region, self.local_global = intra_region, inter_region, local_global
+        self.num_regions, self.stages = num_regions, stages
         self.intra_region_norm = _norm(dim)
-        if intra_region == "cross":
+        if stages.intra_region == "cross":
             self.intra_region_norm_token = _norm(dim)
         self.intra_region_attn = CrossAttention(dim, num_heads)
         # None stands for the weights of the first stage. A module under two names would be saved twice, and
         # safetensors refuses that.
-        self.inter_region_attn = self.local_global_attn = None
-        if inter_region:
+        self.inter_region_attn: CrossAttention | None = None
+        self.local_global_attn: CrossAttention | None = None
+        if stages.inter_region:
             self.inter_region_norm = _norm(dim)
-            if share_attention != "all":
+            if stages.share_attention != "all":
                 self.inter_region_attn = CrossAttention(dim, num_heads)
-        if local_global != "none":
+        if stages.local_global != "none":
             self.local_global_norm_token = _norm(dim)
-            if local_global == "cross":
+            if stages.local_global == "cross":
                 self.local_global_norm_region = _norm(dim)
-            if share_attention == "none":
+            if stages.share_attention == "none":
                 self.local_global_attn = CrossAttention(dim, num_heads)
         self.mlp_norm = _norm(dim)
         self.mlp = Mlp(dim, round(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the four stages on (B*R, 1+n, dim)."""
+        """Runs the four stages on (B*R, 1+n, dim)."""
         regions, tokens = self._intra_region(x)
         regions = self._inter_region(regions)
-        if self.local_global == "cross":
+        if self.stages.local_global == "cross":
             tokens = self._local_to_global(tokens, regions)
         x = torch.cat((regions, tokens), dim=1)
-        if self.local_global == "self":
+        if self.stages.local_global == "self":
             normed = self.local_global_norm_token(x)
             x = x + self.drop_path(self._third(normed, normed))
         return x + self.drop_path(self.mlp(self.mlp_norm(x)))
 
     def forward_region_tokens(self, x: Tensor) -> Tensor:
-        """The representative tokens (B, R, dim) of `forward`, without the work that they cannot see."""
-        if self.local_global == "self":  # local tokens tell them once more what the first stage made of them
+        """Returns the representative tokens (B, R, dim) of `forward`, without work that cannot reach them."""
+        if self.stages.local_global == "self":  # they attend to local tokens a second time
             regions, tokens = self._intra_region(x)
             regions = self._inter_region(regions)
             normed = self.local_global_norm_token(torch.cat((regions, tokens), dim=1))
@@ -134,30 +150,30 @@ class LGIBlock(nn.Module):
         regions = regions + self.drop_path(self.mlp(self.mlp_norm(regions)))
         return rearrange(regions, "(b r) 1 d -> b r d", r=self.num_regions)
 
-    def unread(self, mode: str) -> list[nn.Module]:
-        """Modules whose results reach no token that is read, where this block is the last.
+    def unread(self, read: frozenset[TokenKind]) -> list[nn.Module]:
+        """Returns the modules whose results reach no token that is read, where this block is the last.
 
         Args:
-            mode: tokens that are read: `region` (representative ones), `token` (local ones), or both.
+            read: kinds of tokens that are read.
         """
         unread: list[nn.Module | None] = []
-        if mode == "region" and self.local_global == "cross":
+        if LOCAL not in read and self.stages.local_global == "cross":
             unread = [self.local_global_norm_token, self.local_global_norm_region, self.local_global_attn]
-        if mode == "token" and self.local_global == "none" and self.inter_region:
+        if REPRESENTATIVE not in read and self.stages.local_global == "none" and self.stages.inter_region:
             unread = [self.inter_region_norm, self.inter_region_attn]
         return [module for module in unread if module is not None]
 
     def _intra_region(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The first stage: representative (B*R, 1, dim) and local tokens (B*R, n, dim) apart."""
-        if self.intra_region == "cross":
+        """Runs the first stage; returns representative (B*R, 1, dim) and local tokens (B*R, n, dim)."""
+        if self.stages.intra_region == "cross":
             return self._representatives(x), x[:, 1:]
         normed = self.intra_region_norm(x)
         x = x + self.drop_path(self.intra_region_attn(normed, normed))
         return x[:, :1], x[:, 1:]
 
     def _representatives(self, x: Tensor) -> Tensor:
-        """The representative tokens (B*R, 1, dim) of the first stage alone."""
-        if self.intra_region == "cross":
+        """Runs the first stage for the representative tokens (B*R, 1, dim) alone."""
+        if self.stages.intra_region == "cross":
             query, context = self.intra_region_norm(x[:, :1]), self.intra_region_norm_token(x[:, 1:])
         else:
             context = self.intra_region_norm(x)
@@ -165,8 +181,8 @@ class LGIBlock(nn.Module):
         return x[:, :1] + self.drop_path(self.intra_region_attn(query, context))
 
     def _inter_region(self, regions: Tensor) -> Tensor:
-        """The second stage on (B*R, 1, dim)."""
-        if not self.inter_region:
+        """Runs the second stage on (B*R, 1, dim)."""
+        if not self.stages.inter_region:
             return regions
         regions = self._of_clips(regions)
         normed = self.inter_region_norm(regions)
@@ -174,7 +190,7 @@ class LGIBlock(nn.Module):
         return self._of_regions(regions + self.drop_path(attn(normed, normed)))
 
     def _local_to_global(self, tokens: Tensor, regions: Tensor) -> Tensor:
-        """The third stage as cross-attention of (B*R, n, dim) to the (B*R, 1, dim) of all regions."""
+        """Runs the third stage: cross-attention of (B*R, n, dim) to the (B*R, 1, dim) of all regions."""
         tokens, context = self._of_clips(tokens), self.local_global_norm_region(self._of_clips(regions))
         tokens = tokens + self.drop_path(self._third(self.local_global_norm_token(tokens), context))
         return self._of_regions(tokens)

@@ -1,8 +1,9 @@
-"""Upstream MAE-DFER and VideoMAE checkpoints: reading them, and the map between their tensor names and ours.
+"""Reads upstream MAE-DFER and VideoMAE checkpoints, and maps their tensor names to ours and back.
 
-A checkpoint is told apart by its keys: `encoder_to_decoder.weight` means pre-training, `lg_region_tokens`
-means LGI-Former (joint attention otherwise). Width, depth, patch, MLP and classes are read from the tensors;
-image size, frames and region are not in them, nor are heads, which default to 64 channels each.
+The kind of a checkpoint follows from its keys: `encoder_to_decoder.weight` means pre-training,
+`lg_region_tokens` means LGI-Former (joint attention otherwise). Width, depth, patch, MLP and classes are read
+from the tensors; image size, frames and region are not in them, nor are heads, which default to 64 channels
+each.
 
 Names map one to one, segment by segment, except for upstream's fused decoder head: its first half is our
 `appearance_head`, its second our `motion_head`. Position tables are not stored by either side.
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from maedfer.errors import UserError
 from maedfer.models.cross_decoder import attention_of_decoder
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.mae import MaskedAutoencoder
@@ -26,6 +28,7 @@ from maedfer.models.official_stages import stages_of, with_copies, without_copie
 from maedfer.models.registry import build_encoder
 from maedfer.models.strict_loading import load_strictly
 from maedfer.models.targets import appearance_size
+from maedfer.upstream import Behaviour
 
 State = Mapping[str, Tensor]
 
@@ -57,7 +60,7 @@ SHAPE_OF_HEAD = {"head.weight": 2}
 
 
 def official_name(ours: str) -> str:
-    """Upstream's name of a tensor of ours; both decoder heads are parts of `decoder.head`."""
+    """Returns upstream's name of a tensor of ours; both decoder heads are parts of `decoder.head`."""
     segments = (
         "head" if segment in HEADS else OFFICIAL_OF_OURS.get(segment, segment) for segment in ours.split(".")
     )
@@ -65,7 +68,7 @@ def official_name(ours: str) -> str:
 
 
 def our_names(official: str) -> tuple[str, ...]:
-    """Our name of an upstream tensor; two of them for the fused decoder head."""
+    """Returns our name of an upstream tensor, or two of them for the fused decoder head."""
     fused = FUSED_HEAD.fullmatch(official)
     if fused:
         return tuple(f"decoder.{head}.{fused[1]}" for head in HEADS)
@@ -73,17 +76,19 @@ def our_names(official: str) -> tuple[str, ...]:
 
 
 def to_official(state: State) -> dict[str, Tensor]:
-    """A state dict of ours under upstream's names, the two decoder heads fused: the way back.
+    """Renames a state dict of ours to upstream's names, with the two decoder heads fused.
 
-    Saved as `torch.save({"model": to_official(model.state_dict())}, "ours.pth")`, it is what upstream's own
-    code fine-tunes from or evaluates, and `from_official` reads it again. Upstream groups tokens rightly only
-    in regions as wide as the frame, and its decoder permutes positions (see `mae`).
+    Saved as `torch.save({"model": to_official(model.state_dict())}, "ours.pth")`, upstream's own code can
+    fine-tune from it or evaluate it, and `from_official` reads it again. Upstream groups tokens correctly
+    only in regions as wide as the frame, and its decoder permutes positions (see `mae`).
 
     Raises:
-        ValueError: a cross-attention decoder, which upstream does not have.
+        UserError: a cross-attention decoder, which upstream does not have.
     """
     if attention_of_decoder(state) == "cross":
-        raise ValueError("upstream has no decoder_attention='cross': only the encoder can be written for it")
+        raise UserError(
+            "decoder_attention", "upstream has no 'cross': only the encoder can be written for it"
+        )
     parts: dict[str, list[Tensor]] = {}
     for name, tensor in state.items():
         parts.setdefault(official_name(name), []).append(tensor)
@@ -91,7 +96,7 @@ def to_official(state: State) -> dict[str, Tensor]:
 
 
 def to_ours(state: State, appearance: int) -> dict[str, Tensor]:
-    """An upstream state dict under our names, the decoder head split after `appearance` outputs."""
+    """Renames an upstream state dict to our names, with the decoder head split after `appearance` outputs."""
     ours: dict[str, Tensor] = {}
     for name, tensor in state.items():
         names = our_names(name)
@@ -109,12 +114,12 @@ def from_official(
     pool: str | None = None,
     img_size: int = 160,
     num_frames: int = 16,
-    decoder_positions: str = "correct",
+    decoder_positions: Behaviour = "correct",
 ) -> MaskedAutoencoder | VideoEncoder:
-    """Build the model of an upstream checkpoint, with its weights.
+    """Builds the model of an upstream checkpoint, with its weights.
 
     Args:
-        checkpoint: a file, or what it holds: a state dict, bare or under `model` or `module`.
+        checkpoint: a file, or its contents: a state dict, bare or under `model` or `module`.
         region_size: tokens (t, h, w) of a region; not used for joint attention.
         num_heads: attention heads; width / 64 by default.
         decoder_num_heads: the same for the decoder.
@@ -129,7 +134,7 @@ def from_official(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not such a checkpoint, or its shapes do not fit the sizes given.
+        UserError: not such a checkpoint, or its shapes do not fit the sizes given.
     """
     source, state = read_official(checkpoint)
     encoder_state = encoder_part(state)
@@ -151,11 +156,11 @@ def from_official(
 
 
 def read_official(checkpoint: str | Path | Mapping[str, Any]) -> tuple[str, dict[str, Tensor]]:
-    """A name for messages, and the bare state dict of a file or of nested dicts, prefixes stripped.
+    """Returns a name for messages, and the bare state dict of a file or of nested dicts, prefixes stripped.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file that cannot be read, a training checkpoint of ours, or no MAE-DFER or VideoMAE
+        UserError: a file that cannot be read, a training checkpoint of ours, or no MAE-DFER or VideoMAE
             tensors.
     """
     source = "the state dict" if isinstance(checkpoint, Mapping) else str(checkpoint)
@@ -172,24 +177,27 @@ def read_official(checkpoint: str | Path | Mapping[str, Any]) -> tuple[str, dict
         raise training_checkpoint(source)
     _check_shapes(state, source)
     if any(name.endswith("pos_embed") for name in state):
-        raise ValueError(f"{source} has learned positions (pos_embed); only sine-cosine ones are supported")
+        raise UserError(
+            None, f"{source} has learned positions (pos_embed); only sine-cosine ones are supported"
+        )
     return source, state
 
 
-def training_checkpoint(source: str | Path) -> ValueError:
-    """The error for a checkpoint of a run of ours where finished weights are wanted."""
-    return ValueError(
-        f"{source} is a training checkpoint of a run: give the run folder (the one that holds checkpoints/)"
+def training_checkpoint(source: str | Path) -> UserError:
+    """Returns the error for a checkpoint of a run of ours where finished weights are needed."""
+    return UserError(
+        None,
+        f"{source} is a training checkpoint of a run: give the run folder (the one that holds checkpoints/)",
     )
 
 
 def is_pretraining(state: State) -> bool:
-    """Whether an upstream state dict has a decoder."""
+    """Returns whether an upstream state dict has a decoder."""
     return "encoder_to_decoder.weight" in state
 
 
 def encoder_part(state: State) -> dict[str, Tensor]:
-    """The encoder's tensors of an upstream state dict, without the prefix `encoder.`."""
+    """Returns the encoder's tensors of an upstream state dict, without the prefix `encoder.`."""
     prefix = "encoder."
     if not any(name.startswith(prefix) for name in state):
         return dict(state)
@@ -197,16 +205,18 @@ def encoder_part(state: State) -> dict[str, Tensor]:
 
 
 def describe_encoder(state: State, num_heads: int | None = None) -> tuple[str, dict[str, Any]]:
-    """The architecture of an upstream encoder, and the model arguments that its tensors tell.
+    """Returns the architecture of an upstream encoder, and the model arguments that its tensors imply.
 
     Raises:
-        ValueError: heads that cannot be guessed, or a classifier without `fc_norm`.
+        UserError: heads that cannot be guessed, or a classifier without `fc_norm`.
     """
     width, in_chans, tubelet_size, patch_size, _ = state["patch_embed.proj.weight"].shape
     classes = state["head.weight"].shape[0] if "head.weight" in state else 0
     normed = "fc_norm.weight" in state
     if classes and not normed:
-        raise ValueError("a classifier without fc_norm reads its first token; only mean pooling is supported")
+        raise UserError(
+            None, "a classifier without fc_norm reads its first token; only mean pooling is supported"
+        )
     args = {
         "in_chans": in_chans,
         "tubelet_size": tubelet_size,
@@ -223,10 +233,10 @@ def describe_encoder(state: State, num_heads: int | None = None) -> tuple[str, d
 
 
 def describe_decoder(state: State, decoder_num_heads: int | None = None) -> dict[str, Any]:
-    """The decoder arguments of `MaskedAutoencoder` that an upstream state dict tells.
+    """Returns the decoder arguments of `MaskedAutoencoder` that an upstream state dict implies.
 
     Raises:
-        ValueError: heads that cannot be guessed.
+        UserError: heads that cannot be guessed.
     """
     width = state["encoder_to_decoder.weight"].shape[0]
     return {
@@ -237,29 +247,31 @@ def describe_decoder(state: State, decoder_num_heads: int | None = None) -> dict
     }
 
 
-def guess_heads(width: int, flag: str) -> int:
-    """Heads of 64 channels.
+def guess_heads(width: int, parameter: str) -> int:
+    """Returns the number of attention heads of 64 channels each.
 
     Raises:
-        ValueError: the width is no multiple of 64.
+        UserError: the width is not a multiple of 64.
     """
     if width % HEAD_WIDTH:
-        raise ValueError(
-            f"width {width} is no multiple of {HEAD_WIDTH}: tell the number of heads with {flag}="
+        raise UserError(
+            parameter,
+            f"it must be given, as the width {width} is not a multiple of {HEAD_WIDTH} channels a head",
         )
     return width // HEAD_WIDTH
 
 
 def _check_shapes(state: State, source: str) -> None:
-    """Refuse a state dict that lacks a tensor which the model's shape is read from."""
+    """Refuses a state dict that lacks a tensor from which the model's shape is read."""
     encoder = encoder_part(state)
     needed = [(encoder, SHAPE_OF_ENCODER), (state, SHAPE_OF_DECODER if is_pretraining(state) else {})]
     needed.append((encoder, SHAPE_OF_HEAD if "head.weight" in encoder else {}))
     for tensors, dimensions in needed:
         for name, ndim in dimensions.items():
             if name not in tensors or tensors[name].ndim != ndim:
-                raise ValueError(
-                    f"{source} is no MAE-DFER or VideoMAE checkpoint: it has no {name} of {ndim} dimensions"
+                raise UserError(
+                    None,
+                    f"{source} is not an MAE-DFER or VideoMAE checkpoint: no {name} of {ndim} dimensions",
                 )
 
 
@@ -287,12 +299,12 @@ def _load_file(path: Path) -> Mapping[str, Any]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
-    # A damaged pickle raises nearly anything, and PyTorch's own text advises to switch the safety off.
+    # A damaged pickle may raise any exception, and PyTorch's own message suggests disabling the safe mode.
     except Exception as error:
-        raise ValueError(
-            f"{path} is not a checkpoint that can be loaded safely (only tensors and plain values are "
-            "accepted)"
+        raise UserError(
+            None,
+            f"{path} is not a checkpoint that can be loaded safely (only tensors and plain values are)",
         ) from error
     if not isinstance(content, Mapping):
-        raise ValueError(f"{path} holds a {type(content).__name__}, not a checkpoint dict")
+        raise UserError(None, f"{path} holds a {type(content).__name__}, not a checkpoint dict")
     return content

@@ -1,7 +1,7 @@
-"""Upstream's ablation switches, read from the names of a checkpoint: see `lgi_block` for what they mean.
+"""Reads upstream's ablations from the tensor names of a checkpoint; `lgi_block` describes them.
 
-Attention that stages share is in an upstream checkpoint once for every stage, equal each time; here it is
-saved once.
+Attention that stages share stands in an upstream checkpoint once for every stage, with equal values; here it
+is saved once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FIRST, LATER = "first_attn", ("second_attn", "third_attn")
 
 
 def stages_of(encoder: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Arguments of `LGIFormer` by which an upstream encoder differs from the published one."""
+    """Returns the arguments of `LGIFormer` by which an upstream encoder differs from the published one."""
     parts = {name.split(".")[2] for name in encoder if name.startswith("blocks.0.")}
     stages: dict[str, Any] = {}
     if "first_attn_norm1" in parts:
@@ -34,7 +34,7 @@ def stages_of(encoder: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def with_copies(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict under upstream's names, with shared attention once for every stage that has a norm."""
+    """Adds shared attention once for every stage that has a norm, to a state dict of upstream's names."""
     copies = {}
     for name, tensor in state.items():
         block, first, rest = name.partition(f"{FIRST}.")
@@ -45,13 +45,13 @@ def with_copies(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def without_copies(state: Mapping[str, Tensor], share_attention: str) -> dict[str, Tensor]:
-    """A state dict under upstream's names, with shared attention under the name of the first stage only."""
+    """Removes shared attention except for the first stage's from a state dict of upstream's names."""
     shared = {"none": (), "first_third": LATER[1:], "all": LATER}[share_attention]
     return {name: tensor for name, tensor in state.items() if not set(shared) & set(name.split("."))}
 
 
 def _is_copy(encoder: Mapping[str, Tensor], stage: str) -> bool:
-    """Whether a stage of all blocks has the weights of the first stage."""
+    """Returns whether a stage has the weights of the first stage in all blocks."""
     pairs = [
         (tensor, encoder.get(name.replace(f".{stage}.", f".{FIRST}.")))
         for name, tensor in encoder.items()

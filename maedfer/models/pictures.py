@@ -1,4 +1,4 @@
-"""A reconstruction as pixels: what the masked autoencoder saw, what it guessed, and how far it is off.
+"""Turns a reconstruction into pixels: what the masked autoencoder saw and predicted, beside the original.
 
 Only tensors are made here; figures are drawn elsewhere. The first frame of a tubelet shows appearance, the
 difference of its second frame to the first shows motion.
@@ -17,7 +17,7 @@ MASK_GREY = 0.5
 
 
 class Reconstruction(NamedTuple):
-    """Pixels in 0..1; three videos (B, 3, T, H, W), and four with one frame per tubelet (B, 3, T/2, H, W).
+    """Holds pixels in 0..1: three videos (B, 3, T, H, W), four with a frame per tubelet (B, 3, T/2, H, W).
 
     Attributes:
         original: the clip.
@@ -39,29 +39,29 @@ class Reconstruction(NamedTuple):
 
 
 def draw_reconstruction(
-    clip_01: Tensor, guessed: Tensor, masked: Tensor, patch_size: int, tubelet_size: int
+    clip_01: Tensor, predicted: Tensor, masked: Tensor, patch_size: int, tubelet_size: int
 ) -> Reconstruction:
-    """Put guessed tubelets into their places.
+    """Puts predicted tubelets into their places.
 
     Args:
         clip_01: original clips (B, 3, T, H, W), pixels in 0..1.
-        guessed: pixels (B, M, P) of the masked tubelets, ordered (frame, row, column, channel).
-        masked: int64 (B, M), their raster indices.
+        predicted: pixels (B, M, P) of the masked tubelets, ordered (frame, row, column, channel).
+        masked: int64 (B, M), raster indices of these tubelets.
         patch_size: side of a tubelet in pixels.
         tubelet_size: frames of a tubelet.
     """
     grid = grid_of(clip_01, patch_size, tubelet_size)
     original = clip_01.clamp(0, 1)
-    places = masked[..., None].expand_as(guessed)
+    places = masked[..., None].expand_as(predicted)
 
     def with_masked_as(values: Tensor) -> Tensor:
         tubelets = patchify(original, patch_size, tubelet_size).scatter(1, places, values.clamp(0, 1))
         return unpatchify(tubelets, grid, patch_size, tubelet_size)
 
-    reconstruction = with_masked_as(guessed)
+    reconstruction = with_masked_as(predicted)
     return Reconstruction(
         original,
-        with_masked_as(torch.full_like(guessed, MASK_GREY)),
+        with_masked_as(torch.full_like(predicted, MASK_GREY)),
         reconstruction,
         reconstruction[:, :, ::tubelet_size],
         original[:, :, ::tubelet_size],
@@ -71,5 +71,5 @@ def draw_reconstruction(
 
 
 def show_motion(video: Tensor, tubelet_size: int) -> Tensor:
-    """Second minus first frame of the tubelets of (B, 3, T, H, W), around 0.5: (B, 3, T/2, H, W) in 0..1."""
+    """Subtracts first from second frames of tubelets, around 0.5: (B, 3, T, H, W) to (B, 3, T/2, H, W)."""
     return (video[:, :, 1::tubelet_size] - video[:, :, ::tubelet_size]).div(2).add(0.5)

@@ -11,11 +11,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from maedfer.errors import UserError
+
 POSITIONS = ("1d", "3d")
 
 
 def sincos_of(places: Tensor, dim: int) -> Tensor:
-    """Code places by sine (even channels) and cosine (odd channels) of `place / 10000^(2 floor(j/2) / dim)`.
+    """Codes places by sine (even channels) and cosine (odd channels) of `place / 10000^(2 floor(j/2) / dim)`.
 
     Args:
         places: any numbers, shape (N,).
@@ -30,7 +32,7 @@ def sincos_of(places: Tensor, dim: int) -> Tensor:
 
 
 def sincos_1d(num_tokens: int, dim: int) -> Tensor:
-    """Upstream's table: the code of the flattened token index 0..num_tokens-1.
+    """Codes the flattened token index 0..num_tokens-1: upstream's table.
 
     Returns:
         float32, shape (num_tokens, dim).
@@ -39,7 +41,7 @@ def sincos_1d(num_tokens: int, dim: int) -> Tensor:
 
 
 def sincos_3d(grid: tuple[int, int, int], dim: int) -> Tensor:
-    """Code time, row and column apart: a third of the channels each, the odd remainder going to time.
+    """Codes time, row and column apart: a third of the channels each, and the remainder to time.
 
     Args:
         grid: tokens in (t, h, w).
@@ -49,10 +51,10 @@ def sincos_3d(grid: tuple[int, int, int], dim: int) -> Tensor:
         float32, shape (t*h*w, dim), raster order.
 
     Raises:
-        ValueError: too few channels, or an odd number.
+        UserError: too few channels, or an odd number.
     """
     if dim < 6 or dim % 2:
-        raise ValueError(f"positions='3d' needs an even width of at least 6, got embed_dim={dim}")
+        raise UserError("positions", f"'3d' needs an even width of at least 6, and embed_dim is {dim}")
     part = 2 * (dim // 6)
     axes = torch.meshgrid(*(torch.arange(size) for size in grid), indexing="ij")
     codes = [
@@ -62,13 +64,13 @@ def sincos_3d(grid: tuple[int, int, int], dim: int) -> Tensor:
 
 
 def position_table(kind: str, grid: tuple[int, int, int], dim: int) -> Tensor:
-    """The table of a token grid by its name, shape (t*h*w, dim).
+    """Returns the table of a token grid by its name, shape (t*h*w, dim).
 
     Raises:
-        ValueError: the name is not one of `POSITIONS`.
+        UserError: the name is not one of `POSITIONS`.
     """
     if kind == "1d":
         return sincos_1d(grid[0] * grid[1] * grid[2], dim)
     if kind == "3d":
         return sincos_3d(grid, dim)
-    raise ValueError(f"positions={kind!r} is not one of {POSITIONS}")
+    raise UserError("positions", f"{kind!r} is not one of {POSITIONS}")

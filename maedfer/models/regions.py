@@ -6,8 +6,8 @@ A token grid of (T, H, W) is cut into boxes of (t, h, w) tokens. Two orders of t
 * region-major order: region after region (regions in raster order), each one's tokens in raster order; used
   inside.
 
-Upstream regroups by reshaping and is right only for full-width regions; index tensors are right for every
-region that divides the grid.
+Upstream regroups by reshaping, which is correct only for full-width regions; index tensors are correct for
+every region that divides the grid.
 """
 
 from __future__ import annotations
@@ -21,40 +21,43 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from maedfer.errors import UserError
+
 Triple = tuple[int, int, int]
 
 
-def as_triple(sizes: Sequence[int], flag: str) -> Triple:
-    """Three positive whole numbers (t, h, w) from a tuple, or the list that JSON and YAML make of one.
+def as_triple(sizes: Sequence[int], parameter: str) -> Triple:
+    """Returns three positive whole numbers (t, h, w) from a tuple, or from the list that JSON makes of one.
 
     Raises:
-        ValueError: there are not three, or one is not positive.
+        UserError: there are not three, or one is not positive.
     """
     if len(sizes) != 3 or any(int(size) != size or size < 1 for size in sizes):
-        raise ValueError(f"{flag}={tuple(sizes)} must be three positive whole numbers (t, h, w) in tokens")
+        raise UserError(parameter, f"{tuple(sizes)} must be three positive whole numbers (t, h, w) in tokens")
     return (int(sizes[0]), int(sizes[1]), int(sizes[2]))
 
 
 def check_region(grid: Triple, region: Triple) -> None:
-    """Refuse a region that does not divide the token grid.
+    """Refuses a region that does not divide the token grid.
 
     Raises:
-        ValueError: names grid, region and a region that would fit.
+        UserError: names grid, region and a region that would fit.
     """
     if any(size % part for size, part in zip(grid, region, strict=True)):
         fits = tuple(map(math.gcd, grid, region))
-        raise ValueError(
-            f"region_size={region} does not divide the token grid {grid} (t, h, w); "
-            f"take a divisor of each, for example region_size={fits}"
+        raise UserError(
+            "region_size",
+            f"{region} does not divide the token grid {grid} (t, h, w); take a divisor of each, for example "
+            f"{fits}",
         )
 
 
 @dataclass(frozen=True)
 class RegionLayout:
-    """How a grid of tokens is cut into regions, both as (t, h, w) in tokens.
+    """Cuts a grid of tokens into regions, both as (t, h, w) in tokens.
 
     Raises:
-        ValueError: the region does not divide the grid.
+        UserError: the region does not divide the grid.
     """
 
     grid: Triple
@@ -67,17 +70,17 @@ class RegionLayout:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of the whole grid."""
+        """Number of tokens of the whole grid."""
         return math.prod(self.grid)
 
     @property
     def tokens_per_region(self) -> int:
-        """Tokens of one region (the paper's N)."""
+        """Number of tokens of one region (the paper's N)."""
         return math.prod(self.region)
 
     @property
     def num_regions(self) -> int:
-        """Regions of the grid (the paper's M), one representative token each."""
+        """Number of regions (the paper's M), with one representative token each."""
         return self.num_tokens // self.tokens_per_region
 
     @cached_property
@@ -95,11 +98,11 @@ class RegionLayout:
 
     @cached_property
     def region_of_token(self) -> Tensor:
-        """Index of the region that each raster token lies in, int64 (N,)."""
+        """Index of the region of every raster token, int64 (N,)."""
         return self.region_rank // self.tokens_per_region
 
     def count_masked(self, mask: Tensor) -> int:
-        """Masked tokens of a clip, after checking that every region of every clip keeps equally many.
+        """Counts the masked tokens of a clip, after checking that all regions of all clips keep equally many.
 
         Reads the mask's values, so on a GPU it waits for the device.
 
@@ -107,12 +110,13 @@ class RegionLayout:
             mask: bool (B, N), True = masked, raster order.
 
         Raises:
-            ValueError: wrong shape, uneven counts, or nothing visible or masked.
+            UserError: wrong shape, uneven counts, or nothing visible or masked.
         """
         if mask.ndim != 2 or mask.shape[1] != self.num_tokens or mask.dtype != torch.bool:
-            raise ValueError(
-                f"mask is {mask.dtype} {tuple(mask.shape)}, expected torch.bool (clips, {self.num_tokens}) "
-                f"for the token grid {self.grid}"
+            raise UserError(
+                "mask",
+                f"{mask.dtype} {tuple(mask.shape)} must be torch.bool (clips, {self.num_tokens}) for the "
+                f"token grid {self.grid}",
             )
         per_region = rearrange(
             ~mask[:, self.region_order.to(mask.device)], "b (r n) -> b r n", r=self.num_regions
@@ -120,32 +124,33 @@ class RegionLayout:
         visible = per_region.sum(-1)
         low, high = int(visible.min()), int(visible.max())
         if low != high:
-            raise ValueError(
-                f"mask leaves between {low} and {high} visible tokens in the regions {self.region} of the "
-                f"grid {self.grid}, but attention needs the same count in each: draw it with region_tube_mask"
+            raise UserError(
+                "mask",
+                f"it leaves between {low} and {high} visible tokens in the regions {self.region} of the grid "
+                f"{self.grid}, but attention needs the same count in each: draw it with region_tube_mask",
             )
         if low in (0, self.tokens_per_region):
-            raise ValueError(f"mask leaves {low} of the {self.tokens_per_region} tokens of a region visible")
+            raise UserError("mask", f"it leaves {low} of {self.tokens_per_region} tokens of a region visible")
         return self.num_tokens - low * self.num_regions
 
     def check_visible(self, visible: Tensor) -> None:
-        """Refuse visible indices that are not equally many in every region.
+        """Refuses visible indices that are not equally many in every region.
 
         Args:
             visible: int64 (B, V), raster indices.
 
         Raises:
-            ValueError: names the lowest and highest count.
+            UserError: names the lowest and highest count.
         """
         if visible.ndim != 2 or visible.shape[1] % self.num_regions:
-            raise ValueError(
-                f"visible is {tuple(visible.shape)}: not a multiple of {self.num_regions} regions"
+            raise UserError(
+                "visible", f"{tuple(visible.shape)} is not a multiple of {self.num_regions} regions"
             )
         regions = self.region_of_token.to(visible.device)[visible]
         counts = torch.zeros(visible.shape[0], self.num_regions, dtype=torch.int64, device=visible.device)
         counts.scatter_add_(1, regions, torch.ones_like(regions))
         low, high = int(counts.min()), int(counts.max())
         if low != high:
-            raise ValueError(
-                f"visible holds between {low} and {high} tokens per region; every region needs the same"
+            raise UserError(
+                "visible", f"it holds between {low} and {high} tokens per region; every region needs the same"
             )

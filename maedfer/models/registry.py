@@ -1,4 +1,4 @@
-"""The models by name, for timm: `timm.create_model("lgi_former_base_patch16_160", num_classes=7)`.
+"""Registers the models with timm by name: `timm.create_model("lgi_former_base_patch16_160", num_classes=7)`.
 
 A name says architecture, size, patch and image side. `base` is the published shape (width 512, 16 blocks);
 `small` and `tiny` are ours, the last for a CPU. Any constructor argument of the class can be overridden, for
@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 import timm
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 
 from maedfer.constants import IMAGENET_MEAN, IMAGENET_STD
+from maedfer.errors import UserError
 from maedfer.models.arguments import check_arguments
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.mae import MaskedAutoencoder
 from maedfer.models.vit import JointViT
 
+Encoder = TypeVar("Encoder", bound=VideoEncoder)
 LGI_BASE = {"embed_dim": 512, "depth": 16, "num_heads": 8}
 LGI_SMALL = {"embed_dim": 384, "depth": 12, "num_heads": 6}
 TINY = {"patch_size": 8, "embed_dim": 96, "depth": 4, "num_heads": 4}
@@ -58,8 +60,8 @@ default_cfgs = generate_default_cfgs(
 
 
 def _build(
-    model: type[VideoEncoder], name: str, pretrained: bool, kwargs: dict[str, Any], **shape: Any
-) -> VideoEncoder:
+    model: type[Encoder], name: str, pretrained: bool, kwargs: dict[str, Any], **shape: Any
+) -> Encoder:
     args = shape | kwargs
     side = args.get("img_size", default_cfgs[name].default.input_size[-1])
     args["pretrained_cfg_overlay"] = {"input_size": (3, side, side)} | (
@@ -71,92 +73,92 @@ def _build(
 
 @register_model
 def lgi_former_base_patch16_160(pretrained: bool = False, **kwargs: Any) -> LGIFormer:
-    """The published encoder: 16 x 160 x 160, 8 regions of (2, 5, 10) tokens."""
+    """Builds the published encoder: 16 x 160 x 160, 8 regions of (2, 5, 10) tokens."""
     return _build(LGIFormer, "lgi_former_base_patch16_160", pretrained, kwargs, **LGI_BASE)
 
 
 @register_model
 def lgi_former_base_patch16_224(pretrained: bool = False, **kwargs: Any) -> LGIFormer:
-    """The published width and depth at 224 pixels, still 8 regions of upper and lower face."""
+    """Builds the published width and depth at 224 pixels, still 8 regions of upper and lower face."""
     shape = LGI_BASE | {"img_size": 224, "region_size": (2, 7, 14)}
     return _build(LGIFormer, "lgi_former_base_patch16_224", pretrained, kwargs, **shape)
 
 
 @register_model
 def lgi_former_small_patch16_160(pretrained: bool = False, **kwargs: Any) -> LGIFormer:
-    """Two fifths of the published size, same tokens and regions."""
+    """Builds two fifths of the published size, same tokens and regions."""
     return _build(LGIFormer, "lgi_former_small_patch16_160", pretrained, kwargs, **LGI_SMALL)
 
 
 @register_model
 def lgi_former_small_patch16_112(pretrained: bool = False, **kwargs: Any) -> LGIFormer:
-    """The small model at 112 pixels: 7 x 7 tokens a frame, so a region is a whole pair of token frames."""
+    """Builds the small model at 112 pixels: 7 x 7 tokens a frame, so a region is two whole token frames."""
     shape = LGI_SMALL | {"img_size": 112, "region_size": (2, 7, 7)}
     return _build(LGIFormer, "lgi_former_small_patch16_112", pretrained, kwargs, **shape)
 
 
 @register_model
 def lgi_former_tiny_patch8_64(pretrained: bool = False, **kwargs: Any) -> LGIFormer:
-    """For a CPU: 64 pixels, 512 tokens of 8 x 8 pixels, 8 regions of upper and lower face."""
+    """Builds a model for a CPU: 64 pixels, 512 tokens of 8 x 8 pixels, 8 regions of upper and lower face."""
     shape = TINY | {"img_size": 64, "region_size": (2, 4, 8)}
     return _build(LGIFormer, "lgi_former_tiny_patch8_64", pretrained, kwargs, **shape)
 
 
 @register_model
 def vit_joint_base_patch16_160(pretrained: bool = False, **kwargs: Any) -> JointViT:
-    """VideoMAE's ViT-B at 160 pixels: the baseline of the paper's tables."""
+    """Builds VideoMAE's ViT-B at 160 pixels: the baseline of the paper's tables."""
     return _build(JointViT, "vit_joint_base_patch16_160", pretrained, kwargs, **VIT_BASE)
 
 
 @register_model
 def vit_joint_base_patch16_224(pretrained: bool = False, **kwargs: Any) -> JointViT:
-    """VideoMAE's ViT-B at 224 pixels."""
+    """Builds VideoMAE's ViT-B at 224 pixels."""
     return _build(JointViT, "vit_joint_base_patch16_224", pretrained, kwargs, **VIT_BASE | {"img_size": 224})
 
 
 @register_model
 def vit_joint_base_dim512_patch16_160(pretrained: bool = False, **kwargs: Any) -> JointViT:
-    """Joint attention in LGI-Former's width and depth: what its attention design alone changes."""
+    """Builds joint attention in LGI-Former's width and depth, to compare the attention alone."""
     return _build(JointViT, "vit_joint_base_dim512_patch16_160", pretrained, kwargs, **LGI_BASE)
 
 
 @register_model
 def vit_joint_tiny_patch8_64(pretrained: bool = False, **kwargs: Any) -> JointViT:
-    """Joint attention in the shape of `lgi_former_tiny_patch8_64`."""
+    """Builds joint attention in the shape of `lgi_former_tiny_patch8_64`."""
     return _build(JointViT, "vit_joint_tiny_patch8_64", pretrained, kwargs, **TINY | {"img_size": 64})
 
 
 def architectures() -> list[str]:
-    """The names registered here, sorted."""
+    """Returns the names registered here, sorted."""
     return sorted(default_cfgs)
 
 
-def unknown_architecture(name: str) -> ValueError:
-    """The error for a name that is not registered, with the nearest that are."""
+def unknown_architecture(name: str) -> UserError:
+    """Returns the error for a name that is not registered, with the nearest that are."""
     near = difflib.get_close_matches(name, architectures(), n=3, cutoff=0.3) or architectures()
-    return ValueError(f"no architecture {name!r}; did you mean {', '.join(near)}?")
+    return UserError("architecture", f"{name!r} is unknown; did you mean {', '.join(near)}?")
 
 
 def build_encoder(architecture: str, model_args: Mapping[str, Any] | None = None) -> VideoEncoder:
-    """Build a fresh model by its name.
+    """Builds a fresh model by its name.
 
     Args:
         architecture: one of `architectures()`.
         model_args: constructor arguments that differ from the name's.
 
     Raises:
-        ValueError: an unknown name or argument (the nearest are listed), or a value of another type.
+        UserError: an unknown name or argument (the nearest are listed), or a value of another type.
     """
     if architecture not in default_cfgs:
         raise unknown_architecture(architecture)
     model_args = model_args or {}
-    model = get_type_hints(timm.model_entrypoint(architecture))["return"]
-    check_arguments(model, model_args, f"model_args of {architecture}")
-    return timm.create_model(architecture, **model_args)
+    model: type[VideoEncoder] = get_type_hints(timm.model_entrypoint(architecture))["return"]
+    check_arguments(model.__name__, model_args, model.Args, architecture)
+    return cast(VideoEncoder, timm.create_model(architecture, **model_args))
 
 
 def build_mae(
     architecture: str, model_args: Mapping[str, Any] | None = None, **decoder_args: Any
 ) -> MaskedAutoencoder:
-    """Build a fresh masked autoencoder: an encoder by its name, and the arguments of `MaskedAutoencoder`."""
+    """Builds a fresh masked autoencoder: an encoder by its name, and the arguments of `MaskedAutoencoder`."""
     return MaskedAutoencoder(build_encoder(architecture, model_args), **decoder_args)

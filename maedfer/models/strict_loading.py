@@ -1,4 +1,4 @@
-"""Loading weights so that nothing is silently left out: strict, with messages that name both shapes."""
+"""Loads weights strictly, with messages that name what is missing, left over or of another shape."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from maedfer.errors import UserError
+
 SHOWN = 4
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Load a state dict that must match the model name by name and shape by shape.
+    """Loads a state dict that must match the model name by name and shape by shape.
 
     Args:
         model: changed in place.
@@ -18,22 +20,22 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str) ->
         source: where the weights come from, for the message.
 
     Raises:
-        ValueError: names what is missing, left over or of another shape.
+        UserError: names what is missing, left over or of another shape.
     """
     refuse_misfit(model, {name: tuple(tensor.shape) for name, tensor in state.items()}, source)
     model.load_state_dict(dict(state))
 
 
 def refuse_misfit(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], source: str) -> None:
-    """Refuse weights that do not match the model name by name and shape by shape.
+    """Refuses weights that do not match the model name by name and shape by shape.
 
     Args:
-        model: left alone.
+        model: not changed.
         shapes: of the weights, by the model's own names.
         source: where the weights come from, for the message.
 
     Raises:
-        ValueError: names what is missing, left over or of another shape.
+        UserError: names what is missing, left over or of another shape.
     """
     own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     other = [
@@ -47,14 +49,15 @@ def refuse_misfit(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], sourc
         _listed("not in the model", shapes.keys() - own.keys()),
     ]
     if any(problems):
-        raise ValueError(
+        raise UserError(
+            None,
             f"{source} does not fit this {type(model).__name__}: {'; '.join(filter(None, problems))}. "
-            "Check region_size, img_size, num_frames and the architecture"
+            "Check region_size, img_size, num_frames and the architecture",
         )
 
 
-def _listed(what: str, names: list[str] | set[str]) -> str:
-    """One problem with its first few names, the empty string when there are none."""
+def _listed(problem: str, names: list[str] | set[str]) -> str:
+    """Returns a problem with its first few names, or an empty string when there are none."""
     shown = sorted(names)[:SHOWN]
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{what}: {', '.join(shown)}{more}" if names else ""
+    return f"{problem}: {', '.join(shown)}{more}" if names else ""

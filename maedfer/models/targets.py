@@ -4,11 +4,11 @@ Pixels of a tubelet are normalised per colour channel, over all its frames toget
 *appearance* target; the *motion* target is every later frame minus the first, after normalisation, so motion
 is measured in standard deviations of its tubelet. The P = 2 * p * p * 3 values of a tubelet are ordered
 (frame, row, column, channel), channel fastest: the first half is appearance, the second motion. The paper's
-formula leaves the normalisation out.
+formula omits the normalisation.
 
-`motion_group` (see `motion_groups`) measures motion from the first of every so many frames of the clip
-instead of those of a tubelet, each frame normalised with its own tubelet. The halves of a target are then the
-first and the later frames of its tubelet, whatever these hold.
+`motion_group` (see `motion_groups`) measures motion from the first of every `motion_group` frames of the clip
+instead of the first of a tubelet, each frame normalised with its own tubelet. The halves of a target are then
+the first and the later frames of its tubelet, whatever they contain.
 
 `target_std_floor` is ours: it enters the standard deviation as sqrt(var + floor^2), so that flat, noisy
 tubelets are not blown up to unit variance. 0 is upstream.
@@ -31,7 +31,7 @@ STD_EPS = 1e-6
 
 
 def _read(clip: Tensor, indices: Tensor, patch_size: int, tubelet_size: int) -> Tensor:
-    """Some tubelets, colour channels apart: (B, M, C, frame * row * column).
+    """Reads some tubelets with colour channels apart: (B, M, C, frame * row * column).
 
     Most tubelets are masked, so that one copy of the clip and a gather of whole rows beats a strided gather.
     """
@@ -41,9 +41,9 @@ def _read(clip: Tensor, indices: Tensor, patch_size: int, tubelet_size: int) -> 
 
 
 def _centre(tubelets: Tensor, floor: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Values minus their mean, that mean, and the floored deviation, per tubelet and channel.
+    """Returns values minus their mean, that mean, and the floored deviation, per tubelet and channel.
 
-    Two passes: faster than `torch.var_mean` here, and as exact on nearly flat tubelets.
+    Two passes are faster than `torch.var_mean` here, and as exact on nearly flat tubelets.
     """
     mean = tubelets.mean(dim=-1, keepdim=True)
     centred = tubelets - mean
@@ -53,12 +53,12 @@ def _centre(tubelets: Tensor, floor: float) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def appearance_size(patch_size: int, in_chans: int = 3) -> int:
-    """Values of the appearance target of a tubelet: one frame of it."""
+    """Counts the values of the appearance target of a tubelet, which is one frame of it."""
     return in_chans * patch_size**2
 
 
 def split_target(values: Tensor, patch_size: int, in_chans: int = 3) -> tuple[Tensor, Tensor]:
-    """Split targets or predictions (..., P) into the appearance and the motion part."""
+    """Splits targets or predictions (..., P) into the appearance and the motion part."""
     appearance, motion = values.tensor_split([appearance_size(patch_size, in_chans)], dim=-1)
     return appearance, motion
 
@@ -71,14 +71,14 @@ def reconstruction_targets(
     target_std_floor: float = 0.0,
     motion_group: int | None = None,
 ) -> Tensor:
-    """Targets of the masked tubelets; the others are read for motion from their frames only.
+    """Computes the targets of masked tubelets; others are read only where motion is measured from them.
 
     Args:
         clip_01: pixels in 0..1, (B, C, T, H, W).
         masked: int64 (B, M), raster indices.
         patch_size: side of a tubelet in pixels.
         tubelet_size: frames of a tubelet.
-        target_std_floor: smallest deviation told apart from noise, in pixel units 0..1.
+        target_std_floor: smallest deviation that is distinguished from noise, in pixel units 0..1.
         motion_group: frames whose motion is measured from the first of them; those of a tubelet when None.
 
     Returns:
@@ -102,11 +102,11 @@ def targets_to_pixels(
     target_std_floor: float = 0.0,
     motion_group: int | None = None,
 ) -> Tensor:
-    """Turn targets, or predictions of them, back into pixels: the inverse of `reconstruction_targets`.
+    """Turns targets, or predictions of them, back into pixels: the inverse of `reconstruction_targets`.
 
     Mean and deviation are not predicted; they are taken from the original tubelets, as masked autoencoders
     show their reconstructions. Motion that is measured from a frame of another tubelet is added to what
-    `values` say of that one, or to the original where they do not describe it.
+    `values` hold for that one, or to the original where they do not contain it.
 
     Args:
         values: (B, M, P), appearance first.
@@ -132,10 +132,9 @@ def targets_to_pixels(
 
 
 def _grouped(clip_01: Tensor, patch_size: int, tubelet_size: int, floor: float, group: int) -> Tensor:
-    """Targets (B, N, P) of all tubelets, which motion from frames of others needs anyway.
+    """Computes the targets (B, N, P) of all tubelets, as motion is measured from frames of others.
 
-    The frames of a place lie side by side from the first copy to the last: half of the time of going through
-    normalised clips.
+    The frames of a place stay side by side in all copies, which takes half of the time of restoring clips.
     """
     pattern = "b c (t f) (h y) (w x) -> b (h w) c t (f y x)"
     places = rearrange(clip_01, pattern, f=tubelet_size, y=patch_size, x=patch_size)
@@ -146,7 +145,7 @@ def _grouped(clip_01: Tensor, patch_size: int, tubelet_size: int, floor: float, 
 
 
 def _normalised(clip_01: Tensor, patch_size: int, tubelet_size: int, floor: float) -> Tensor:
-    """Clips (B, C, T, H, W), every tubelet of them normalised."""
+    """Normalises every tubelet of clips (B, C, T, H, W)."""
     grid = grid_of(clip_01, patch_size, tubelet_size)
     everything = torch.arange(math.prod(grid), device=clip_01.device).expand(len(clip_01), -1)
     centred, _, std = _centre(_read(clip_01, everything, patch_size, tubelet_size), floor)
@@ -157,7 +156,7 @@ def _normalised(clip_01: Tensor, patch_size: int, tubelet_size: int, floor: floa
 def _undo_groups(
     normalised: Tensor, values: Tensor, indices: Tensor, patch_size: int, tubelet_size: int, group: int
 ) -> Tensor:
-    """Normalised pixels (B, M, P) of which the `values` at `indices` are differences."""
+    """Returns the normalised pixels (B, M, P) whose differences `values` at `indices` are."""
     grid = grid_of(normalised, patch_size, tubelet_size)
     places = indices[..., None].expand_as(values)
     targets = patchify(differences(normalised, group), patch_size, tubelet_size).scatter(1, places, values)

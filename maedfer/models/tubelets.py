@@ -2,7 +2,7 @@
 
 A tubelet is `tubelet_size` frames of a `patch_size` square; the tubelets of a clip are its tokens, in raster
 order (t, h, w). Upstream embeds all of them with a Conv3d and then drops the masked nine tenths; here the
-weights are the same Conv3d's, but only the tubelets asked for are read and multiplied.
+weights are the same Conv3d's, but only the requested tubelets are read and multiplied.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from maedfer.errors import UserError
+
 
 def token_grid(num_frames: int, img_size: int, patch_size: int, tubelet_size: int) -> tuple[int, int, int]:
-    """Tokens of a clip along (t, h, w).
+    """Returns the tokens of a clip along (t, h, w).
 
     Raises:
-        ValueError: a size is not positive, or tubelets do not divide the clip.
+        UserError: a size is not positive, or tubelets do not divide the clip.
     """
     sizes = {
         "num_frames": num_frames,
@@ -25,37 +27,37 @@ def token_grid(num_frames: int, img_size: int, patch_size: int, tubelet_size: in
         "patch_size": patch_size,
         "tubelet_size": tubelet_size,
     }
-    for flag, size in sizes.items():
+    for name, size in sizes.items():
         if size < 1:
-            raise ValueError(f"{flag}={size} is not positive")
+            raise UserError(name, f"{size} is not positive")
     if img_size % patch_size:
-        raise ValueError(f"patch_size={patch_size} does not divide img_size={img_size}")
+        raise UserError("patch_size", f"{patch_size} does not divide img_size={img_size}")
     if num_frames % tubelet_size:
-        raise ValueError(f"tubelet_size={tubelet_size} does not divide num_frames={num_frames}")
+        raise UserError("tubelet_size", f"{tubelet_size} does not divide num_frames={num_frames}")
     return (num_frames // tubelet_size, img_size // patch_size, img_size // patch_size)
 
 
 def grid_of(clip: Tensor, patch_size: int, tubelet_size: int) -> tuple[int, int, int]:
-    """Tokens (t, h, w) of clips (B, C, T, H, W)."""
+    """Returns the tokens (t, h, w) of clips (B, C, T, H, W)."""
     t, h, w = clip.shape[2:]
     return (t // tubelet_size, h // patch_size, w // patch_size)
 
 
 def patchify(clip: Tensor, patch_size: int, tubelet_size: int) -> Tensor:
-    """Cut clips (B, C, T, H, W) into tubelets (B, N, P), P ordered (frame, row, column, channel)."""
+    """Cuts clips (B, C, T, H, W) into tubelets (B, N, P), P ordered (frame, row, column, channel)."""
     pattern = "b c (t f) (h y) (w x) -> b (t h w) (f y x c)"
     return rearrange(clip, pattern, f=tubelet_size, y=patch_size, x=patch_size)
 
 
 def unpatchify(tubelets: Tensor, grid: tuple[int, int, int], patch_size: int, tubelet_size: int) -> Tensor:
-    """Put tubelets (B, N, P) back together to clips (B, C, T, H, W): the inverse of `patchify`."""
+    """Puts tubelets (B, N, P) back together to clips (B, C, T, H, W): the inverse of `patchify`."""
     t, h, w = grid
     pattern = "b (t h w) (f y x c) -> b c (t f) (h y) (w x)"
     return rearrange(tubelets, pattern, t=t, h=h, w=w, f=tubelet_size, y=patch_size, x=patch_size)
 
 
 def gather_tubelets(clip: Tensor, indices: Tensor, patch_size: int, tubelet_size: int) -> Tensor:
-    """Read some tubelets of clips (B, C, T, H, W) without copying the others.
+    """Reads some tubelets of clips (B, C, T, H, W) without copying the others.
 
     Args:
         clip: any dtype.
@@ -74,15 +76,15 @@ def gather_tubelets(clip: Tensor, indices: Tensor, patch_size: int, tubelet_size
 
 
 class TubeletLinear(nn.Conv3d):
-    """Upstream's Conv3d with kernel = stride = tubelet, applied to tubelets that are cut out already."""
+    """Applies upstream's Conv3d (kernel = stride = tubelet) to tubelets that are already cut out."""
 
     def forward(self, cubes: Tensor) -> Tensor:
-        """Map flat tubelets (B, N, channel * frame * row * column) to tokens (B, N, D)."""
+        """Maps flat tubelets (B, N, channel * frame * row * column) to tokens (B, N, D)."""
         return F.linear(cubes, self.weight.flatten(1), self.bias)
 
 
 class TubeletEmbedding(nn.Module):
-    """The linear map from tubelets to tokens."""
+    """Maps tubelets to tokens linearly."""
 
     def __init__(self, in_chans: int, embed_dim: int, patch_size: int, tubelet_size: int) -> None:
         super().__init__()
@@ -91,7 +93,7 @@ class TubeletEmbedding(nn.Module):
         self.proj = TubeletLinear(in_chans, embed_dim, kernel_size=kernel, stride=kernel)
 
     def forward(self, clip: Tensor, indices: Tensor | None = None) -> Tensor:
-        """Embed clips (B, C, T, H, W), all tubelets or those at `indices` (B, M): tokens (B, N or M, D)."""
+        """Embeds clips (B, C, T, H, W), all tubelets or those at `indices` (B, M): tokens (B, N or M, D)."""
         if indices is None:
             pattern = "b c (t f) (h y) (w x) -> b (t h w) (c f y x)"
             cubes = rearrange(clip, pattern, f=self.tubelet_size, y=self.patch_size, x=self.patch_size)

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from maedfer.evaluation.bootstrap import LEVEL
-from maedfer.evaluation.scores import COUNTS, PLAIN, TITLES
+from maedfer.evaluation.measures import COUNTS, PLAIN, TITLES
 
 FOLDS, DIFFERENCES = "folds.png", "differences.png"
 """File names in a folder of figures."""

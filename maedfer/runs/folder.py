@@ -1,6 +1,6 @@
-"""The folder of a run: what it is called, when it may be written to, and where its checkpoint lies.
+"""Names the files of a run folder, and decides whether a run may write to it.
 
-Two words, never mixed: `--resume` continues the same run, `--init-from` starts a new one from weights.
+`--resume` continues the same run, `--init-from` starts a new one from weights; the two are never mixed.
 """
 
 from __future__ import annotations
@@ -57,27 +57,30 @@ class RunFolder:
 
     @property
     def summary(self) -> Path:
-        """Written last, when a run has done all its steps."""
+        """The summary, written last, when a run has done all its steps."""
         return self.path / "summary.json"
 
     @property
     def report(self) -> Path:
-        """A page about a run that has ended."""
+        """The page about a finished run."""
         return self.path / "report.html"
 
     @property
     def exists(self) -> bool:
-        """Whether a run got to its first step here, or in the folder of a fold; one refused before that
+        """Whether a run reached its first step here or in the folder of a fold; a run that was refused before
         leaves only its settings."""
         begun = ("metrics.csv", "checkpoints", "fold_*/metrics.csv", "fold_*/checkpoints")
         return any(True for pattern in begun for _ in self.path.glob(pattern))
 
     def finished(self) -> dict[str, Any] | None:
-        """The summary of a run that ended by itself, None for one that was cut short."""
-        return json.loads(self.summary.read_text(encoding="utf-8")) if self.summary.is_file() else None
+        """Returns the summary of a finished run, None for any other."""
+        if not self.summary.is_file():
+            return None
+        summary: dict[str, Any] = json.loads(self.summary.read_text(encoding="utf-8"))
+        return summary
 
     def checkpoint_to_resume(self, resume: bool) -> Path | None:
-        """Return the checkpoint to continue from; None starts at step 0.
+        """Returns the checkpoint to continue from; None starts at step 0.
 
         Raises:
             UserError: the folder holds a run and `resume` is not set, or it holds something else.
@@ -94,5 +97,5 @@ class RunFolder:
         return self.last if self.last.exists() else None
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Write `summary.json`: the run has done all its steps."""
+        """Writes `summary.json`, which marks the run as finished."""
         write_atomically(self.summary, dump_json(summary, indent=1))

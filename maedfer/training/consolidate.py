@@ -1,22 +1,29 @@
 """`maedfer consolidate`: writes the encoder or the classifier of a run that has not finished.
 
-A run writes `encoder/` or `classifier/` when it has done all its steps. Until then its weights are in a
-checkpoint, under DeepSpeed in parts of every rank; they are merged here and written as a finished run does.
-The checkpoint is only read, so the run may still be training.
+A run writes the configuration of its `encoder/` or `classifier/` at its start, and the weights when it has
+done all its steps. Until then they are in a checkpoint, under DeepSpeed in parts of every rank; they are
+merged here. The checkpoint is only read, so the run may still be training.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 import yaml
 
+from maedfer.models.config import CONFIG_NAME, ModelConfig, read_config
 from maedfer.models.strict_loading import load_strictly
+from maedfer.models.weights import save_encoder
 from maedfer.runs.folder import RunFolder
 from maedfer.training.distributed.zero_checkpoint import whole_checkpoint
 from maedfer.training.finetuning.cli import FinetuneCLI
+from maedfer.training.finetuning.module import FineTuning
 from maedfer.training.pretraining.command import PretrainCLI
+from maedfer.training.pretraining.module import MaskedPretraining
 from maedfer.training.run.screen import quieten_lightning
 from maedfer.training.run.weights import read_checkpoint
 
@@ -33,7 +40,8 @@ def consolidate(run: str, checkpoint: Literal["last", "best"] = "last", shards: 
     Args:
         run: the run folder.
         checkpoint: the newest checkpoint, or the one with the best held-out value.
-        shards: where the shards of the run are now, if not where they were.
+        shards: where the shards of the run are now, if not where they were. They are read only for a run that
+            has not written the configuration of its model, as runs before this version.
 
     Returns:
         Where the weights are, and how many steps they have had.
@@ -48,13 +56,35 @@ def consolidate(run: str, checkpoint: Literal["last", "best"] = "last", shards: 
         raise FileNotFoundError(f"`run` {run} holds no run: there is no {folder.config.name}")
     path = whole_checkpoint(folder.last if checkpoint == "last" else folder.best)
     saved = read_checkpoint(path, "checkpoint")
-    words = ["--config", str(folder.config), "--run", run, *CPU_OVERRIDES]
-    words += [f"--data.shards={shards}"] if shards else []
-    is_fine_tuned = "task" in yaml.safe_load(folder.config.read_text(encoding="utf-8"))
-    cli = (FinetuneCLI if is_fine_tuned else PretrainCLI)(words)
-    cli.prepare(source=None)
-    load_strictly(cli.model, saved["state_dict"], str(folder.path))
+    settings = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+    target = folder.classifier if "task" in settings else folder.encoder
+    if shards is not None or not (target / CONFIG_NAME).is_file():
+        _write_config(folder, settings, shards)
+    config = read_config(target)
+    module = _build(settings, config)
+    load_strictly(module, saved["state_dict"], str(folder.path))
     # The number of clips is right if the run has had as many ranks all along.
-    batch = cli.datamodule.batch_size * cli.config.trainer.accumulate_grad_batches * saved["ranks"]
-    cli.export(saved["global_step"], clips=saved["global_step"] * batch)
-    return f"{cli.model_folder}: {saved['global_step']} steps, from {path}"
+    batch = settings["data"]["batch_size"] * settings["trainer"]["accumulate_grad_batches"] * saved["ranks"]
+    trained = {"steps": saved["global_step"], "clips_seen": saved["global_step"] * batch}
+    save_encoder(module.exported(), target, replace(config, provenance={**config.provenance, **trained}))
+    return f"{target}: {saved['global_step']} steps, from {path}"
+
+
+def _build(settings: Mapping[str, Any], config: ModelConfig) -> MaskedPretraining | FineTuning:
+    """Returns the module of a run, with fresh weights."""
+    given = {**settings["model"], "compile": False}
+    if config.output is None:
+        return MaskedPretraining(**given)
+    module = FineTuning(**given, freeze_encoder=settings["freeze_encoder"])
+    names = config.output.names
+    module.build(config.output.task, names, targets=torch.zeros(1, len(names)), source=None)
+    return module
+
+
+def _write_config(folder: RunFolder, settings: Mapping[str, Any], shards: str | None) -> None:
+    """Writes the configuration of a model, as its run does at its start."""
+    words = ["--config", str(folder.config), "--run", str(folder.path), *CPU_OVERRIDES]
+    words += [f"--data.shards={shards}"] if shards else []
+    cli = (FinetuneCLI if "task" in settings else PretrainCLI)(words)
+    cli.prepare(source=None)
+    cli.write_model_config()

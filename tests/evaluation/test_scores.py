@@ -14,11 +14,10 @@ from hypothesis.extra import numpy as arrays
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_recall
 
 from maedfer.errors import UserError
-from maedfer.evaluation.measures import concordance, confusion, correlation, per_class, reliability
+from maedfer.evaluation.measures import MEASURES, concordance, confusion, correlation, per_class, reliability
 from maedfer.evaluation.predictions import Predictions
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.evaluation.scores import (
-    MEASURES,
     GroupScores,
     grouped,
     groups_of,

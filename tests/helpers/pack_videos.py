@@ -1,11 +1,15 @@
 """Tiny videos with drawn content, for the tests of packing."""
 
+import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
+
+from maedfer.data.faces.detectors import Detection
 
 FACE = np.array([250, 60, 60], np.uint8)
 
@@ -95,3 +99,52 @@ def promise_frames(path: Path, count: int) -> Path:
     data[entry : entry + 4] = count.to_bytes(4, "big")
     path.write_bytes(data)
     return path
+
+
+class RedSquares:
+    """A detector of red squares, with eyes at their upper corners when asked; `blind` are looks it misses."""
+
+    name, finds_faces, max_side = "red", True, 96
+
+    def __init__(self, eyes=False, blind=()):
+        self.eyes, self.blind, self.looks = eyes, set(blind), 0
+
+    def detect(self, picture):
+        self.looks += 1
+        if self.looks - 1 in self.blind:
+            return []
+        red = ((picture[..., 0] > 180) & (picture[..., 1] < 120)).astype(np.uint8)
+        found = cv2.connectedComponentsWithStats(red)[2][1:]
+        return [self._detection(row[:4].astype(float)) for row in found if row[4] > 40]
+
+    def _detection(self, box):
+        eyes = np.array([[box[0], box[1]], [box[0] + box[2], box[1]]]) if self.eyes else None
+        return Detection(tuple(box), eyes, 1.0)
+
+
+class Drawn:
+    """A video that is drawn frame by frame, so that nothing but the reader's own memory is measured."""
+
+    promised = damaged = 0
+    pieces = "frames"
+
+    def __init__(self, draw, seconds, fps=25):
+        self.draw, self.count, self.fps = draw, round(seconds * fps), fps
+
+    def frames(self, start_s=0.0, end_s=math.inf, on_frame=lambda: None):
+        for number in range(self.count):
+            on_frame()
+            if start_s - 1e-6 <= number / self.fps <= end_s:
+                yield DrawnFrame(number / self.fps, self.draw(number / self.fps))
+
+
+class DrawnFrame:
+    def __init__(self, time_s, pixels):
+        self.time_s, self.pixels = time_s, pixels
+        self.height, self.width = pixels.shape[:2]
+
+    def picture(self, max_side=None):
+        return self.pixels
+
+    def thumbnail(self):
+        return self.pixels[::2, ::2]

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maedfer.models import build_encoder, region_tube_mask
 from maedfer.models.config import ModelConfig, OutputSpec
-from maedfer.models.lgi_block import INTRA_REGION, LOCAL_GLOBAL, SHARE_ATTENTION, check_stages
+from maedfer.models.lgi_block import INTRA_REGION, LOCAL_GLOBAL, SHARE_ATTENTION, Stages
 from maedfer.models.official import from_official, to_official
 from maedfer.models.weights import load_classifier, load_encoder, save_encoder
 
@@ -72,7 +72,7 @@ def test_what_is_not_frozen_gets_a_gradient_and_nothing_else_is_frozen(build_tin
     model = build_tiny(num_classes=3, pool=pool, **stages).train()
     model(clip).square().sum().backward()
     unseen = unmoved(model)
-    model.freeze_unpooled()
+    model.freeze_unread()
     assert unseen == {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     assert all(name.startswith("blocks.1.") for name in unseen)
 
@@ -87,7 +87,7 @@ def test_pretraining_moves_every_parameter_or_freezes_it(build_tiny_mae, clip, s
     mask = region_tube_mask(2, (4, 4, 4), (2, 2, 4), 0.75, torch.Generator().manual_seed(0))
     mae(clip, mask).loss.backward()
     unseen = unmoved(mae)
-    mae.encoder.freeze_unpooled("token")
+    mae.encoder.freeze_unread({"local"})
     assert unseen == {name for name, parameter in mae.named_parameters() if not parameter.requires_grad}
     dead_end = stages["local_global"] == "none" and stages["inter_region"]
     assert bool(unseen) is dead_end
@@ -184,15 +184,15 @@ def test_checkpointing_and_drop_path_go_with_every_variant(build_tiny, clip):
 @pytest.mark.parametrize("stages", NOTHING_TO_SHARE, ids=label)
 def test_weights_with_nothing_to_share_them_with_are_refused(stages):
     with pytest.raises(ValueError, match="shares nothing with inter_region"):
-        check_stages(**stages)
+        Stages(**stages)
 
 
 @pytest.mark.parametrize(
     ("stages", "message"),
     [
-        ({"intra_region": "none"}, "intra_region='none' is not one of"),
-        ({"local_global": "both"}, "local_global='both' is not one of"),
-        ({"share_attention": "second"}, "share_attention='second' is not one of"),
+        ({"intra_region": "none"}, "^intra_region: 'none' is not one of"),
+        ({"local_global": "both"}, "^local_global: 'both' is not one of"),
+        ({"share_attention": "second"}, "^share_attention: 'second' is not one of"),
         ({"inter_region": "no"}, "inter_region='no' must be true or false"),
         ({"intra_regions": "self"}, "takes no 'intra_regions'; did you mean intra_region"),
     ],

@@ -107,7 +107,7 @@ def test_intermediates_are_the_blocks_in_raster_order(build_tiny, clip, architec
     for wrong in ([2], 3, []):
         with pytest.raises(ValueError, match=r"blocks 0\.\.1"):
             model.forward_intermediates(clip, wrong)
-    with pytest.raises(ValueError, match="output_fmt='NHWC'"):
+    with pytest.raises(ValueError, match=r"^output_fmt: 'NHWC'"):
         model.forward_intermediates(clip, output_fmt="NHWC")
 
 
@@ -124,7 +124,7 @@ def test_heads_come_and_go(build_tiny, clip, architecture):
     torch.testing.assert_close(model(clip), pooled)
     model.reset_classifier(3, "token")
     assert model.pool_mode == "token" and (model.fc_norm.weight == 2).all()
-    with pytest.raises(ValueError, match="num_classes=-1"):
+    with pytest.raises(ValueError, match=r"^num_classes: -1"):
         model.reset_classifier(-1)
 
 
@@ -135,7 +135,7 @@ def test_pooling_is_a_bare_mean(build_tiny, clip, architecture):
     torch.testing.assert_close(model.pool(features, "token"), features.tokens.mean(1))
     both = torch.cat((features.region_tokens, features.tokens), dim=1)
     torch.testing.assert_close(model.pool(features, "all"), both.mean(1))
-    with pytest.raises(ValueError, match="pool='max'"):
+    with pytest.raises(ValueError, match=r"^pool: 'max'"):
         model.pool(features, "max")
 
 
@@ -169,11 +169,11 @@ def test_a_clip_of_another_size_is_refused_by_number(build_tiny):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ({"num_heads": 5}, "num_heads=5 does not divide the width 24"),
-        ({"patch_size": 7}, "patch_size=7 does not divide img_size=32"),
-        ({"num_frames": 7}, "tubelet_size=2 does not divide num_frames=7"),
-        ({"pool": "cls"}, "pool='cls'"),
-        ({"region_size": (2, 3, 4)}, r"region_size=\(2, 3, 4\)"),
+        ({"num_heads": 5}, "^num_heads: 5 does not divide the width 24"),
+        ({"patch_size": 7}, "^patch_size: 7 does not divide img_size=32"),
+        ({"num_frames": 7}, "^tubelet_size: 2 does not divide num_frames=7"),
+        ({"pool": "cls"}, "^pool: 'cls'"),
+        ({"region_size": (2, 3, 4)}, r"^region_size: \(2, 3, 4\)"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(build_tiny, args, message):

@@ -89,7 +89,7 @@ def test_a_known_count_of_masked_tokens_gives_the_same(build_tiny_mae, clip):
     mae = build_tiny_mae()
     mask = region_tube_mask(2, (4, 4, 4), (2, 2, 4), 0.75)
     torch.testing.assert_close(mae(clip, mask), mae(clip, mask, num_masked=48))
-    with pytest.raises(ValueError, match="num_masked=47, but the mask hides 48"):
+    with pytest.raises(ValueError, match=r"^num_masked: 47, but the mask hides 48"):
         mae(clip, mask, num_masked=47)
 
 
@@ -100,19 +100,19 @@ def test_uneven_masks_are_refused_by_number(build_tiny_mae, clip):
     uneven[0, uneven[0].nonzero()[0]] = False
     with pytest.raises(ValueError, match=r"between 4 and 5 visible tokens.*region_tube_mask"):
         mae(clip, uneven)
-    with pytest.raises(ValueError, match=r"expected torch.bool \(clips, 64\)"):
+    with pytest.raises(ValueError, match=r"^mask: .*must be torch.bool \(clips, 64\)"):
         mae(clip, mask[:, :-1])
-    with pytest.raises(ValueError, match="leaves 0 of the 16"):
+    with pytest.raises(ValueError, match="leaves 0 of 16"):
         mae(clip, torch.ones_like(mask))
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"decoder_num_heads": 5}, "decoder_num_heads=5 does not divide the width 16"),
-        ({"appearance_weight": 1.5}, "appearance_weight=1.5"),
-        ({"target_std_floor": -1.0}, "target_std_floor=-1.0"),
-        ({"decoder_positions": "raster"}, "decoder_positions='raster'"),
+        ({"decoder_num_heads": 5}, "^decoder_num_heads: 5 does not divide the width 16"),
+        ({"appearance_weight": 1.5}, "^appearance_weight: 1.5"),
+        ({"target_std_floor": -1.0}, "^target_std_floor: -1.0"),
+        ({"decoder_positions": "raster"}, "^decoder_positions: 'raster'"),
     ],
 )
 def test_settings_out_of_range_are_refused(build_tiny_mae, settings, message):
@@ -121,11 +121,11 @@ def test_settings_out_of_range_are_refused(build_tiny_mae, settings, message):
 
 
 def test_a_classifier_or_a_flat_tubelet_cannot_be_pretrained(build_tiny):
-    with pytest.raises(ValueError, match="num_classes=7"):
+    with pytest.raises(ValueError, match=r"^num_classes: 7"):
         MaskedAutoencoder(build_tiny(num_classes=7))
-    with pytest.raises(ValueError, match="lost its norm"):
+    with pytest.raises(ValueError, match=r"^fc_norm: "):
         MaskedAutoencoder(build_tiny(fc_norm=True))
-    with pytest.raises(ValueError, match="tubelet_size=1"):
+    with pytest.raises(ValueError, match=r"^tubelet_size: 1"):
         MaskedAutoencoder(build_tiny(tubelet_size=1))
 
 

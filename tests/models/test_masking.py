@@ -2,6 +2,7 @@
 
 import json
 from fractions import Fraction
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,16 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maedfer.data.loading.masks import MaskSpec
 from maedfer.models import RegionLayout, draw_region_mask, mask_indices, region_tube_mask, tube_mask
-from maedfer.models.masking import (
-    MASK_MODES,
-    MASK_SYMMETRIES,
-    draw_predicted,
-    masked_per_clip,
-    masked_per_window,
-)
+from maedfer.models.masking import MASKS, MaskSpec, MaskSymmetry, draw_predicted, masked_per_window
 
+MASK_MODES, MASK_SYMMETRIES = tuple(MASKS), get_args(MaskSymmetry)
 PUBLISHED = ((8, 10, 10), (2, 5, 10), 0.9)
 
 
@@ -69,9 +64,8 @@ def test_every_mask_of_an_ablation_has_equal_counts_in_its_halves_and_frames(abl
     mask = draw_region_mask(grid, region, ratio, np.random.default_rng(seed), mode, symmetry)
     assert mask.dtype == bool and mask.shape == (grid[0] * grid[1] * grid[2],)
     found = RegionLayout(grid, region).count_masked(torch.from_numpy(mask)[None])
-    assert found == masked_per_clip(grid, region, ratio, mode, symmetry) == mask.sum()
     spec = MaskSpec(grid, region, ratio, mode, symmetry)
-    assert spec.num_masked == found
+    assert spec.num_masked == found == mask.sum()
     assert (spec.draw(np.random.default_rng(seed)) == mask).all()
     cube = mask.reshape(grid)
     exact = Fraction(str(ratio))
@@ -175,8 +169,8 @@ def test_a_random_mask_differs_from_region_to_region_and_from_frame_to_frame():
     assert len({region.tobytes() for region in regions}) == 8
     assert all((region[0] != region[1]).any() for region in regions)
     # Rounded down within a region, not within a window of it.
-    assert masked_per_clip((8, 10, 10), (2, 5, 10), 0.75) == 16 * 37
-    assert masked_per_clip((8, 10, 10), (2, 5, 10), 0.75, "random") == 8 * 75
+    assert MaskSpec((8, 10, 10), (2, 5, 10), 0.75).num_masked == 16 * 37
+    assert MaskSpec((8, 10, 10), (2, 5, 10), 0.75, "random").num_masked == 8 * 75
 
 
 @pytest.mark.parametrize("mode", MASK_MODES)
@@ -201,18 +195,28 @@ def test_masks_of_a_seed_stay_what_they_were():
 @pytest.mark.parametrize(
     ("region", "ratio", "words", "message"),
     [
-        ((2, 5, 5), 0.8, ("tube", "local"), "one is 5 of 10 tokens wide"),
-        ((2, 10, 10), 0.4, ("tube", "global"), "0.4 leaves 60 of 100 tokens visible, more than the half"),
-        ((2, 5, 10), 0.4, ("random", "local"), "0.4 leaves 60 of 100 tokens visible, more than the half"),
-        ((2, 5, 10), 0.9, ("cube", "none"), "mask_mode='cube' is not one of"),
-        ((2, 5, 10), 0.9, ("tube", "both"), "mask_symmetry='both' is not one of"),
-        ((2, 5, 4), 0.9, ("random", "none"), r"region_size=\(2, 5, 4\) does not divide"),
-        ((1, 1, 2), 0.4, ("random", "none"), "masks 0 of the 2 tokens"),
+        ((2, 5, 5), 0.8, ("tube", "local"), "^mask_symmetry: .* one is 5 of 10 tokens wide"),
+        (
+            (2, 10, 10),
+            0.4,
+            ("tube", "global"),
+            "^mask_ratio: 0.4 leaves 60 of 100 tokens visible",
+        ),
+        (
+            (2, 5, 10),
+            0.4,
+            ("random", "local"),
+            "^mask_ratio: 0.4 leaves 60 of 100 tokens visible",
+        ),
+        ((2, 5, 10), 0.9, ("cube", "none"), "^mask_mode: 'cube' is not one of"),
+        ((2, 5, 10), 0.9, ("tube", "both"), "^mask_symmetry: 'both' is not one of"),
+        ((2, 5, 4), 0.9, ("random", "none"), r"^region_size: \(2, 5, 4\) does not divide"),
+        ((1, 1, 2), 0.4, ("random", "none"), "^mask_ratio: 0.4 masks 0 of the 2 tokens"),
     ],
 )
 def test_masks_that_cannot_be_are_refused(region, ratio, words, message):
     for refuse in (
-        lambda: masked_per_clip((8, 10, 10), region, ratio, *words),
+        lambda: MaskSpec((8, 10, 10), region, ratio, *words).num_masked,
         lambda: draw_region_mask((8, 10, 10), region, ratio, np.random.default_rng(0), *words),
     ):
         with pytest.raises(ValueError, match=message):
@@ -221,8 +225,8 @@ def test_masks_that_cannot_be_are_refused(region, ratio, words, message):
 
 def test_a_random_mask_may_have_windows_too_small_for_a_tube():
     with pytest.raises(ValueError, match="masks 0 of the 2"):
-        masked_per_clip((8, 10, 10), (4, 1, 2), 0.4)
-    assert masked_per_clip((8, 10, 10), (4, 1, 2), 0.4, "random") == 100 * 3
+        _ = MaskSpec((8, 10, 10), (4, 1, 2), 0.4).num_masked
+    assert MaskSpec((8, 10, 10), (4, 1, 2), 0.4, "random").num_masked == 100 * 3
 
 
 @pytest.mark.parametrize(
@@ -262,11 +266,11 @@ def test_a_tube_is_one_window_over_the_frame():
         (
             (2, 5, 4),
             0.9,
-            r"region_size=\(2, 5, 4\) does not divide the token grid \(8, 10, 10\).*\(2, 5, 2\)",
+            r"^region_size: \(2, 5, 4\) does not divide the token grid \(8, 10, 10\).*\(2, 5, 2\)",
         ),
-        ((2, 1, 2), 0.4, r"masks 0 of the 2 tokens in a window of \(1, 2\)"),
+        ((2, 1, 2), 0.4, r"masks 0 of the 2 tokens in a window of \(1, 1, 2\)"),
         ((2, 5, 10), 1.0, "masks 50 of the 50"),
-        ((2, 5), 0.9, r"region_size=\(2, 5\) must be three positive"),
+        ((2, 5), 0.9, r"^region_size: \(2, 5\) must be three positive"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_numbers(region, ratio, message):

@@ -84,5 +84,5 @@ def test_pictures_of_a_perfect_decoder_are_the_clip(build_tiny_mae, clip, group)
 
 def test_a_group_without_frames_is_refused(build_tiny_mae):
     for group in (0, -2):
-        with pytest.raises(ValueError, match=f"motion_group={group} must be 1"):
+        with pytest.raises(ValueError, match=rf"^motion_group: {group} must be 1"):
             build_tiny_mae({"motion_group": group})

@@ -22,7 +22,7 @@ def test_what_does_not_fit_is_explained(build_tiny, tmp_path):
         from_official({k: v for k, v in state.items() if k != "blocks.1.mlp.fc2.bias"}, (2, 2, 4), **SIZES)
     with pytest.raises(ValueError, match=r"without fc_norm"):
         from_official({k: v for k, v in state.items() if "fc_norm" not in k}, (2, 2, 4), **SIZES)
-    with pytest.raises(ValueError, match=r"no MAE-DFER or VideoMAE checkpoint"):
+    with pytest.raises(ValueError, match=r"not an MAE-DFER or VideoMAE checkpoint"):
         from_official({"conv1.weight": torch.zeros(1)})
     with pytest.raises(FileNotFoundError, match=r"nowhere.pth"):
         from_official(tmp_path / "nowhere.pth")

@@ -35,9 +35,9 @@ def test_lists_from_json_become_tuples_and_layouts_are_values():
 
 @pytest.mark.parametrize("region", [(3, 5, 10), (2, 4, 10), (2, 5, 3), (16, 5, 10)])
 def test_a_region_that_does_not_divide_is_refused_with_one_that_does(region):
-    with pytest.raises(ValueError, match=rf"region_size=\({region[0]}, .*grid \(8, 10, 10\)") as error:
+    with pytest.raises(ValueError, match=rf"^region_size: \({region[0]}, .*grid \(8, 10, 10\)") as error:
         RegionLayout((8, 10, 10), region)
-    suggestion = tuple(map(int, str(error.value).split("example region_size=(")[1].split(")")[0].split(",")))
+    suggestion = tuple(map(int, str(error.value).split("for example (")[1].split(")")[0].split(",")))
     assert RegionLayout((8, 10, 10), suggestion)
 
 

@@ -32,7 +32,7 @@ def test_sizes_and_lengths_are_compared(tmp_path):
         "1",
     )
     command = [sys.executable, str(TOOLS / "bench.py"), "scaling", "--out", str(tmp_path), *words]
-    command += ["--max_tokens", "300"]
+    command += ["--max_tokens", "300", "--plan_samples", "[20000,2000000]"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     content = json.loads((tmp_path / "scaling.json").read_text())
@@ -48,6 +48,11 @@ def test_sizes_and_lengths_are_compared(tmp_path):
     assert len(content["settings"]["conclusions"]) == 8
     assert all(sentence in done.stdout for sentence in content["settings"]["conclusions"])
     assert (tmp_path / "scaling.png").stat().st_size > 20_000
+    small, large = json.loads((tmp_path / "plan_cost.json").read_text())["rows"]
+    assert (small["samples"], small["shards"], large["shards"]) == (20_000, 85, 8439)
+    assert small["plain resumed s"] > 0 and "plain s" not in large and "2,000,000" in done.stdout
+    # A reader has 100 times as many samples, and still takes only bytes for each shard.
+    assert large["resumed MiB"] < 30 and large["MiB"] < 5
 
 
 def test_sizes_that_leave_nothing_or_do_not_divide_are_refused(tmp_path):

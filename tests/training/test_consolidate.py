@@ -1,5 +1,6 @@
 """`maedfer consolidate`: what a run that died leaves; and the folders that DeepSpeed's checkpoints are."""
 
+import re
 import shutil
 
 import pytest
@@ -40,6 +41,20 @@ def test_the_encoder_of_a_run_that_died(pretrained, tmp_path, capsys):
         assert (run / "encoder" / name).read_text() == (pretrained / "encoder" / name).read_text()
     ours, theirs = (load_file(r / "encoder" / "model.safetensors") for r in (run, pretrained))
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_neither_shards_nor_a_finished_run_are_needed(from_scratch, pretrained, tmp_path):
+    for source, room in ((from_scratch, "classifier"), (pretrained, "encoder")):
+        run = tmp_path / room
+        shutil.copytree(source, run)
+        (run / room / "model.safetensors").unlink()
+        (run / "config.yaml").write_text(
+            re.sub(r"shards: .*", "shards: nowhere", (run / "config.yaml").read_text())
+        )
+        which = "best" if room == "classifier" else "last"
+        assert main(["consolidate", str(run), "--checkpoint", which]) == 0
+        ours, theirs = (load_file(r / room / "model.safetensors") for r in (run, source))
+        assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_the_classifier_of_the_best_epoch(from_scratch, tmp_path):

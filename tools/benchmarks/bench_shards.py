@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.face_videos import kept, source_of
 from benchmarks.plain_loader import FACE_SHARE
-from maedfer.data.faces import crops
+from maedfer.data.faces import crops, face_tracks
 from maedfer.data.pack import one_source as pack_source
 from maedfer.data.pack.command import pack
 from maedfer.data.shards import encoding as encoding_module
@@ -28,7 +28,7 @@ Sample = Mapping[str, bytes]
 def packed(cache: Path, videos: Sequence[Path], encoding: Encoding, size: int) -> Path:
     """Shards of the part of the videos that upstream keeps, packed once and kept for the next run."""
     source = videos[0].parent
-    code = source_of(encoding_module, crops, pack_source, video)
+    code = source_of(encoding_module, crops, face_tracks, pack_source, video)
     settings = [source.name, size, DEFAULT_QUALITY[encoding], FACE_SHARE, code]
     folder = kept(cache, f"{source.name}-{encoding}", settings)
     options = {"detector": "none", "frame_crop": FACE_SHARE, "encoding": encoding, "size": size}

@@ -28,7 +28,8 @@ from maedfer.data.synthetic.drawing import canvas_size, face_shapes, paint
 from maedfer.data.synthetic.expressions import CLASSES, draw_performance
 from maedfer.data.synthetic.faces import draw_identity
 from maedfer.data.synthetic.nuisance import head_pose, nuisance_curves
-from maedfer.data.video.video_file import UnreadableVideo, VideoFile
+from maedfer.data.video.video import UnreadableVideo
+from maedfer.data.video.video_file import VideoFile
 from maedfer.errors import UserError
 
 SIDE = 224

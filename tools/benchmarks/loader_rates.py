@@ -16,8 +16,8 @@ from benchmarks.plain_loader import SIZE, PlainClips
 from benchmarks.result import Row
 from maedfer.data.loading.batch import ClipBatch
 from maedfer.data.loading.datamodule import ClipDataModule
-from maedfer.data.loading.masks import MaskSpec
 from maedfer.data.loading.views import prepare_clips
+from maedfer.models.masking import MaskSpec
 
 MASKS = MaskSpec(grid=(8, 10, 10), region_size=(2, 5, 10), ratio=0.9)
 """Those of published pre-training."""

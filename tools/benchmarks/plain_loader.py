@@ -19,9 +19,9 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from maedfer.constants import IMAGENET_MEAN, IMAGENET_STD, NUM_FRAMES
-from maedfer.data.loading.masks import MaskSpec
 from maedfer.data.loading.views import MULTI_PLACES, MULTI_SCALES
 from maedfer.errors import UserError
+from maedfer.models.masking import MaskSpec
 
 SIZE = 160
 STRIDE = 4

@@ -1,8 +1,8 @@
-"""The scaling bench: what LGI-Former and joint attention cost for longer and larger clips.
+"""The scaling bench: the cost of LGI-Former and joint attention over clip sizes, and of plans over set sizes.
 
-Both have the same width and depth, so that only the design of the attention differs. Operations and memory
-are counted, not estimated. A region stays what it is in the published encoder, two token-frames of half the
-face: regions grow with the picture, and become more with the clip.
+Both encoders have the same width and depth, so that only the design of the attention differs. Operations and
+memory are counted, not estimated. A region stays what it is in the published encoder, two token-frames of
+half the face: regions grow with the picture, and become more with the clip.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from benchmarks.cost import flops_of, kept_bytes
 from benchmarks.device import chosen_batch, chosen_device
+from benchmarks.plan_cost import publish_plan_costs
 from benchmarks.result import Result, Row, new_figure
 from benchmarks.timing import in_turn
 from maedfer.errors import UserError
@@ -65,6 +66,7 @@ def scaling(
     batch_size: int | None = None,
     repeats: int = 3,
     max_tokens: int = 5000,
+    plan_samples: Sequence[int] = (10**6, 10**7, 10**8),
 ) -> None:
     """Compare LGI-Former with joint attention of the same width and depth, over sizes and lengths of clips.
 
@@ -82,6 +84,7 @@ def scaling(
         batch_size: clips timed at once; by default 16 on a GPU and 1 elsewhere.
         repeats: rounds over both encoders at every size.
         max_tokens: sizes with more tokens in a clip are left out.
+        plan_samples: samples of the sets that the plan of a loader worker is measured on.
     """
     device = chosen_device()
     clips = chosen_batch(batch_size, 16 if device.type == "cuda" else 1)
@@ -99,6 +102,7 @@ def scaling(
     Result("scaling", title, {**settings, "conclusions": conclusions}, rows).publish(out, COLUMNS)
     print("\n" + "\n".join(conclusions), flush=True)
     draw(out / "scaling.png", title, by_side, by_length)
+    publish_plan_costs(out, plan_samples)
 
 
 def said(rows: Sequence[Row], axis: str, at: str) -> list[str]:

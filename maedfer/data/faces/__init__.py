@@ -1,1 +1,1 @@
-"""Faces in a video: find them (`detectors`), follow them (`tracks`), cut them out (`crops`)."""
+"""Faces in a video: finds them (`detectors`), follows them (`tracks`) and cuts them out (`crops`)."""

@@ -1,4 +1,4 @@
-"""The settings that decide where and how faces are cut out of a video."""
+"""Settings that decide where and how faces are cut out of a video."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any
 
 from maedfer.constants import NUM_FRAMES, STORED_FPS
 from maedfer.data.faces.detectors import DetectorName
+
+FrameCrop = tuple[float, float, float, float]
+"""left, top, width and height of a part of the frame, in shares of its centred square."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class CropSettings:
         min_face: Smallest side of a face in source pixels.
         max_seconds: Longer tracks are split into equal pieces.
         largest_face: Keep only the largest face at a time.
-        frame_crop: left, top, width, height in shares of the centred square; only for `none`.
+        frame_crop: The part of the frame to take; only for `none`.
         one_track: Keep only the longest piece.
         min_frames: Frames that a piece must have.
         squeeze: Squeeze frames to squares instead of cutting them; only for `none`.
@@ -37,7 +40,7 @@ class CropSettings:
     min_face: float = 48
     max_seconds: float = 10.0
     largest_face: bool = False
-    frame_crop: tuple[float, float, float, float] | None = None
+    frame_crop: FrameCrop | None = None
     one_track: bool = False
     min_frames: int = NUM_FRAMES
     squeeze: bool = False

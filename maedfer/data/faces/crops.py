@@ -1,14 +1,14 @@
-"""Cutting faces out: which frames of a track are stored, where they are cut, and the pixels.
+"""Cuts faces out: chooses the frames of a track to store and the areas to cut, and cuts the pixels.
 
-Stored are 12.5 frames per second (the frame nearest to each point of that grid), or a source's own rate where
-that is lower. A track shorter than a clip (2.4 s) keeps all its frames, so that nothing with the 16 frames of
-a clip is lost. Long tracks are split into equal pieces.
+12.5 frames per second are stored (the frame nearest to each point of that grid), or the source's own rate
+where that is lower. A track shorter than a clip (2.4 s) keeps all its frames, so that no track with the 16
+frames of a clip is lost. Long tracks are split into equal pieces.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -17,16 +17,19 @@ import numpy as np
 
 from maedfer.constants import CLIP_SPAN_S, NUM_FRAMES
 from maedfer.data.faces.tracks import FaceTrack
-from maedfer.data.video.video_file import Frame
+from maedfer.data.video.video import Frame
 
 
 @dataclass(frozen=True)
 class CropPlan:
-    """The frames of one sample: `times` (F,), `areas` (F, 4) as (centre x, centre y, width, height), `angles`
-    (F,) or None.
+    """The frames of one clip.
 
-    Times may repeat where a source of uneven rate has no frame near a point of the grid. `face_ok` is the
-    share of looks in which the face was seen, None when nobody looked.
+    Attributes:
+        times: Seconds (F,); they repeat where a source of uneven rate has no frame near a point of the grid.
+        fps: Frames per second.
+        areas: Areas to cut (F, 4) as (centre x, centre y, width, height).
+        angles: Degrees by which crops are turned (F,), or None.
+        face_ok: Share of the looks in which the face was seen; None for `none`, which does not look.
     """
 
     times: np.ndarray
@@ -37,9 +40,15 @@ class CropPlan:
 
     @property
     def boxes(self) -> list[list[float]]:
-        """The areas as `[x, y, w, h]`, in tenths of pixels."""
+        """The areas as `[x, y, w, h]` in pixels, rounded to tenths."""
         corners = self.areas[:, :2] - self.areas[:, 2:] / 2
-        return (np.column_stack([corners, self.areas[:, 2:]]).round(1) + 0.0).tolist()  # no -0.0
+        boxes: list[list[float]] = (np.column_stack([corners, self.areas[:, 2:]]).round(1) + 0.0).tolist()
+        return boxes  # without -0.0
+
+    @property
+    def seconds(self) -> float:
+        """Time from the first frame to the last."""
+        return float(self.times[-1] - self.times[0])
 
 
 def plan_crops(
@@ -52,18 +61,19 @@ def plan_crops(
     found: bool,
     min_frames: int = NUM_FRAMES,
 ) -> list[CropPlan]:
-    """Plan the samples of a track; empty when it has fewer source frames than a sample must have.
+    """Plans the clips of a track; none if it has fewer source frames than a clip must have.
 
     Args:
         track: The face.
-        frame_times: Times of all frames of the source (all,), rising.
+        frame_times: Times of all frames of the source, float64 (all,), rising.
         fps: Stored frames per second, at most.
         margin: Share of the face box that is added on every side.
-        max_seconds: Longest sample.
-        found: Whether a detector really looked for the face.
-        min_frames: Frames that a sample must have; the default is those of a clip.
+        max_seconds: Length of the longest clip.
+        found: False if no detector looked for the face.
+        min_frames: Frames that a clip must have.
     """
-    inside = frame_times[(frame_times >= track.start_s - 1e-6) & (frame_times <= track.end_s + 1e-6)]
+    first = np.searchsorted(frame_times, track.start_s - 1e-6, "left")
+    inside = frame_times[first : np.searchsorted(frame_times, track.end_s + 1e-6, "right")]
     if len(inside) < max(1, min_frames):
         return []
     plans = []
@@ -77,14 +87,14 @@ def plan_crops(
 
 
 def stored_times(times: np.ndarray, fps: float) -> tuple[np.ndarray, float]:
-    """Choose the frames to store out of the frame times of a track, and the rate they are stored at.
+    """Chooses the frames to store from the frame times of a track.
 
     Args:
-        times: (n,) rising, at least one; a single one has no rate and is given `fps`.
+        times: (n,) rising, at least one; the rate of a single one is `fps`.
         fps: Stored frames per second, at most.
 
     Returns:
-        Chosen frame times (F,), and their frames per second.
+        The chosen times (F,), and their frames per second.
     """
     span = times[-1] - times[0]
     rate = (len(times) - 1) / span if span else fps
@@ -97,42 +107,66 @@ def stored_times(times: np.ndarray, fps: float) -> tuple[np.ndarray, float]:
 
 
 def cut_crops(frames: Iterable[Frame], plans: list[CropPlan], size: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Read the source a second time and cut the planned areas out.
+    """Cuts the planned areas out of the frames of a source, which is read a second time.
+
+    Pixels are held only for the plans whose first frame has passed and whose last has not.
 
     Args:
-        frames: The frames of the source in order of time, the same as were planned with.
-        plans: What to cut.
+        frames: The frames of the source in order of time, the same that the plans were made with.
+        plans: Times and areas to cut.
         size: Side of the crops in pixels.
 
     Yields:
-        Number of a plan and its crops, uint8 RGB (F, size, size, 3), as soon as its last frame has passed.
-        Only the plans that are being cut are held in memory. A plan whose frames did not all come back is
-        left out.
+        Index of a plan and its crops, uint8 RGB (F, size, size, 3), as soon as its last frame has passed. A
+        plan of which a frame does not come again is left out.
     """
-    wanted: dict[float, list[tuple[int, int]]] = defaultdict(list)
-    for number, plan in enumerate(plans):
-        for position, time_s in enumerate(plan.times):
-            wanted[round(time_s, 6)].append((number, position))
-    crops: dict[int, list[np.ndarray]] = defaultdict(list)
+    waiting = deque(sorted(range(len(plans)), key=lambda number: float(plans[number].times[0])))
+    open_crops: dict[int, _Crops] = {}
     for frame in frames:
-        asked = wanted.pop(round(frame.time_s, 6), ())
+        now = round(frame.time_s, 6)
+        while waiting and round(plans[waiting[0]].times[0], 6) <= now:
+            number = waiting.popleft()
+            open_crops[number] = _Crops(plans[number], size)
+        asked = [number for number in sorted(open_crops) if open_crops[number].next_s == now]
         picture = frame.picture() if asked else None
-        for number, position in asked:
-            plan = plans[number]
-            angle = 0.0 if plan.angles is None else float(plan.angles[position])
-            crops[number].append(cut_area(picture, plan.areas[position], angle, size))
-            if len(crops[number]) == len(plan.times):
-                yield number, np.stack(crops.pop(number))
-        if not wanted:
+        for number in asked:
+            assert picture is not None
+            if open_crops[number].cut(picture):
+                yield number, open_crops.pop(number).pixels
+        lost = [number for number, crops in open_crops.items() if crops.next_s <= now]
+        for number in lost:
+            del open_crops[number]
+        if not waiting and not open_crops:
             return
 
 
-def cut_area(picture: np.ndarray, area: np.ndarray, angle: float, size: int) -> np.ndarray:
-    """Cut one area out, turned so that a line of slope `angle` (degrees, y down) lies level; one that is no
-    square is squeezed to it.
+class _Crops:
+    """The pixels of one plan while it is being cut; `next_s` is the time of the next frame."""
 
-    An area larger than `size` is first reduced by area averaging, as a warp alone would leave out source
-    pixels; what lies outside of the picture repeats its border.
+    def __init__(self, plan: CropPlan, size: int) -> None:
+        self.plan, self.size = plan, size
+        self.pixels = np.empty((len(plan.times), size, size, 3), np.uint8)
+        self.done = 0
+
+    @property
+    def next_s(self) -> float:
+        return round(float(self.plan.times[self.done]), 6)
+
+    def cut(self, picture: np.ndarray) -> bool:
+        """Cuts all frames of the time `next_s`; returns True if they were the last."""
+        now = self.next_s
+        while self.done < len(self.pixels) and self.next_s == now:
+            angle = 0.0 if self.plan.angles is None else float(self.plan.angles[self.done])
+            self.pixels[self.done] = cut_area(picture, self.plan.areas[self.done], angle, self.size)
+            self.done += 1
+        return self.done == len(self.pixels)
+
+
+def cut_area(picture: np.ndarray, area: np.ndarray, angle: float, size: int) -> np.ndarray:
+    """Cuts one area out, turned so that a line of slope `angle` (degrees, y down) becomes level.
+
+    An area that is not square is squeezed to one. An area larger than `size` is first reduced by area
+    averaging, as a warp alone would skip source pixels. The border of the picture is repeated beyond it.
 
     Args:
         picture: uint8 RGB (H, W, 3).
@@ -163,7 +197,7 @@ def cut_area(picture: np.ndarray, area: np.ndarray, angle: float, size: int) -> 
 
 
 def _around(picture: np.ndarray, x: float, y: float, side: float) -> tuple[int, int, np.ndarray]:
-    """The part of the picture that a turned area of this longer side can touch, with its left and top."""
+    """Returns left, top and pixels of the part that a turned area of this longer side can touch."""
     reach = side * math.sqrt(0.5) + 2
     height, width = picture.shape[:2]
     left, top = (int(np.clip(math.floor(at - reach), 0, most - 1)) for at, most in ((x, width), (y, height)))

@@ -1,4 +1,4 @@
-"""What a pack run is given: sources of any kind, or the clips of a corpus, and how they are packed."""
+"""The inputs of a pack run: sources of any kind or the clips of a corpus, and how they are cropped."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from maedfer.data.corpora.reading.counts import agreement, differences
 from maedfer.data.faces.crop_settings import CropSettings
 from maedfer.data.pack.sources import class_names, find_sources
 from maedfer.data.video.source import Source
+from maedfer.errors import UserError
 
 CORPUS_SETTINGS = (
     *("detector", "largest_face", "one_track", "fps", "max_seconds", "min_frames", "frame_crop", "squeeze"),
@@ -21,10 +22,15 @@ CORPUS_SETTINGS = (
 
 
 @dataclass(frozen=True)
-class Given:
-    """What is to be packed: the sources, the classes in their order, and how they are packed by default.
+class PackInputs:
+    """The sources to pack.
 
-    `corpus` is None for sources of any kind.
+    Attributes:
+        sources: The sources in order.
+        classes: Names of the labels in order.
+        crop: How the sources are cropped unless the user says otherwise.
+        corpus: Their corpus; None for sources of any kind.
+        notes: Remarks for the user.
     """
 
     sources: list[Source]
@@ -34,7 +40,7 @@ class Given:
     notes: tuple[str, ...] = ()
 
     def opening(self, crop: CropSettings) -> list[str]:
-        """What to say of a corpus first: which clips are packed, and how, as flags."""
+        """Returns the first line on a corpus: which clips are packed, and how, as flags."""
         if self.corpus is None:
             return []
         values = [(name, getattr(crop, name)) for name in CORPUS_SETTINGS]
@@ -43,18 +49,18 @@ class Given:
             for name, value in values
             if value not in (None, False)
         ]
-        where = os.path.commonpath([source.path for source in self.sources])
-        return [f"{self.corpus.name}: {len(self.sources):,} clips in {where}, packed with {' '.join(flags)}"]
+        folder = os.path.commonpath([source.path for source in self.sources])
+        return [f"{self.corpus.name}: {len(self.sources):,} clips in {folder}, packed with {' '.join(flags)}"]
 
     def remarks(
         self, sources: Sequence[Source], splits: Sequence[str], packed: Sequence[bool]
     ) -> tuple[str, ...]:
-        """What to say of a corpus: what was left out, and how it differs from its published sizes.
+        """Returns remarks on a corpus: clips that were left out, and differences to the published sizes.
 
         Args:
-            sources: The sources of this run; a part of them is not compared.
+            sources: The sources of this run; a part of all is not compared.
             splits: The split of each.
-            packed: Whether it gave a sample.
+            packed: True for a source that has a sample.
         """
         whole = len(sources) == len(self.sources) == len(packed)
         if self.corpus is None or not self.corpus.sizes or not whole:
@@ -64,24 +70,25 @@ class Given:
         return (*self.notes, *(lines or [agreement(self.corpus)]))
 
 
-def find_given(sources: list[str], corpus: str | None, clips: str | None, allow_missing: bool) -> Given:
-    """Find what is to be packed.
+def find_inputs(sources: list[str], corpus: str | None, clips: str | None, allow_missing: bool) -> PackInputs:
+    """Finds the sources to pack.
 
     Args:
-        sources: What the command names.
-        corpus: Name of the corpus whose folder that is; None for anything else.
-        clips: The folder of its clips, where the user names it.
-        allow_missing: Go on without what the corpus lacks.
+        sources: Words of the command line.
+        corpus: Name of the corpus in the only source; None for sources of any kind.
+        clips: The folder of its clips, if the user names it.
+        allow_missing: Continue without clips and lists that are missing.
 
     Raises:
-        FileNotFoundError: there is nothing, or something is missing.
-        ValueError: sources or lists that contradict each other, or flags for corpora without one.
+        FileNotFoundError: there is no source, or something is missing.
+        UserError: sources or lists that contradict each other, or a parameter that needs a corpus.
     """
     if corpus is None:
         if clips is not None or allow_missing:
-            raise ValueError("--clips and --allow-missing are for a corpus: name it with --corpus")
+            option = "allow_missing" if clips is None else "clips"
+            raise UserError(option, "works only with a `corpus`: name it")
         found = find_sources(sources)
-        return Given(found, class_names(found), CropSettings())
+        return PackInputs(found, class_names(found), CropSettings())
     known = load_corpus(corpus)
     there = known.clips(sources, clips, allow_missing)
-    return Given(there.sources, known.classes, there.crop, known, there.notes)
+    return PackInputs(there.sources, known.classes, there.crop, known, there.notes)

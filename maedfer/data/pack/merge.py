@@ -1,7 +1,7 @@
-"""`maedfer merge`: join shard folders, such as the parts packed on many machines, into one.
+"""`maedfer merge`: joins shard folders, such as the parts packed on many machines, into one.
 
-Shards are renumbered and copied as they are. Only when the folders have different classes are records
-rewritten, with labels and votes at their place among all classes; frames are never touched.
+Shards are renumbered and copied unchanged. Records are rewritten only if the folders have different classes:
+labels and votes then refer to all classes. Frames never change.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from maedfer.data.shards.format import (
 )
 from maedfer.data.shards.origin import made_by
 from maedfer.data.shards.records import TrackRecord
-from maedfer.files import sha256
+from maedfer.errors import UserError
+from maedfer.files import make_folder, sha256
 
 
 @dataclass(frozen=True)
 class MergeSummary:
-    """The joined folder: how many folders, shards and samples went into it."""
+    """The joined folder: the number of folders that were joined, of shards and of samples."""
 
     out: str
     folders: int
@@ -45,32 +46,32 @@ class MergeSummary:
 
 
 def merge(folders: list[str], out: str) -> MergeSummary:
-    """Join shard folders of the same encoding and geometry into one.
+    """Joins shard folders of the same encoding and geometry into one.
 
     Args:
         folders: Folders that `maedfer pack` or `maedfer merge` wrote.
         out: A new folder.
 
     Raises:
-        FileNotFoundError: a folder has no index: it is not finished.
-        ValueError: the folders do not fit together, a sample is in two of them, a shard is damaged, or there
+        FileNotFoundError: a folder has no index, as it is not finished, or lacks a shard.
+        UserError: the folders do not fit together, a sample is in two of them, a shard is damaged, or there
             is no sample at all.
     """
     if not folders:
-        raise ValueError("merge needs the folders to join")
+        raise UserError("folders", "name the folders to join")
     target = Path(out)
     if (target / INDEX_NAME).exists():
-        raise ValueError(f"--out {out} has an index already: name a new folder")
+        raise UserError("out", f"{out} has an index already: name a new folder")
     if len({Path(folder).resolve() for folder in (*folders, out)}) <= len(folders):
-        raise ValueError("a folder is named twice, or is also --out: name each once")
+        raise UserError("folders", "one is named twice, or is also `out`: name each once")
     indexes = {folder: read_index(folder) for folder in folders}
     if not any(index.shards for index in indexes.values()):
-        raise ValueError(f"there is no face track in any of {', '.join(folders)}")
+        raise UserError("folders", f"there is no face track in any of {', '.join(folders)}")
     _check_alike(indexes)
     _check_shards(indexes)
     _check_keys(indexes)
     classes = join_classes([index.classes for index in indexes.values()])
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     entries = list(_write_shards(indexes, classes, target))
     first = next(iter(indexes.values()))
     report = [row for folder in folders for row in read_report(folder)]
@@ -82,11 +83,10 @@ def merge(folders: list[str], out: str) -> MergeSummary:
     return MergeSummary(out, len(folders), len(entries), sum(entry.samples for entry in entries))
 
 
-def join_classes(each: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """The classes of all folders: the longest list in its order where it has them all, else all names
-    sorted."""
-    longest = max(each, key=len)
-    names = {name for classes in each for name in classes}
+def join_classes(lists: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Returns the classes of all folders: the longest list if it holds all of them, else all names sorted."""
+    longest = max(lists, key=len)
+    names = {name for classes in lists for name in classes}
     if names == set(longest) and len(longest) == len(names):
         return tuple(longest)
     return tuple(sorted(names, key=int)) if all(name.isdigit() for name in names) else tuple(sorted(names))
@@ -95,12 +95,13 @@ def join_classes(each: Sequence[Sequence[str]]) -> tuple[str, ...]:
 def _check_alike(indexes: Mapping[str, ShardIndex]) -> None:
     (first, model), *others = indexes.items()
     for folder, index in others:
-        for what in ("schema", "encoding", "geometry"):
-            mine, theirs = getattr(model, what), getattr(index, what)
+        for name in ("schema", "encoding", "geometry"):
+            mine, theirs = getattr(model, name), getattr(index, name)
             if mine != theirs:
-                raise ValueError(
-                    f"{first} and {folder} differ in {what}: {_difference(mine, theirs)}; "
-                    "only folders packed alike can be merged"
+                raise UserError(
+                    "folders",
+                    f"{first} and {folder} differ in {name}: {_difference(mine, theirs)}; only folders "
+                    "packed with the same settings can be merged",
                 )
 
 
@@ -112,23 +113,24 @@ def _difference(mine: Any, theirs: Any) -> str:
 
 
 def _check_keys(indexes: Mapping[str, ShardIndex]) -> None:
-    """Refuse folders that share samples, naming the first few."""
-    places: dict[str, str] = {}
+    """Raises a UserError for folders that share samples, which names the first few."""
+    folders: dict[str, str] = {}
     twice: list[str] = []
     for folder, index in indexes.items():
         for entry in index.shards:
             for sample in read_shard(Path(folder) / entry.name, only=()):
                 key = sample["__key__"].decode()
-                if key in places:
-                    twice.append(f"{key} ({places[key]}, {folder})")
-                places[key] = folder
+                if key in folders:
+                    twice.append(f"{key} ({folders[key]}, {folder})")
+                folders[key] = folder
     if twice:
         more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
-        raise ValueError(f"samples are in two folders: {', '.join(twice[:3])}{more}; leave one folder out")
+        text = f"samples are in two folders: {', '.join(twice[:3])}{more}; leave one folder out"
+        raise UserError("folders", text)
 
 
 def _check_shards(indexes: Mapping[str, ShardIndex]) -> None:
-    """Refuse folders whose shards are not the files that their indexes describe."""
+    """Raises an error for folders whose shards are not the files that their indexes describe."""
     work = [(folder, entry) for folder, index in indexes.items() for entry in index.shards]
     for folder, entry in tqdm(work, unit="shard", desc="check", dynamic_ncols=True):
         path = Path(folder) / entry.name
@@ -138,9 +140,11 @@ def _check_shards(indexes: Mapping[str, ShardIndex]) -> None:
             )
         size, advice = path.stat().st_size, f"run `maedfer verify {folder}`"
         if size != entry.bytes:
-            raise ValueError(f"{path} is damaged: {size} bytes, the index says {entry.bytes}; {advice}")
+            text = f"{path} is damaged: {size} bytes, the index says {entry.bytes}; {advice}"
+            raise UserError("folders", text)
         if sha256(path) != entry.sha256:
-            raise ValueError(f"{path} is damaged: its checksum is not that of the index; {advice}")
+            text = f"{path} is damaged: its checksum is not that of the index; {advice}"
+            raise UserError("folders", text)
 
 
 def _write_shards(
@@ -166,7 +170,7 @@ def _copy(source: Path, target: Path, entry: ShardEntry) -> ShardEntry:
 
 
 def _relabelled(path: Path, before: Sequence[str], classes: Sequence[str]) -> Iterator[dict[str, bytes]]:
-    """The samples of a shard with labels and votes moved to their places among other classes."""
+    """Yields the samples of a shard with labels and votes in the order of other classes."""
     place = [classes.index(name) for name in before]
     for sample in read_shard(path):
         record = TrackRecord.from_json(sample["json"])

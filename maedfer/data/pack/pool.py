@@ -1,13 +1,12 @@
-"""A supervised pool: one worker process per slot, watched for signs of life.
+"""Supervises a pool of worker processes, each watched for signs of life.
 
-A decoder can hang for ever while it holds the interpreter (some do on files that promise too many
-frames), or take its process down. So each slot is a process of its own that talks through pipes: silence
-kills it, a crash is noticed, and either costs only the job it was at.
+A decoder can hang forever while it holds the interpreter (some do on files that promise too many frames), or
+crash its process. So each slot is a separate process behind pipes: a silent one is killed, a crash is
+noticed, and either costs only its current job.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import signal
@@ -15,48 +14,43 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Any
+
+from maedfer.data.pack.job import Job, SourceResult, WorkerFailed
 
 WORKER = (sys.executable, "-m", "maedfer.data.pack.worker")
 
-
-class WorkerFailed(RuntimeError):
-    """Workers cannot be started, or one says that the run cannot go on; `errno` is that of the worker's
-    error."""
-
-    def __init__(self, message: str, errno: int | None = None) -> None:
-        super().__init__(message)
-        self.errno = errno
+Jobs = queue.SimpleQueue[tuple[int, Job]]
+Results = queue.SimpleQueue[tuple[int, SourceResult | WorkerFailed]]
 
 
 def run_jobs(
-    jobs: Sequence[tuple[int, dict[str, Any]]],
+    jobs: Sequence[tuple[int, Job]],
     workers: int,
     *,
     stall_timeout: float,
     source_timeout: float | None = None,
     command: Sequence[str] = WORKER,
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Do numbered jobs in any order and give each number with its result, as soon as there is one.
+) -> Generator[tuple[int, SourceResult]]:
+    """Yields the number and the result of each job as soon as it is done, in any order.
 
-    A job whose worker is silent, takes too long or dies gives `{"status": "unreadable", "reason": ...}`.
+    A job whose worker is silent, takes too long or crashes has the status `unreadable`.
 
     Args:
-        jobs: Numbers and messages, plain JSON values.
-        workers: Processes at the same time.
+        jobs: Numbers and jobs.
+        workers: Number of processes.
         stall_timeout: Seconds without a sign of life after which a worker is killed.
-        source_timeout: Seconds a job may take in all; None for any.
-        command: How a worker is started.
+        source_timeout: Seconds that a job may take in all; None for no limit.
+        command: The command that starts a worker.
 
     Raises:
-        WorkerFailed: workers cannot start, or one reports `fatal`.
+        WorkerFailed: workers cannot start, or one reports that it cannot continue.
     """
-    todo: queue.SimpleQueue[tuple[int, dict[str, Any]]] = queue.SimpleQueue()
+    todo: Jobs = queue.SimpleQueue()
     for job in jobs:
         todo.put(job)
-    done: queue.SimpleQueue[tuple[int, dict[str, Any]]] = queue.SimpleQueue()
+    done: Results = queue.SimpleQueue()
     slots = [_Slot(command, todo, done) for _ in range(min(workers, len(jobs)))]
     try:
         for slot in slots:
@@ -69,8 +63,8 @@ def run_jobs(
                 number, result = done.get(timeout=0.2)
             except queue.Empty:
                 continue
-            if "fatal" in result:
-                raise WorkerFailed(result["fatal"], result.get("errno"))
+            if isinstance(result, WorkerFailed):
+                raise result
             yield number, result
             left -= 1
     finally:
@@ -79,13 +73,13 @@ def run_jobs(
 
 
 class _Slot(threading.Thread):
-    """A thread that feeds one worker process and starts another when it dies."""
+    """A thread that feeds one worker process, and starts another when it dies."""
 
-    def __init__(self, command: Sequence[str], todo: queue.SimpleQueue, done: queue.SimpleQueue) -> None:
+    def __init__(self, command: Sequence[str], todo: Jobs, done: Results) -> None:
         super().__init__(daemon=True)
         self.command, self.todo, self.done = command, todo, done
-        self.process: subprocess.Popen | None = None
-        self.began = self.heard = 0.0  # 0 while no job is being done
+        self.process: subprocess.Popen[bytes] | None = None
+        self.began = self.heard = 0.0  # 0 between jobs
         self.killed = ""
         self.stopped = False
 
@@ -97,12 +91,14 @@ class _Slot(threading.Thread):
                 self.done.put((number, self._work(job)))
         except queue.Empty:
             pass
-        except (WorkerFailed, OSError) as error:
-            self.done.put((number, {"fatal": str(error)}))
+        except WorkerFailed as failure:
+            self.done.put((number, failure))
+        except OSError as error:
+            self.done.put((number, WorkerFailed(str(error))))
         self.stop()
 
     def watch(self, stall_timeout: float, source_timeout: float | None) -> None:
-        """Kill the worker when it has been silent, or at one job, for too long."""
+        """Kills the worker when it was silent, or busy with one job, for too long."""
         now, process = time.monotonic(), self.process
         if not self.began or process is None or self.killed:
             return
@@ -114,32 +110,33 @@ class _Slot(threading.Thread):
             process.kill()
 
     def stop(self) -> None:
-        """End the worker, whatever it is doing."""
+        """Kills the worker."""
         self.stopped = True
         if self.process is not None:
             self.process.kill()
 
-    def _work(self, job: dict[str, Any]) -> dict[str, Any]:
+    def _work(self, job: Job) -> SourceResult:
         process = self.process or self._start()
+        assert process.stdin is not None and process.stdout is not None
         self.killed = ""
         self.began = self.heard = time.monotonic()
         try:
-            process.stdin.write(json.dumps(job).encode() + b"\n")
+            process.stdin.write(job.to_line())
             process.stdin.flush()
         except OSError:
-            pass  # it died between two jobs: the end of its output says so
+            pass  # it died between two jobs, which shows at the end of its output
         for line in process.stdout:
             self.heard = time.monotonic()
-            if line.startswith(b"{") and line.endswith(b"\n"):  # or it was killed while it wrote
+            if line.startswith(b"{") and line.endswith(b"\n"):  # or it was killed while writing
                 self.began = 0.0
-                return json.loads(line)
+                return SourceResult.from_line(line)
         self.process, self.began = None, 0.0
         code = process.wait()
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return {"status": "unreadable", "reason": self.killed or f"decoder crashed ({how})", "samples": []}
+        return SourceResult("unreadable", self.killed or f"decoder crashed ({how})")
 
-    def _start(self) -> subprocess.Popen:
-        """Start a worker and wait for its first sign of life; imports are not counted as silence."""
+    def _start(self) -> subprocess.Popen[bytes]:
+        """Starts a worker and waits for its first sign of life; its imports do not count as silence."""
         package = str(Path(__file__).resolve().parents[3])
         path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
         self.process = process = subprocess.Popen(
@@ -147,8 +144,9 @@ class _Slot(threading.Thread):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-            start_new_session=True,  # Ctrl-C is the parent's to handle
+            start_new_session=True,  # Ctrl-C is handled by the parent
         )
+        assert process.stdout is not None
         if self.stopped:
             process.kill()
         if not process.stdout.readline():

@@ -1,8 +1,7 @@
-"""What `maedfer pack` is given: files, folders, globs and lists become rows, one per source, in order.
+"""Finds the sources of `maedfer pack`: files, folders, globs and lists become rows, one per source, in order.
 
-A source is known by a name that does not depend on the machine: its path relative to the folder it was found
-in, with that folder's own name in front (`VoxCeleb2/id001/a.mp4`). A folder of images is a source too, read
-like a video.
+The name of a source does not depend on the machine: it is its path relative to the folder it was found in,
+with that folder's own name in front (`VoxCeleb2/id001/a.mp4`). A folder of images is a source too.
 """
 
 from __future__ import annotations
@@ -20,41 +19,44 @@ from typing import Any
 
 from maedfer.data.video.image_folder import FOLDER_FPS, has_frames, is_frame
 from maedfer.data.video.source import Source, is_video
+from maedfer.errors import UserError
 
 LIST_SUFFIXES = (".csv", ".jsonl")
 
 
 def find_sources(sources: Iterable[str | Path]) -> list[Source]:
-    """Collect the sources in the order given, folders sorted, the same source once.
+    """Collects the sources in the order given, folders sorted, each source once.
 
     Args:
         sources: Files, folders (searched recursively), globs (`**` goes down), or lists: a `.csv` with a
             header or a `.jsonl`, whose paths are relative to the list. A list has a column `path` and may
             have `label`, `start`, `end` (seconds), `fold`, `subject`, `split`, and `fps` for folders of
-            frames; other columns are kept as metadata. A folder without any video gives its folders of
-            images.
+            images; other columns are kept as metadata. Of a folder without any video, its folders of images
+            are taken.
 
     Raises:
         FileNotFoundError: a path does not exist, or a glob or folder has no video.
-        ValueError: a list that cannot be read, or two sources that would have one name.
+        UserError: a list that cannot be read, or two sources that would have the same name.
     """
     found: dict[tuple[str, float | None, float | None], Source] = {}
     for row in (row for source in sources for row in _expand(str(source))):
         first = found.setdefault((row.name, row.start_s, row.end_s), row)
         if Path(first.path).resolve() != Path(row.path).resolve():
-            raise ValueError(
+            raise UserError(
+                "sources",
                 f"{first.path} and {row.path} would both be called {row.name}: rename one of their folders, "
-                "or give the folder above both as the source"
+                "or give the folder above both as the source",
             )
-        if _known(first) != _known(row):
-            raise ValueError(f"source {row.title} is listed twice, with other labels or columns: keep one")
+        if replace(first, path="") != replace(row, path=""):
+            text = f"{row.title} is listed twice, with different labels or columns: keep one"
+            raise UserError("sources", text)
     if not found:
-        raise FileNotFoundError("no SOURCE given: name a video, a folder, a glob, or a .csv or .jsonl list")
+        raise FileNotFoundError("no source given: name a video, a folder, a glob, or a .csv or .jsonl list")
     return list(found.values())
 
 
 def class_names(sources: Iterable[Source]) -> tuple[str, ...]:
-    """The sorted label names; labels that all are integers are sorted as numbers."""
+    """Returns the sorted label names; labels that all are integers are sorted as numbers."""
     names = {source.label for source in sources if source.label is not None}
     try:
         return tuple(sorted(names, key=int))
@@ -62,38 +64,12 @@ def class_names(sources: Iterable[Source]) -> tuple[str, ...]:
         return tuple(sorted(names))
 
 
-def take_part(sources: list[Source], part: str | None) -> list[Source]:
-    """The share `i/n` of the sources, counted from 1 to n (`0/n` is another name of `n/n`).
-
-    Raises:
-        ValueError: not of the form i/n, or i out of range.
-    """
-    number, count = parse_part(part)
-    return sources[number - 1 :: count]
-
-
-def parse_part(part: str | None) -> tuple[int, int]:
-    """Read `i/n`; None is the whole, 1/1."""
-    pieces = (part or "1/1").split("/")
-    if len(pieces) != 2 or not all(piece.isascii() and piece.isdigit() for piece in pieces):
-        raise ValueError(f"--part {part} is not i/n, such as 2/8 for the second of eight shares")
-    number, count = (int(piece) for piece in pieces)
-    if not count or number > count:
-        raise ValueError(f"--part {part}: i goes from 1 to n")
-    return number or count, count
-
-
 def split_of(source: Source, split: str, val_share: float) -> str:
-    """The split of a source: its own, else `val` for a share of the names chosen by their hash, else
-    `split`."""
+    """Returns the split of a source: its own, or `val` for a share of the names by hash, or `split`."""
     if source.split is not None:
         return source.split
     place = int.from_bytes(hashlib.sha256(source.name.encode()).digest()[:8], "big") / 2**64
     return "val" if place < val_share else split
-
-
-def _known(source: Source) -> Source:
-    return replace(source, path="")
 
 
 def _expand(source: str) -> Iterator[Source]:
@@ -111,23 +87,24 @@ def _expand(source: str) -> Iterator[Source]:
 
 
 def _file(path: Path, root: Path) -> Source:
-    """A file under the folder that names it."""
+    """Returns the source of a file below the folder in its name."""
     relative = path.absolute().relative_to(root.absolute())
     return Source("/".join((root.resolve().name, *relative.parts)).lstrip("/"), str(path.absolute()))
 
 
 def _elsewhere(path: Path) -> Source:
-    """A file that is not below the list that names it, whatever links lead there: named from its folder."""
+    """Returns the source of a file that is not below its list: named from its folder, links resolved."""
     folder = path.parent.resolve()
     return Source(f"{folder.name}/{path.name}".lstrip("/"), str(folder / path.name))
 
 
 def _folder(root: Path) -> list[Source]:
-    videos, folders = [], []
+    videos: list[Path] = []
+    folders: list[Path] = []
     for folder, _, names in os.walk(root.absolute(), followlinks=True):
         videos += [Path(folder) / name for name in names if is_video(name)]
         folders += [Path(folder)] if any(map(is_frame, names)) else []
-    # pictures beside videos (covers, contact sheets) are no clips
+    # images beside videos are covers or contact sheets
     paths = videos or folders
     if not paths:
         raise FileNotFoundError(
@@ -137,7 +114,7 @@ def _folder(root: Path) -> list[Source]:
 
 
 def _glob(pattern: str) -> list[Source]:
-    """Files and folders of images that match; named from the last folder before the first wildcard."""
+    """Returns matching files and folders of images, named from the folder before the first wildcard."""
     parts = Path(pattern).parts
     fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
     root = Path(*parts[:fixed]) if fixed else Path()
@@ -154,10 +131,10 @@ def _list(path: Path) -> list[Source]:
     for number, row in rows:
         try:
             found.append(_row(row, path.absolute().parent))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}, line {number}: {error}") from error
+        except UserError as error:
+            raise UserError("sources", f"{path}, line {number}: {error.message}") from error
     if not found:
-        raise ValueError(f"{path} has no rows")
+        raise UserError("sources", f"{path} has no rows")
     return found
 
 
@@ -166,7 +143,8 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         reader = csv.DictReader(stream, skipinitialspace=True)
         for row in reader:
             if None in row:
-                raise ValueError(f"{path}, line {reader.line_num}: more cells than the header has columns")
+                text = f"{path}, line {reader.line_num}: more cells than the header has columns"
+                raise UserError("sources", text)
             yield reader.line_num, {key.strip(): (value or "").strip() for key, value in row.items()}
 
 
@@ -178,23 +156,24 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             try:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
-                raise ValueError(f"{path}, line {number}: not JSON: {error}") from error
+                raise UserError("sources", f"{path}, line {number}: not JSON: {error}") from error
             if not isinstance(row, dict):
-                raise ValueError(f"{path}, line {number}: not a JSON object")
+                raise UserError("sources", f"{path}, line {number}: not a JSON object")
             yield number, row
 
 
 def _row(row: Mapping[str, Any], root: Path) -> Source:
-    """One line of a list; empty cells count as absent."""
+    """Reads one line of a list; empty cells count as absent."""
     cells = {key: value for key, value in row.items() if value not in ("", None)}
     if "path" not in cells:
-        raise ValueError(
-            f"no `path` (columns: {', '.join(row)}); a .csv begins with their names, such as path,label"
+        columns = ", ".join(row)
+        raise UserError(
+            None, f"no column path (columns: {columns}); a .csv begins with their names, such as path,label"
         )
     path = Path(str(cells.pop("path")))
     start, end = (_seconds(name, cells.pop(name, None)) for name in ("start", "end"))
     if end is not None and end <= (start or 0):
-        raise ValueError(f"end {end:g} is not after start {start or 0:g}")
+        raise UserError(None, f"end {end:g} is not after start {start or 0:g}")
     label, fold, subject, split = (cells.pop(name, None) for name in ("label", "fold", "subject", "split"))
     fps = _fps(cells.pop("fps", None)) if (root / path).is_dir() else FOLDER_FPS
     inside = not path.is_absolute() and ".." not in path.parts
@@ -218,7 +197,7 @@ def _fps(value: Any) -> float:
     except (TypeError, ValueError):
         rate = 0.0
     if not 0 < rate < float("inf"):
-        raise ValueError(f"fps {value!r} is not a number of frames per second")
+        raise UserError(None, f"fps {value!r} is not a number of frames per second")
     return rate
 
 
@@ -228,20 +207,20 @@ def _seconds(name: str, value: Any) -> float | None:
     try:
         seconds = float(value)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} {value!r} is not a number of seconds") from error
+        raise UserError(None, f"{name} {value!r} is not a number of seconds") from error
     if not 0 <= seconds < float("inf"):
-        raise ValueError(f"{name} {value!r} is not a time in the video")
+        raise UserError(None, f"{name} {value!r} is not a time in the video")
     return seconds
 
 
 def _fold(value: Any) -> int | str | None:
-    """Folds are numbers or names; a table with missing ones has `1.0` for 1."""
+    """Reads a fold, a number or a name; a table with missing values has `1.0` for 1."""
     name = None if value is None else re.sub(r"^(\d+)\.0+$", r"\1", str(value))
     return int(name) if name is not None and name.isdigit() else name
 
 
 def _text(value: Any) -> str | None:
-    """Labels and subjects are names, also when they are written as numbers."""
+    """Reads a label or a subject as a name, also if it is written as a number."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return None if value is None else str(value)

@@ -1,9 +1,9 @@
-"""What a pack run leaves behind while it works, and how shards are put together from it.
+"""The intermediate files of a pack run, and filling shards from them.
 
-In `<out>/.pack/` lie `plan.json` (settings and sources of the run) and, for each source, its result
-`<number>.json` and its samples `<number>.tar`. Shards are filled in the order of the sources, however the
-workers finish: so their bytes do not depend on the number of workers, and a run that was killed anywhere goes
-on from the results that are there. A source's samples are deleted once the shards that hold them are written.
+The folder `<out>/.pack/` holds `plan.json` (settings and sources of the run) and, for each source, its result
+`<number>.json` and its samples `<number>.tar`. Shards are filled in the order of the sources, in whichever
+order workers finish: bytes do not depend on the number of workers, and a run that was killed continues from
+the results that are there. The samples of a source are deleted once their shards are written.
 """
 
 from __future__ import annotations
@@ -17,71 +17,76 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maedfer.data.pack.one_source import SourceResult
+from maedfer.data.pack.job import SourceResult
 from maedfer.data.shards.format import ShardEntry, read_shard, shard_name, write_shard
-from maedfer.files import dump_json, write_atomically
+from maedfer.errors import UserError
+from maedfer.files import dump_json, make_folder, write_atomically
 
 try:
     import fcntl
-except ImportError:  # Windows
-    fcntl = None
+except ImportError:
+    fcntl = None  # type: ignore[assignment]  # Windows has no such module
 
 SPOOL = ".pack"
 
 
 class Spool:
-    """The folder `.pack` of a run."""
+    """The folder `.pack` in the output folder of a run."""
 
     def __init__(self, out: Path) -> None:
         self.folder = out / SPOOL
         self.plan_path = self.folder / "plan.json"
 
     def plan(self) -> dict[str, Any] | None:
-        """Settings and sources of the run that was begun here, or None."""
-        return json.loads(self.plan_path.read_bytes()) if self.plan_path.is_file() else None
+        """Returns settings and sources of the run that was begun here, or None."""
+        if not self.plan_path.is_file():
+            return None
+        plan: dict[str, Any] = json.loads(self.plan_path.read_bytes())
+        return plan
 
     def begin(self, plan: Mapping[str, Any]) -> None:
-        """Note the plan of a new run."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Writes the plan of a new run."""
+        make_folder(self.folder)
         write_atomically(self.plan_path, dump_json(plan))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other runs out; the system opens the lock of a run that was killed.
+        """Locks the folder against other runs; the system releases the lock of a run that was killed.
 
         Raises:
-            ValueError: another run is at work here.
+            UserError: another run writes into the folder.
         """
         with (self.folder / "lock").open("w") as stream:
             try:
                 if fcntl is not None:
                     fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                out = self.folder.parent
-                raise ValueError(
-                    f"another `maedfer pack` is writing into --out {out}: wait for it, or name another folder"
+                raise UserError(
+                    "out",
+                    f"another `maedfer pack` is writing into {self.folder.parent}: wait for it, or name "
+                    "another folder",
                 ) from error
             yield
 
     def samples(self, number: int) -> Path:
-        """Where the samples of a source lie until they are in shards."""
+        """Returns the path of the samples of a source."""
         return self.folder / f"{number:07d}.tar"
 
     def save(self, number: int, result: SourceResult) -> None:
-        """Note that a source is done; its samples are already there."""
-        write_atomically(self._result(number), dump_json(asdict(result)))
+        """Writes the result of a source, whose samples are already there."""
+        write_atomically(self._result(number), result.to_line())
 
     def load(self, number: int) -> SourceResult | None:
-        """The result of a source that is done, or None."""
+        """Returns the result of a source that is done, or None."""
         path = self._result(number)
-        return SourceResult(**json.loads(path.read_bytes())) if path.is_file() else None
+        return SourceResult.from_line(path.read_bytes()) if path.is_file() else None
 
     def shard_note(self, name: str) -> Path:
-        """Where the index entry of a finished shard is kept."""
+        """Returns the path of the index entry of a finished shard."""
         return self.folder / f"{name}.json"
 
     def remove(self) -> None:
-        """Delete the folder: the run is finished."""
+        """Deletes the folder of a finished run."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _result(self, number: int) -> Path:
@@ -90,7 +95,7 @@ class Spool:
 
 @dataclass
 class _Filling:
-    """The shard of a split that is being filled: (source number, key) of its samples, and their bytes."""
+    """A shard that is being filled: (source number, key) of its samples, and their bytes."""
 
     number: int = 0
     samples: list[tuple[int, str]] = field(default_factory=list)
@@ -98,12 +103,12 @@ class _Filling:
 
 
 class ShardFiller:
-    """Takes results in the order of the sources and writes a shard whenever one is full.
+    """Takes results in the order of the sources and writes each shard as soon as it is full.
 
     Args:
         out: The folder of the shards.
-        spool: Where the samples lie.
-        max_bytes: A shard is closed before it grows beyond this, unless by a single sample.
+        spool: The folder of the samples.
+        max_bytes: Bytes per shard, at most, unless a single sample is larger.
         max_samples: Samples per shard, at most.
     """
 
@@ -115,17 +120,18 @@ class ShardFiller:
         self._keys: set[str] = set()
 
     def add(self, number: int, split: str, result: SourceResult) -> None:
-        """Add the samples of the next source.
+        """Adds the samples of the next source.
 
         Raises:
-            ValueError: two samples have the same key.
+            UserError: two samples have the same key.
         """
         self._waiting[number] = len(result.samples)
         for key, size in result.samples:
             if key in self._keys:
-                raise ValueError(
-                    f"two samples have the key {key}: two sources of like names have one hash (very rare); "
-                    "rename one of them"
+                raise UserError(
+                    "sources",
+                    f"two samples have the key {key}: two sources of similar names have the same hash (very "
+                    "rare); rename one of them",
                 )
             self._keys.add(key)
             filling = self._filling[split]
@@ -136,7 +142,7 @@ class ShardFiller:
             filling.bytes += size
 
     def finish(self) -> list[ShardEntry]:
-        """Write the shards that are not full and return all entries, by split and number."""
+        """Writes the shards that are not full and returns all entries, by split and number."""
         for split in sorted(self._filling):
             self._close(split)
         return sorted(self.entries, key=lambda entry: entry.name)
@@ -153,7 +159,7 @@ class ShardFiller:
         filling.number, filling.samples, filling.bytes = filling.number + 1, [], 0
 
     def _write(self, name: str, samples: list[tuple[int, str]]) -> ShardEntry:
-        """Write a shard, unless an earlier run noted that it did."""
+        """Writes a shard, unless an earlier run noted that it did."""
         note, path = self.spool.shard_note(name), self.out / name
         if note.is_file() and path.is_file():
             return ShardEntry(**json.loads(note.read_bytes()))
@@ -165,7 +171,7 @@ class ShardFiller:
         wanted: dict[int, set[str]] = defaultdict(set)
         for number, key in samples:
             wanted[number].add(key)
-        for number, keys in wanted.items():  # dictionaries keep the order of the sources
+        for number, keys in wanted.items():  # in the order of the sources
             for sample in read_shard(self.spool.samples(number)):
                 if sample["__key__"].decode() in keys:
                     yield sample

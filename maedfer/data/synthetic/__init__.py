@@ -1,12 +1,12 @@
-"""Procedural faces that play seven expressions: data always at hand for tests, demos and method checks.
+"""Procedural faces that play seven expressions, as data for tests, demos and method checks.
 
-Nobody is in these pictures. Numbers measured on them say how a method behaves on a task of known difficulty,
-not how well it reads people: wherever such a number is shown (tables, reports, model cards, plots) it says
-"synthetic". Shards written here carry `"synthetic": true` in every record's metadata and in the index.
+No real person is in these pictures. Numbers measured on them show how a method behaves on a task of known
+difficulty, not how well it reads people: wherever such a number is shown (tables, reports, model cards,
+plots), it is marked "synthetic". Shards written here say so in every record and in the index.
 
 The modules, from the outside in: `dataset` (files), `clips` (one clip), `difficulty` (the setting),
-`expressions` and `nuisance` (what moves, and when), `faces` (who), `head` and `features` (what it looks like,
-as `outlines`), `drawing` and `camera` (pixels).
+`expressions` and `nuisance` (movement over time), `faces` (the person), `head` and `features` (its
+appearance, as `outlines`), `drawing` and `camera` (pixels).
 """
 
 from maedfer.data.synthetic.clips import SyntheticClip, SyntheticFaces

@@ -1,4 +1,4 @@
-"""What stands between the face and the file: backdrop, light, defocus, sensor noise and JPEG."""
+"""The way from the drawn face to the file: backdrop, light, defocus, sensor noise and JPEG."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Light:
 
 
 def draw_light(difficulty: Difficulty, rng: np.random.Generator) -> Light:
-    """Draw the light of a clip."""
+    """Draws the light of a clip at random."""
     amount = difficulty.lighting
     angle = rng.uniform(0, 2 * np.pi)
     contrast = amount * rng.uniform(0.0, 0.4)
@@ -48,7 +48,7 @@ def draw_light(difficulty: Difficulty, rng: np.random.Generator) -> Light:
 
 
 def backdrop(colour: np.ndarray, difficulty: Difficulty, side: int, rng: np.random.Generator) -> np.ndarray:
-    """A picture behind the head: one colour, or defocused boxes on it when the background is cluttered.
+    """Paints the picture behind the head: one colour, with boxes on it if the background is cluttered.
 
     Args:
         colour: RGB, `(3,)`.
@@ -78,12 +78,12 @@ def backdrop(colour: np.ndarray, difficulty: Difficulty, side: int, rng: np.rand
 def record(
     frames: np.ndarray, times: np.ndarray, light: Light, difficulty: Difficulty, rng: np.random.Generator
 ) -> np.ndarray:
-    """Film painted frames: light, defocus, noise, JPEG, in this order.
+    """Applies light, defocus, noise and JPEG to painted frames, in this order.
 
     Args:
         frames: uint8 `(F, H, W, 3)`.
         times: Seconds, `(F,)`.
-        light: How the scene is lit.
+        light: The light of the scene.
         difficulty: Strength of each effect; those at 0 are skipped.
         rng: Source of the noise.
 
@@ -103,25 +103,29 @@ def record(
 
 
 def _lit(frames: np.ndarray, times: np.ndarray, light: Light) -> np.ndarray:
-    """Frames under a light that falls off across the picture and wanders over time."""
+    """Applies a light that falls off across the picture and varies over time."""
     ramp = np.linspace(-1, 1, frames.shape[1])
     across = 1 + light.contrast * (np.cos(light.angle) * ramp[None, :] + np.sin(light.angle) * ramp[:, None])
     pulse = 1 + light.wander * np.sin(2 * np.pi * light.rate * times + light.phase)
     # Whole numbers of 1/256, so that machines agree to the last bit.
     factor = np.rint(256 * pulse[:, None, None, None] * across[..., None] * light.gain).astype(np.uint32)
-    return np.minimum(frames * factor >> 8, 255).astype(np.uint8)
+    lit: np.ndarray = np.minimum(frames * factor >> 8, 255).astype(np.uint8)
+    return lit
 
 
 def _noisy(frames: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Frames with Gaussian sensor noise; each takes another stretch of one strip, drawn once for speed."""
+    """Adds Gaussian sensor noise; each frame takes another part of one strip, drawn once for speed."""
     length = frames[0].size
     strip = np.rint(sigma * rng.standard_normal(3 * length, dtype=np.float32)).astype(np.int16)
     starts = rng.integers(0, 2 * length, size=len(frames))
     noise = np.stack([strip[start : start + length].reshape(frames[0].shape) for start in starts])
-    return np.clip(frames + noise, 0, 255).astype(np.uint8)
+    noisy: np.ndarray = np.clip(frames + noise, 0, 255).astype(np.uint8)
+    return noisy
 
 
 def _jpeg(frame: np.ndarray, quality: int) -> np.ndarray:
-    """A frame after one JPEG compression."""
+    """Compresses a frame once as JPEG."""
     data = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return decoded[..., ::-1]

@@ -22,7 +22,7 @@ SIZES = (32, 160)
 
 @dataclass(frozen=True)
 class SyntheticClip:
-    """A drawn clip and what is known about it.
+    """A drawn clip with its label and subject.
 
     Attributes:
         frames: uint8 `(F, H, W, 3)`, RGB.
@@ -67,7 +67,7 @@ class SyntheticFaces:
     clips_per_subject: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse settings that cannot be drawn.
+        """Checks the settings.
 
         Raises:
             UserError: a number is out of range, or no preset has the name of the difficulty.
@@ -83,16 +83,16 @@ class SyntheticFaces:
         resolve_difficulty(self.difficulty)
 
     def label(self, index: int) -> int:
-        """Class id of clip `index`, without drawing it."""
+        """Returns the class id of clip `index`, without drawing it."""
         block, place = divmod(index, len(CLASSES))
         return int(self._rng("labels", block).permutation(len(CLASSES))[place])
 
     def subject(self, index: int) -> str:
-        """Name of the person in clip `index`, without drawing it."""
+        """Returns the name of the person in clip `index`, without drawing it."""
         return f"synthetic-{self.seed}-{self.split}-{index // self.clips_per_subject:06d}"
 
     def clip(self, index: int) -> SyntheticClip:
-        """Draw clip `index`.
+        """Draws clip `index`.
 
         Raises:
             ValueError: the index is negative.
@@ -102,7 +102,7 @@ class SyntheticFaces:
         return SyntheticClip(self._frames(index), self.label(index), self.subject(index), self.fps)
 
     def _frames(self, index: int) -> np.ndarray:
-        """Draw the frames of clip `index`, uint8 `(F, H, W, 3)`."""
+        """Draws the frames of clip `index`, uint8 `(F, H, W, 3)`."""
         difficulty = resolve_difficulty(self.difficulty)
         times = np.arange(self.num_frames) / self.fps
         person = draw_identity(difficulty, self._rng("person", index // self.clips_per_subject))
@@ -115,5 +115,5 @@ class SyntheticFaces:
         return record(frames, times, light, difficulty, self._rng("camera", index))
 
     def _rng(self, purpose: str, number: int) -> np.random.Generator:
-        """Random numbers of one purpose in one clip, person or block, so that no draw disturbs another."""
+        """Returns a generator for one purpose in one clip, person or block, independent of all others."""
         return np.random.default_rng([self.seed, crc32(self.split.encode()), crc32(purpose.encode()), number])

@@ -15,6 +15,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 from tqdm import tqdm
@@ -42,12 +43,13 @@ LIST_NAME = "list.csv"
 LIST_COLUMNS = ("path", "label", "subject", "split", "synthetic")
 
 Job = tuple[SyntheticFaces, int]
+T = TypeVar("T")
 
 
 def write_videos(
     out: str | Path, faces: SyntheticFaces, counts: Mapping[str, int], workers: int | None = None
 ) -> Path:
-    """Write clips as H.264 files and a list of them, the input of `maedfer pack`.
+    """Writes clips as H.264 files and a list of them, the input of `maedfer pack`.
 
     Args:
         out: A folder without a list.
@@ -69,7 +71,7 @@ def write_videos(
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(LIST_COLUMNS)
-    with _worked(partial(_write_video, folder), jobs, workers, "videos") as results:
+    with _results(partial(_write_video, folder), jobs, workers, "videos") as results:
         rows.writerows(results)
     write_atomically(folder / LIST_NAME, table.getvalue().encode())
     return folder / LIST_NAME
@@ -86,15 +88,15 @@ def write_shards(
     samples_per_shard: int = 512,
     workers: int | None = None,
 ) -> ShardIndex:
-    """Write clips straight into a shard folder, without videos in between.
+    """Writes clips directly into a shard folder, without videos in between.
 
     Args:
         out: A folder without an index.
         faces: Size, length, rate, difficulty and seed of the clips; its split is replaced.
         counts: Number of clips of every split.
-        encoding: How frames are stored.
+        encoding: Format of the stored frames.
         quality: JPEG quality or H.264 rate factor; None takes the encoding's default.
-        labelled: Whether the records tell the expression.
+        labelled: Write the expression into the records.
         samples_per_shard: Clips per tar.
         workers: Processes; None takes one per core (fewer for few clips), 1 stays in this process.
 
@@ -106,7 +108,7 @@ def write_shards(
         raise UserError("samples_per_shard", f"{samples_per_shard} must be at least 1")
     jobs, described = _jobs(faces, counts), describe_encoding(encoding, quality, faces.fps)
     draw = partial(_draw_sample, encoding=encoding, quality=quality, labelled=labelled)
-    with _worked(draw, jobs, workers, "shards") as samples:
+    with _results(draw, jobs, workers, "shards") as samples:
         shards = [
             entry
             for split, count in counts.items()
@@ -128,7 +130,7 @@ def write_shards(
 def _write_split(
     folder: Path, split: str, samples: Iterator[dict[str, bytes]], count: int, samples_per_shard: int
 ) -> list[ShardEntry]:
-    """Write the shards of one split."""
+    """Writes the shards of one split."""
     numbers = range(-(-count // samples_per_shard))
     return [
         write_shard(folder / shard_name(split, number), islice(samples, samples_per_shard))
@@ -137,7 +139,7 @@ def _write_split(
 
 
 def _write_video(folder: Path, job: Job) -> tuple[str, ...]:
-    """Draw a clip, write it as mp4 and return its row of the list."""
+    """Draws a clip, writes it as mp4 and returns its row of the list."""
     faces, index = job
     clip = faces.clip(index)
     path = f"{faces.split}/{index:06d}.mp4"
@@ -146,7 +148,7 @@ def _write_video(folder: Path, job: Job) -> tuple[str, ...]:
 
 
 def _draw_sample(job: Job, encoding: Encoding, quality: int | None, labelled: bool) -> dict[str, bytes]:
-    """Draw a clip and encode it as a shard sample."""
+    """Draws a clip and encodes it as a shard sample."""
     faces, index = job
     clip = faces.clip(index)
     encoded = encode_track(clip.frames, encoding, clip.fps, quality)
@@ -170,16 +172,16 @@ def _draw_sample(job: Job, encoding: Encoding, quality: int | None, labelled: bo
 
 
 def _jobs(faces: SyntheticFaces, counts: Mapping[str, int]) -> list[Job]:
-    """Every clip to draw, in the order it is written."""
+    """Returns all clips to draw, in the order in which they are written."""
     for split, count in counts.items():
-        shard_name(split, 0)  # refuses split names that no reader would find
+        shard_name(split, 0)  # raises for a split name that no reader would find
         if count < 1:
             raise UserError("counts", f"{count} clips for split {split!r}: ask for at least 1")
     return [(replace(faces, split=split), index) for split, count in counts.items() for index in range(count)]
 
 
 def _fresh_folder(out: str | Path, marker: str) -> Path:
-    """Make a folder and refuse one that was written before."""
+    """Makes a folder; raises a UserError if it was written before."""
     folder = Path(out)
     if (folder / marker).exists():
         raise UserError("out", f"{folder} already has {marker}: take another folder or remove this one")
@@ -187,10 +189,10 @@ def _fresh_folder(out: str | Path, marker: str) -> Path:
 
 
 @contextmanager
-def _worked(
-    work: Callable[[Job], object], jobs: list[Job], workers: int | None, unit: str
-) -> Iterator[Iterator]:
-    """Results of `work` in the order of the jobs, from several processes, under a bar with the time left."""
+def _results(
+    work: Callable[[Job], T], jobs: list[Job], workers: int | None, unit: str
+) -> Iterator[Iterator[T]]:
+    """Provides the results of `work` in the order of the jobs, from several processes."""
     count = min(usable_cores(), 1 + len(jobs) // 64) if workers is None else workers
     if count < 1:
         raise UserError("workers", f"{workers} must be at least 1")

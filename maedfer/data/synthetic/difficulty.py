@@ -1,7 +1,7 @@
-"""How hard the synthetic faces are: one frozen setting, three named presets.
+"""The difficulty of the synthetic faces: one frozen setting, three named presets.
 
 `clean` is what a small model learns from a few labels within minutes: aligned, noise-free, plain backgrounds,
-large motion; people and resting faces differ, so that movement tells more than any single frame.
+large motion; people and resting faces differ, so that movement is more informative than any single frame.
 `diverse` keeps that but widens the people. `messy` has everything real clips have:
 pose, sensor noise, JPEG, moving light, weak expressions, and resting faces that look like another class.
 """
@@ -15,7 +15,7 @@ from maedfer.errors import UserError
 
 @dataclass(frozen=True)
 class Difficulty:
-    """What stands between a model and the expression; a number of 0 means "not there".
+    """Strengths of the effects that hide an expression; 0 switches an effect off.
 
     Attributes:
         identity: Spread of face shape and of skin, hair and eye colour, 1 = the full range of people.
@@ -48,7 +48,7 @@ class Difficulty:
     jpeg: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse values without a meaning.
+        """Checks the values.
 
         Raises:
             UserError: a number is negative, the JPEG quality exceeds 100 or the intensity range is reversed.
@@ -88,7 +88,7 @@ PRESETS = {
 
 
 def resolve_difficulty(difficulty: str | Difficulty) -> Difficulty:
-    """The setting behind a preset name; a `Difficulty` passes through.
+    """Returns the setting of a preset; a `Difficulty` is returned unchanged.
 
     Raises:
         UserError: no preset has that name.

@@ -1,4 +1,4 @@
-"""Painting: shapes and head poses become pixels, as anti-aliased polygons on a supersampled canvas."""
+"""Paints shapes and head poses as anti-aliased polygons on a supersampled canvas."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ machines."""
 
 
 class HeadPose(NamedTuple):
-    """Where the head is in every frame, each `(F,)`: shifts in half frames, angles in radians, scale 1 for an
+    """Pose of the head in every frame, each `(F,)`: shifts in half frames, angles in radians, scale 1 for an
     aligned crop.
     """
 
@@ -34,7 +34,7 @@ class HeadPose(NamedTuple):
 
 
 def face_shapes(person: Identity, move: Curves, light_x: float) -> list[Shape]:
-    """All shapes of a person making a movement, back to front."""
+    """Returns all shapes of a person in motion, back to front."""
     return [
         *head.behind(person),
         *head.skin(person, move, light_x),
@@ -48,7 +48,7 @@ def face_shapes(person: Identity, move: Curves, light_x: float) -> list[Shape]:
 
 
 def paint(shapes: list[Shape], pose: HeadPose, background: np.ndarray, size: int) -> np.ndarray:
-    """Paint every frame of a clip.
+    """Paints every frame of a clip.
 
     Args:
         shapes: Back to front; soft ones come first whatever their place.
@@ -82,12 +82,12 @@ def paint(shapes: list[Shape], pose: HeadPose, background: np.ndarray, size: int
 
 
 def canvas_size(size: int) -> int:
-    """Side of the canvas behind frames of `size` pixels: its smallest multiple of at least `MIN_CANVAS`."""
+    """Returns the side of the canvas: the smallest multiple of `size` that is at least `MIN_CANVAS`."""
     return size * -(-MIN_CANVAS // size)
 
 
 def _fill(picture: np.ndarray, layer: list[tuple[Any, ...]], index: int) -> None:
-    """Fill the polygons of one frame; a layer lists corners, colours and where they are shown, per shape."""
+    """Fills the polygons of one frame; a layer lists corners, colours and visible frames of each shape."""
     for outlines, colours, shown in layer:
         if shown is None or shown[index]:
             corners = [outline[index] for outline in outlines]
@@ -95,7 +95,7 @@ def _fill(picture: np.ndarray, layer: list[tuple[Any, ...]], index: int) -> None
 
 
 def _corners(shape: Shape, pose: HeadPose, canvas: int) -> list[np.ndarray]:
-    """Outlines turned with the head, in fixed-point canvas pixels, int32 `(F, P, 2)` each."""
+    """Turns outlines with the head, into fixed-point canvas pixels, int32 `(F, P, 2)` each."""
     cos, sin = pose.scale * np.cos(pose.roll), pose.scale * np.sin(pose.roll)
     turn = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], axis=1)
     lean = np.stack([np.sin(pose.yaw), np.sin(pose.pitch)], axis=-1)[:, None] * shape.depth
@@ -107,6 +107,6 @@ def _corners(shape: Shape, pose: HeadPose, canvas: int) -> list[np.ndarray]:
 
 
 def _colours(shape: Shape, count: int) -> list[tuple[int, ...]]:
-    """The colour of every frame as integers."""
+    """Returns the colour of every frame as integers."""
     colours = np.broadcast_to(np.clip(np.rint(shape.colour), 0, 255).astype(int), (count, 3))
     return [tuple(colour) for colour in colours.tolist()]

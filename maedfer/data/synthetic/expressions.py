@@ -6,11 +6,11 @@ Friesen, Facial Action Coding System), with two pairs whose apexes are nearly th
 - surprise and fear: surprise snaps open and relaxes, fear creeps up, trembles and stays;
 - disgust and angry: disgust is a quick double wince that lets go, anger tightens slowly and stays.
 
-A single frame therefore leaves the members of a pair apart only by a shade; their movement tells them at
-once. Sad differs from a resting face with low corners by sinking slowly, happy rises at a middle pace.
+A single frame therefore hardly separates the members of a pair, while their movement does. Sad differs from
+a resting face with low corners by sinking slowly, happy rises at a medium pace.
 
 All curves are functions of time in seconds, so any frame rate sees the same movement. An episode fills the
-2.4 s of a clip, is let go afterwards, and repeats every `PERIOD_S`.
+2.4 s of a clip, is released afterwards, and repeats every `PERIOD_S`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ CLASSES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 """Label names; the index is the label id, in DFEW's order."""
 
 ALIKE_PAIRS = (("surprise", "fear"), ("disgust", "angry"))
-"""Classes whose apex frames nearly agree, told apart by their movement."""
+"""Classes whose apex frames nearly agree and whose movements differ."""
 
 RELEASE_S = 2.9
-"""Time in an episode from which whatever is held lets go: after the 2.4 s of a clip that starts at 0."""
+"""Time in an episode from which a held expression is released: after the 2.4 s of a clip that starts at 0."""
 
 PERIOD_S = 3.6
 """An episode repeats after this many seconds."""
@@ -59,7 +59,7 @@ class Curves(NamedTuple):
     gaze_y: np.ndarray
 
     def plus(self, other: Curves) -> Curves:
-        """The two movements at the same time."""
+        """Returns the two movements at the same time."""
         return Curves(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
@@ -82,7 +82,7 @@ APEX: Mapping[str, Mapping[str, float]] = {
 
 @dataclass(frozen=True)
 class Timing:
-    """How an expression unfolds: ranges in seconds from which a clip draws.
+    """The course of an expression: ranges in seconds from which a clip draws.
 
     Attributes:
         delay: Rest before the onset.
@@ -118,7 +118,7 @@ TIMINGS: Mapping[str, Timing] = {
 
 @dataclass(frozen=True)
 class Performance:
-    """One playing of an expression, with its drawn strength and times (seconds).
+    """An expression as one clip plays it, with its drawn strength and times (seconds).
 
     Attributes:
         label: Class id.
@@ -135,7 +135,7 @@ class Performance:
     tilt: Mapping[str, float] = field(default_factory=dict)
 
     def level(self, times: np.ndarray, lag: float = 0.0) -> np.ndarray:
-        """Strength of the expression relative to its apex, `(F,)`, at times in seconds."""
+        """Returns the strength relative to the apex, `(F,)`, at times in seconds."""
         timing = TIMINGS[CLASSES[self.label]]
         t = np.mod(times, PERIOD_S)
         start = self.delay + max(lag, -self.delay)
@@ -145,10 +145,11 @@ class Performance:
         if timing.second:
             level = level + timing.second * _bump(t - start - self.rise - self.hold - self.fall - 0.25, 0.28)
         level = level + timing.tremble * top * np.sin(2 * np.pi * 2.3 * (t - start))
-        return level * (1 - _ramp(t, RELEASE_S, 0.4))
+        released: np.ndarray = level * (1 - _ramp(t, RELEASE_S, 0.4))
+        return released
 
     def curves(self, times: np.ndarray) -> Curves:
-        """The movement of all channels at times `(F,)` in seconds."""
+        """Returns the movement of all channels at times `(F,)` in seconds."""
         name = CLASSES[self.label]
         lower = self.strength * self.level(times)
         upper = self.strength * self.level(times, TIMINGS[name].upper_lag)
@@ -163,7 +164,7 @@ class Performance:
 
 
 def draw_performance(label: int, difficulty: Difficulty, rng: np.random.Generator) -> Performance:
-    """Draw how a clip plays the expression `label`."""
+    """Draws how a clip plays the expression `label`."""
     timing = TIMINGS[CLASSES[label]]
     strength = rng.uniform(*difficulty.intensity)
     delay, rise, hold, fall = (
@@ -176,22 +177,24 @@ def draw_performance(label: int, difficulty: Difficulty, rng: np.random.Generato
 
 
 def hold_pose(pose: Mapping[str, float], num_frames: int, strength: float = 1.0) -> Curves:
-    """A face that keeps one pose: every channel constant over the frames."""
+    """Returns a constant pose: every channel has one value over the frames."""
     return Curves(*(np.full(num_frames, strength * pose.get(name, 0.0)) for name in Curves._fields))
 
 
 def _within(bounds: tuple[float, float], spread: float, rng: np.random.Generator) -> float:
-    """A draw from a range shrunk towards its middle by `spread`."""
+    """Draws from a range that is shrunk towards its middle by `spread`."""
     low, high = bounds
     return (low + high) / 2 + spread * (rng.uniform(low, high) - (low + high) / 2)
 
 
 def _ramp(t: np.ndarray, start: float, duration: float) -> np.ndarray:
-    """0 before `start`, 1 after `start + duration`, a smooth step between."""
+    """Returns 0 before `start`, 1 after `start + duration`, and a smooth step between."""
     x = np.clip((t - start) / duration, 0.0, 1.0)
-    return x * x * (3 - 2 * x)
+    step: np.ndarray = x * x * (3 - 2 * x)
+    return step
 
 
 def _bump(t: np.ndarray, half_width: float) -> np.ndarray:
-    """A smooth pulse of height 1 around 0."""
-    return np.square(np.clip(1 - np.square(t / half_width), 0.0, 1.0))
+    """Returns a smooth pulse of height 1 around 0."""
+    pulse: np.ndarray = np.square(np.clip(1 - np.square(t / half_width), 0.0, 1.0))
+    return pulse

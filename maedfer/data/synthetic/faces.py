@@ -1,4 +1,4 @@
-"""Who is in the picture: the face, hair, glasses, beard and colours of one drawn person.
+"""The drawn person: face, hair, glasses, beard and colours.
 
 Lengths are in units of half a frame: the frame spans -1 to 1, x to the right, y down, in an aligned crop that
 the face fills. Colours are RGB, 0 to 255.
@@ -44,7 +44,7 @@ SHAPES = {  # middle, standard deviation at full spread
 
 @dataclass(frozen=True)
 class Identity:
-    """One person.
+    """One drawn person.
 
     Attributes:
         shape: A value for every name of `SHAPES`, in half frames.
@@ -65,7 +65,7 @@ class Identity:
 
 
 def draw_identity(difficulty: Difficulty, rng: np.random.Generator) -> Identity:
-    """Draw a person; a wider `difficulty` moves the same draws further from the average face."""
+    """Draws a person; a wider `difficulty` moves the same draws further from the average face."""
     spread = difficulty.identity
     normal = np.clip(rng.standard_normal(len(SHAPES)), -2, 2)
     shape = {
@@ -90,16 +90,18 @@ def draw_identity(difficulty: Difficulty, rng: np.random.Generator) -> Identity:
 def _from_palette(
     palette: tuple[tuple[int, ...], ...], middle: float, spread: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """A colour on the line through a palette, `(3,)`; without spread always the one at position `middle`."""
+    """Draws a colour on the line through a palette, `(3,)`; without spread the one at position `middle`."""
     position = np.clip(
         middle + min(spread, 1.0) * (rng.uniform(0, len(palette) - 1) - middle), 0, len(palette) - 1
     )
     colours = np.array(palette, dtype=np.float64)
     jitter = spread * rng.uniform(-8, 8, size=3)
-    return np.stack([np.interp(position, np.arange(len(palette)), column) for column in colours.T]) + jitter
+    mixed = np.stack([np.interp(position, np.arange(len(palette)), column) for column in colours.T])
+    return mixed + jitter
 
 
 def _tint(rng: np.random.Generator, spread: float, middle: tuple[int, int, int]) -> np.ndarray:
-    """A muted colour between `middle` and any other, `(3,)`."""
+    """Draws a muted colour between `middle` and any other, `(3,)`."""
     other = rng.uniform(30, 220) + rng.uniform(-45, 45, size=3)
-    return np.array(middle) + min(spread, 1.0) * (other - np.array(middle))
+    colour: np.ndarray = np.array(middle) + min(spread, 1.0) * (other - np.array(middle))
+    return colour

@@ -1,4 +1,4 @@
-"""What moves in a face: folds, nose, eyes, mouth and brows as outlines driven by the movement channels."""
+"""The moving parts of a face: folds, nose, eyes, mouth and brows as outlines, driven by the channels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FAINT = 0.1
 
 
 def folds(person: Identity, move: Curves) -> list[Shape]:
-    """Lines beside the mouth, between the brows and across the nose: darker the stronger they are."""
+    """Draws the lines beside the mouth, between the brows and across the nose: the stronger, the darker."""
     fold = _column(np.clip(0.75 * move.cheek + 0.8 * move.upper_lip + 0.25 * move.wrinkle, 0, 1))
     furrow = _column(np.clip(move.brow_frown, 0, 1))
     wrinkle = _column(np.clip(move.wrinkle, 0, 1))
@@ -46,7 +46,7 @@ def folds(person: Identity, move: Curves) -> list[Shape]:
 
 
 def _nasolabial(person: Identity, move: Curves) -> tuple[np.ndarray, ...]:
-    """The two folds beside the nose."""
+    """Draws the two folds beside the nose."""
     s, t = person.shape, np.linspace(0, 1, 6)
     corner = _column(s["mouth_width"] * (1 + 0.3 * move.stretch) + 0.075)
     x = s["nose_width"] + 0.03 + (corner - s["nose_width"]) * t**1.3
@@ -55,14 +55,14 @@ def _nasolabial(person: Identity, move: Curves) -> tuple[np.ndarray, ...]:
 
 
 def _furrows(person: Identity, furrow: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The two upright lines between the brows."""
+    """Draws the two upright lines between the brows."""
     t = np.linspace(0, 1, 4)
     y = person.shape["brow_y"] - 0.02 + 0.12 * t + 0.04 * furrow
     return tuple(ribbon(side * (0.045 - 0.012 * furrow) + 0 * t, y, 0.010) for side in SIDES)
 
 
 def nose(person: Identity, move: Curves) -> list[Shape]:
-    """A shaded flank, the underside and two nostrils; wrinkling pulls them up and apart."""
+    """Draws a shaded flank, the underside and two nostrils; wrinkling pulls them up and apart."""
     width, tip = person.shape["nose_width"], person.shape["nose_y"]
     lift = -0.05 * move.wrinkle - 0.015 * move.upper_lip
     flank = [(0.035, -0.16), (0.055, -0.05), (width * 0.95, tip + 0.01), (0.045, tip - 0.01), (0.02, -0.05)]
@@ -80,7 +80,7 @@ def nose(person: Identity, move: Curves) -> list[Shape]:
 
 
 def eyes(person: Identity, move: Curves) -> list[Shape]:
-    """White, iris, pupil and glint cut by the lids, then lashes and the fold of the upper lid."""
+    """Draws white, iris, pupil and glint cut by the lids, then lashes and the fold of the upper lid."""
     parts: dict[str, list[np.ndarray]] = {}
     for side in SIDES:
         for name, outline in _eye(person, move, side).items():
@@ -97,7 +97,7 @@ def eyes(person: Identity, move: Curves) -> list[Shape]:
 
 
 def _eye(person: Identity, move: Curves, side: int) -> dict[str, np.ndarray]:
-    """The outlines of one eye in painting order."""
+    """Returns the outlines of one eye in painting order."""
     s, u = person.shape, np.linspace(-1, 1, 11)
     x = side * s["eye_x"] + s["eye_width"] * u
     upper, lower = _lids(person, move, u, side)
@@ -114,7 +114,7 @@ def _eye(person: Identity, move: Curves, side: int) -> dict[str, np.ndarray]:
 
 
 def _lids(person: Identity, move: Curves, u: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Edges of the upper and the lower lid, `(F, P)`, over `u` from corner to corner."""
+    """Returns the edges of the upper and the lower lid, `(F, P)`, over `u` from corner to corner."""
     s, blink = person.shape, _column(np.clip(move.blink, 0, 1))
     bow = 0.6 * np.sqrt(1 - u**2) + 0.4 * (1 - u**2)
     high = s["eye_height"] * _column(np.clip(1 + 0.75 * move.eye_wide - 0.12 * move.squint, 0.25, 1.9))
@@ -124,7 +124,7 @@ def _lids(person: Identity, move: Curves, u: np.ndarray, side: int) -> tuple[np.
 
 
 def mouth(person: Identity, move: Curves) -> list[Shape]:
-    """The two lips, the cavity between them (a dark line when shut) and the upper teeth."""
+    """Draws the two lips, the cavity between them (a dark line when shut) and the upper teeth."""
     s, u = person.shape, np.linspace(-1, 1, 15)
     arch = 1 - u**2
     jaw, lift = _column(np.clip(move.jaw, 0, 1.3)), _column(np.clip(move.upper_lip, 0, 1.3))
@@ -147,7 +147,7 @@ def mouth(person: Identity, move: Curves) -> list[Shape]:
 
 
 def brows(person: Identity, move: Curves) -> list[Shape]:
-    """Two tapered bands; their inner ends rise and frown on their own."""
+    """Draws two tapered bands whose inner ends rise and frown separately."""
     s, t = person.shape, np.linspace(0, 1, 9)
     up, inner, frown = (
         _column(np.clip(channel, -0.5, 1.1))
@@ -165,5 +165,5 @@ def brows(person: Identity, move: Curves) -> list[Shape]:
 
 
 def _column(channel: np.ndarray) -> np.ndarray:
-    """A channel `(F,)` as `(F, 1)`, to meet points `(P,)`."""
+    """Returns a channel `(F,)` as `(F, 1)`, to combine it with points `(P,)`."""
     return channel[:, None]

@@ -1,4 +1,4 @@
-"""What carries the features: hair, neck, clothes, ears, skin, beard and glasses as outlines."""
+"""The rest of the head: hair, neck, clothes, ears, skin, beard and glasses as outlines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SKULL_SQUARE = 0.72
 
 
 def behind(person: Identity) -> list[Shape]:
-    """Neck, clothes, and long hair or ears."""
+    """Draws neck, clothes, and long hair or ears."""
     neck = [(-0.30, 0.45), (0.30, 0.45), (0.36, 1.3), (-0.36, 1.3)]
     collar = [(-1.5, 1.6), (-1.2, 1.0), (-0.34, 0.88), (0, 0.98), (0.34, 0.88), (1.2, 1.0), (1.5, 1.6)]
     shapes = [
@@ -30,7 +30,7 @@ def behind(person: Identity) -> list[Shape]:
 
 
 def _long_hair(person: Identity) -> Shape:
-    """Hair that falls beside the face to the shoulders."""
+    """Draws hair that falls beside the face to the shoulders."""
     width = person.shape["width"] + 1.5 * person.shape["hair_volume"]
     top = person.shape["height"] + person.shape["hair_volume"]
     right = [(0.75 * width, -0.7), (width, -0.2), (width, 1.05), (0.6, 0.9), (0.5, 0.1)]
@@ -39,7 +39,7 @@ def _long_hair(person: Identity) -> Shape:
 
 
 def skin(person: Identity, move: Curves, light_x: float) -> list[Shape]:
-    """The head with a darker rim away from the light (`light_x`, -1 to 1), eye sockets, cheeks, beard."""
+    """Draws the head with a rim that is darker away from the light (`light_x`, -1 to 1), and its parts."""
     s, outline = person.shape, _outline(person, move)
     lit = outline * np.array([0.84, 0.88]) + np.array([0.06 * light_x, -0.03])
     sockets = tuple(
@@ -63,7 +63,7 @@ def skin(person: Identity, move: Curves, light_x: float) -> list[Shape]:
 
 
 def _outline(person: Identity, move: Curves) -> np.ndarray:
-    """The head from ear over chin and ear to skull, `(F, 40, 2)`; the jaw lengthens its lower half."""
+    """Returns the head from ear over chin to skull, `(F, 40, 2)`; the jaw lengthens its lower half."""
     s, angle = person.shape, np.linspace(0, 2 * np.pi, 41)[:-1]
     down = np.clip(np.sin(angle), 0, None)
     square = np.where(np.sin(angle) > 0, s["jaw_square"], SKULL_SQUARE)
@@ -76,7 +76,7 @@ def _outline(person: Identity, move: Curves) -> np.ndarray:
 
 
 def _beard(person: Identity, outline: np.ndarray) -> Shape:
-    """The lower part of the face, between skin and hair colour."""
+    """Draws the lower part of the face in a colour between skin and hair."""
     lower = outline[:, 1:20]
     upper_y = 0.25 + 0.12 * np.sin(np.linspace(0, np.pi, lower.shape[1]))
     upper = np.stack([0.92 * lower[:, ::-1, 0], np.broadcast_to(upper_y, lower.shape[:2])], axis=-1)
@@ -85,13 +85,13 @@ def _beard(person: Identity, outline: np.ndarray) -> Shape:
 
 
 def in_front(person: Identity) -> list[Shape]:
-    """Hair over the forehead and glasses."""
+    """Draws hair over the forehead, and glasses."""
     shapes = [] if person.hair_style == "bald" else [_front_hair(person)]
     return [*shapes, _glasses(person)] if person.glasses else shapes
 
 
 def _front_hair(person: Identity) -> Shape:
-    """The hair on top of the head, down to the hairline."""
+    """Draws the hair on top of the head, down to the hairline."""
     s, angle = person.shape, np.linspace(np.pi, 2 * np.pi, 21)
     round_x = np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** SKULL_SQUARE
     cap_x = (s["width"] + 0.4 * s["hair_volume"]) * round_x
@@ -104,7 +104,7 @@ def _front_hair(person: Identity) -> Shape:
 
 
 def _glasses(person: Identity) -> Shape:
-    """Two rims and a bridge."""
+    """Draws two rims and a bridge."""
     s = person.shape
     rims = [ring(side * s["eye_x"], s["eye_y"] + 0.015, s["eye_width"] * 1.36, 0.17, 0.018) for side in SIDES]
     bridge = [(-0.08, -0.15), (0.08, -0.15), (0.08, -0.12), (-0.08, -0.12)]

@@ -1,4 +1,4 @@
-"""What moves although it means nothing: blinks, glances, speech, the resting face and the drifting head.
+"""Movement that carries no label: blinks, glances, speech, the resting face and the drifting head.
 
 Like expressions, all of it is a function of time in seconds, so that any frame rate sees the same movement.
 """
@@ -16,7 +16,7 @@ BLINK_LOOP_S = 17.0
 
 
 def nuisance_curves(times: np.ndarray, difficulty: Difficulty, rng: np.random.Generator) -> Curves:
-    """Movements that carry no label: resting face, blinks, glances and speech.
+    """Draws the movements that carry no label: resting face, blinks, glances and speech.
 
     Args:
         times: Seconds, `(F,)`.
@@ -32,7 +32,7 @@ def nuisance_curves(times: np.ndarray, difficulty: Difficulty, rng: np.random.Ge
 
 
 def head_pose(times: np.ndarray, difficulty: Difficulty, rng: np.random.Generator) -> HeadPose:
-    """The head over the frames: a constant pose and slow drift around it."""
+    """Draws the pose of the head over the frames: a constant pose and slow drift around it."""
     sizes = {"x": 0.10, "y": 0.08, "roll": 0.20, "scale": 0.09, "yaw": 0.40, "pitch": 0.22}
     drift = {"x": 0.05, "y": 0.05, "roll": 0.07, "scale": 0.03, "yaw": 0.20, "pitch": 0.14}
     values = {}
@@ -44,7 +44,7 @@ def head_pose(times: np.ndarray, difficulty: Difficulty, rng: np.random.Generato
 
 
 def _rest(num_frames: int, difficulty: Difficulty, rng: np.random.Generator) -> Curves:
-    """The face at rest: a person's own set of brows, lids and mouth, or the look of some other class."""
+    """Draws the face at rest: the person's own brows, lids and mouth, and the apex of some other class."""
     own = {
         "brow_raise": 0.15,
         "brow_frown": 0.20,
@@ -64,7 +64,7 @@ def _rest(num_frames: int, difficulty: Difficulty, rng: np.random.Generator) -> 
 
 
 def _speech(times: np.ndarray, amount: float, rng: np.random.Generator) -> Curves:
-    """Jaw and lips opening and closing a few times per second, in phrases; half of the clips are silent."""
+    """Draws jaw and lips that open and close a few times per second; half of the clips are silent."""
     talks, rate = rng.uniform() < 0.5, rng.uniform(2.2, 3.4)
     phrase = np.clip(0.5 + 1.5 * _wave(times, 0.5, rng), 0, 1)
     syllables = 0.5 + 0.5 * np.sin(2 * np.pi * (rate * times + 0.15 * _wave(times, 1.0, rng) + rng.uniform()))
@@ -77,17 +77,19 @@ def _speech(times: np.ndarray, amount: float, rng: np.random.Generator) -> Curve
 
 
 def _blinks(times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """1 while the eyes are shut, 0 between; a blink every 2 to 5 seconds, about 0.3 s long."""
+    """Returns 1 while the eyes are shut, else 0: a blink of about 0.3 s every 2 to 5 seconds."""
     starts = np.cumsum(rng.uniform(2.0, 5.0, size=6)) - rng.uniform(0, 4.0)
     half = rng.uniform(0.11, 0.17)
     t = np.mod(times, BLINK_LOOP_S)
     shut = [
         np.clip(1.6 * (1 - np.abs(t - start) / half), 0, 1) for start in starts if start < BLINK_LOOP_S - 1
     ]
-    return np.max(shut, axis=0)
+    blinks: np.ndarray = np.max(shut, axis=0)
+    return blinks
 
 
 def _wave(times: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
-    """A smooth random movement of about -1 to 1: three sines around `rate` Hz."""
+    """Draws a smooth movement of about -1 to 1: three sines around `rate` Hz."""
     rates, phases = rate * rng.uniform(0.4, 1.6, size=3), rng.uniform(0, 2 * np.pi, size=3)
-    return np.sin(2 * np.pi * rates * times[:, None] + phases).sum(axis=-1) / 2
+    wave: np.ndarray = np.sin(2 * np.pi * rates * times[:, None] + phases).sum(axis=-1) / 2
+    return wave

@@ -1,4 +1,4 @@
-"""Polygons over time: the one kind of thing the faces are painted with.
+"""Polygons over time, with which the faces are painted.
 
 An outline is `(F, P, 2)`, or `(1, P, 2)` when it is the same in every frame, in half frames (see `faces.py`).
 """
@@ -20,7 +20,7 @@ class Shape:
     Attributes:
         outlines: One or several closed polygons, each `(F, P, 2)` or `(1, P, 2)`.
         colour: RGB, `(3,)`, or `(F, 3)` where it changes.
-        depth: How far in front of the head's axis it lies: it moves by this much per radian of yaw or pitch.
+        depth: Distance in front of the axis of the head: its movement per radian of yaw or pitch.
         soft: Blurred together with the other soft shapes, behind the sharp ones.
         shown: Frames in which it is painted, bool `(F,)`; None for all.
     """
@@ -33,37 +33,38 @@ class Shape:
 
 
 def still(points: list[tuple[float, float]] | np.ndarray) -> np.ndarray:
-    """Points `(P, 2)` as an outline that never moves."""
+    """Returns points `(P, 2)` as an outline that does not move."""
     return np.asarray(points, dtype=np.float64)[None]
 
 
 def moved(points: np.ndarray, dx: np.ndarray | float, dy: np.ndarray | float) -> np.ndarray:
-    """Points `(P, 2)` shifted by `(F,)` or a constant."""
+    """Returns points `(P, 2)` shifted by `(F,)` or a constant."""
     shift = np.stack(np.broadcast_arrays(np.atleast_1d(dx), np.atleast_1d(dy)), axis=-1)
-    return points[None] + shift[:, None]
+    outline: np.ndarray = points[None] + shift[:, None]
+    return outline
 
 
 def joined(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """An outline of coordinates `(P,)` or `(F, P)`."""
+    """Returns the outline of coordinates `(P,)` or `(F, P)`."""
     x, y = np.broadcast_arrays(np.atleast_2d(x), np.atleast_2d(y))
     return np.stack([x, y], axis=-1)
 
 
 def ellipse(x: float, y: float, radius_x: float, radius_y: float, points: int = 16) -> np.ndarray:
-    """Points `(P, 2)` on an ellipse."""
+    """Returns points `(P, 2)` on an ellipse."""
     angle = np.linspace(0, 2 * np.pi, points + 1)[:-1]
     return np.stack([x + radius_x * np.cos(angle), y + radius_y * np.sin(angle)], axis=-1)
 
 
 def ring(x: float, y: float, radius_x: float, radius_y: float, width: float) -> np.ndarray:
-    """Points of an elliptic ring: the outer edge, then the inner one; the even-odd rule fills between."""
+    """Returns an elliptic ring: the outer edge, then the inner one; the even-odd rule fills between."""
     outer = ellipse(x, y, radius_x, radius_y, 20)
     inner = ellipse(x, y, radius_x - width, radius_y - width, 20)
     return np.concatenate([outer, outer[:1], inner[:1], inner[::-1]])
 
 
 def band(x: np.ndarray, upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
-    """The area between two curves over the same `x`; coordinates `(P,)` or `(F, P)`."""
+    """Returns the area between two curves over the same `x`; coordinates `(P,)` or `(F, P)`."""
     top, bottom = joined(x, upper), joined(x, lower)
     if len(top) != len(bottom):
         top, bottom = np.broadcast_arrays(top, bottom)
@@ -71,7 +72,7 @@ def band(x: np.ndarray, upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
 
 
 def ribbon(x: np.ndarray, y: np.ndarray, half_width: np.ndarray | float) -> np.ndarray:
-    """A curve `(P,)` or `(F, P)` as a band of the given half width across its direction."""
+    """Returns a curve `(P,)` or `(F, P)` as a band of the given half width across its direction."""
     line = joined(x, y)
     along = np.gradient(line, axis=1)
     normal = np.stack([-along[..., 1], along[..., 0]], axis=-1)
@@ -81,7 +82,7 @@ def ribbon(x: np.ndarray, y: np.ndarray, half_width: np.ndarray | float) -> np.n
 
 
 def between(outline: np.ndarray, x: np.ndarray, upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
-    """An outline cut off above `upper` and below `lower`, curves `(F, P)` over an ascending `x` `(P,)`."""
+    """Cuts an outline off above `upper` and below `lower`, curves `(F, P)` over an ascending `x` `(P,)`."""
     cut = np.broadcast_to(outline, (len(upper), *outline.shape[1:])).copy()
     for frame, top, bottom in zip(cut, upper, lower, strict=True):
         frame[:, 1] = np.clip(frame[:, 1], np.interp(frame[:, 0], x, top), np.interp(frame[:, 0], x, bottom))
@@ -89,5 +90,6 @@ def between(outline: np.ndarray, x: np.ndarray, upper: np.ndarray, lower: np.nda
 
 
 def mix(first: np.ndarray, second: np.ndarray, amount: np.ndarray | float) -> np.ndarray:
-    """A colour `amount` of the way from the first to the second."""
-    return first + amount * (second - first)
+    """Mixes two colours; `amount` is the share of the second."""
+    mixed: np.ndarray = first + amount * (second - first)
+    return mixed

@@ -23,10 +23,10 @@ def synthesize(
     encoding: Encoding = "jpeg",
     workers: int | None = None,
 ) -> str:
-    """Make synthetic faces that play seven expressions.
+    """Makes synthetic faces that play seven expressions.
 
     Videos come with `list.csv` (path, label, subject, split), the input of `maedfer pack`. With `--shards`
-    the clips go straight into a shard folder, unlabelled, each exactly one clip long: a bulk to pretrain on.
+    the clips go directly into a shard folder, without labels, each exactly one clip long, for pre-training.
 
     Args:
         out: folder to write; it must not hold such files yet.
@@ -37,9 +37,9 @@ def synthesize(
         seconds: length of a video; shards hold 16 frames 0.16 s apart.
         fps: frames per second of a video.
         difficulty: `clean`, `diverse` or `messy`.
-        seed: everything is drawn from it.
+        seed: seed of all random draws.
         shards: write shards, not videos.
-        encoding: how frames are stored in shards, `jpeg` or `h264`.
+        encoding: format of the frames in shards, `jpeg` or `h264`.
         workers: processes; by default one per core.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A video (or a folder of images), or a span of one, and what is known about it."""
+"""The description of a source to pack: a video or a folder of images, a span of it, and its labels."""
 
 from __future__ import annotations
 
@@ -16,16 +16,25 @@ _SUFFIXES = (
 
 
 VIDEO_SUFFIXES = frozenset(_SUFFIXES.split())
-"""What is taken from a folder; a file that is named itself may be called anything."""
+"""Suffixes of the videos that are taken from a folder; a file named by the user may have any."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One row of work: a video (or a folder of frames), or a span of one, and what is known about it.
+    """A video (or a folder of images), or a span of one, with its labels.
 
-    `name` is what is recorded, `path` where it lies on this machine. `label` is the name of its label; its
-    place among the classes is decided over all sources. `votes` are those of its raters by the names of the
-    labels, `fps` the frames per second of a folder of frames.
+    Attributes:
+        name: The name that is recorded, the same on every machine.
+        path: Its path on this machine.
+        start_s: Start of the span in seconds; None for the whole.
+        end_s: End of the span in seconds; None for the whole.
+        label: Name of its label; the index among the classes is decided over all sources.
+        fold: Cross-validation fold.
+        subject: The person that is seen.
+        split: The split it belongs to; None leaves it to the command.
+        metadata: Further columns of its list, plain JSON values.
+        votes: Votes of raters by the names of the labels.
+        fps: Frames per second, if it is a folder of images.
     """
 
     name: str
@@ -42,12 +51,12 @@ class Source:
 
     @property
     def title(self) -> str:
-        """The name, with the span where only a span is meant: one title per line of the report."""
+        """The name, followed by the span if it has one; the title of its line in the report."""
         if self.start_s is None and self.end_s is None:
             return self.name
         return f"{self.name}[{self.start_s or 0:g}-{'' if self.end_s is None else format(self.end_s, 'g')}]"
 
 
 def is_video(name: str) -> bool:
-    """Whether a file of this name is taken from a folder as a video."""
+    """Returns True for a file name that is taken from a folder as a video."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES

@@ -1,8 +1,8 @@
-"""Reading a video from its first frame to its last: any codec, upright pictures, real timestamps, bounded
+"""Reads a video from its first frame to its last: any codec, upright pictures, real timestamps, bounded
 memory.
 
-Times come from the presentation timestamps, so odd and variable frame rates need no care by the caller. The
-container's own frame count is never believed: frames are decoded until none is left. Packets that do not
+Times come from the presentation timestamps, so callers need no special care for odd or variable frame rates.
+The container's own frame count is not trusted: frames are decoded until the stream ends. Packets that do not
 decode and frames that the decoder marks as damaged are left out and counted.
 """
 
@@ -12,42 +12,16 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import av
 import numpy as np
 
-THUMBNAIL = (48, 32)
-"""Width and height of the pictures that shot changes are looked for in."""
-
-
-class UnreadableVideo(ValueError):
-    """A source without a single frame to decode; the message is the reason for the report."""
-
-
-class Frame(Protocol):
-    """One frame of a source.
-
-    `time_s` counts from the start of the source. `width` and `height` are those of the upright picture with
-    square pixels.
-    """
-
-    time_s: float
-    width: int
-    height: int
-
-    def picture(self, max_side: int | None = None) -> np.ndarray:
-        """Upright uint8 RGB (H, W, 3); with `max_side` reduced so that its longer side is at most that."""
-        ...
-
-    def thumbnail(self) -> np.ndarray:
-        """A cheap uint8 RGB (32, 48, 3), not turned upright: only its colours count."""
-        ...
+from maedfer.data.video.video import THUMBNAIL, Frame, UnreadableVideo
 
 
 @dataclass(frozen=True)
 class VideoFrame:
-    """One decoded frame of a video, converted to pixels only when asked; see `Frame`."""
+    """One decoded frame of a video, converted to pixels only on request; see `Frame`."""
 
     time_s: float
     width: int
@@ -56,7 +30,7 @@ class VideoFrame:
     decoded: av.VideoFrame
 
     def picture(self, max_side: int | None = None) -> np.ndarray:
-        """Upright uint8 RGB (H, W, 3); with `max_side` reduced so that its longer side is at most that."""
+        """Returns the upright picture; see `Frame.picture`."""
         scale = min(1.0, (max_side or math.inf) / max(self.width, self.height))
         size = [max(1, round(side * scale)) for side in (self.width, self.height)]
         width, height = size[::-1] if self.quarter_turns % 2 else size
@@ -65,23 +39,17 @@ class VideoFrame:
         return np.ascontiguousarray(np.rot90(pixels, self.quarter_turns))
 
     def thumbnail(self) -> np.ndarray:
-        """A cheap uint8 RGB (32, 48, 3), not turned upright: only its colours count."""
+        """Returns a small picture; see `Frame.thumbnail`."""
         return self._converted(*THUMBNAIL, "FAST_BILINEAR")
 
     def _converted(self, width: int, height: int, kernel: str) -> np.ndarray:
-        """RGB of a size. One thread: starting several takes longer than the work on a frame."""
+        """Converts to RGB of a size, with one thread: starting several takes longer than the work."""
         frame = self.decoded.reformat(width, height, "rgb24", interpolation=kernel, threads=1)
         return frame.to_ndarray()
 
 
 class VideoFile:
-    """A video that is read in passes from start to end; each pass opens the file anew.
-
-    Attributes:
-        damaged: Packets and frames that the last pass had to leave out.
-        promised: Frames that the container says it holds; 0 when it says nothing.
-        pieces: What `damaged` counts.
-    """
+    """A video file; see `Video`. Each pass opens the file anew."""
 
     pieces = "packets"
 
@@ -96,16 +64,7 @@ class VideoFile:
         end_s: float = math.inf,
         on_frame: Callable[[], object] = lambda: None,
     ) -> Iterator[Frame]:
-        """Decode the frames from `start_s` to `end_s` (both included), times rising.
-
-        Args:
-            start_s: Seconds; the pass starts decoding at the key frame before it.
-            end_s: Seconds.
-            on_frame: Called for every decoded frame, also those before `start_s`: a sign of life.
-
-        Raises:
-            UnreadableVideo: the file cannot be opened, or has no video stream.
-        """
+        """Decodes frames, beginning at the key frame before `start_s`; see `Video.frames`."""
         self.damaged = 0
         with _open(self.path) as container:
             stream = _video_stream(container)
@@ -125,8 +84,7 @@ class VideoFile:
     def _decode(
         self, container: av.container.InputContainer, stream: av.VideoStream
     ) -> Iterator[tuple[av.VideoFrame, float]]:
-        """Decode packet by packet, so that a damaged one costs its own frames and not the rest of the
-        file."""
+        """Decodes packet by packet, so that a damaged one costs only its own frames."""
         interval = 1 / float(stream.average_rate or 25)
         origin = stream.start_time or 0
         time_s = -interval
@@ -140,13 +98,17 @@ class VideoFile:
                 if frame.is_corrupt:
                     self.damaged += 1
                     continue
-                known = frame.pts is not None and frame.time_base is not None
-                time_s = float((frame.pts - origin) * frame.time_base) if known else time_s + interval
+                if frame.pts is not None and frame.time_base is not None:
+                    time_s = float((frame.pts - origin) * frame.time_base)
+                else:
+                    time_s += interval
                 yield frame, time_s
 
 
-def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet | None]:
-    """The packets of the stream; a container that breaks off in the middle ends there."""
+def _packets(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[av.Packet[av.VideoStream] | None]:
+    """Yields the packets of the stream, then None where the container breaks off in the middle."""
     try:
         yield from container.demux(stream)
     except av.error.FFmpegError:
@@ -158,25 +120,26 @@ def _open(path: str) -> av.container.InputContainer:
         return av.open(path, metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if Path(path).is_file() and not Path(path).stat().st_size:
-            raise UnreadableVideo("empty file") from error
+            raise UnreadableVideo(None, "empty file") from error
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise UnreadableVideo(f"cannot be opened: {reason}") from error
+        raise UnreadableVideo(None, f"cannot be opened: {reason}") from error
 
 
 def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
-    """The largest moving picture of the file; cover art is none."""
+    """Returns the largest moving picture of the file; cover art does not count."""
     still = av.stream.Disposition.attached_pic
     streams = [stream for stream in container.streams.video if not stream.disposition & still]
     if not streams:
-        raise UnreadableVideo("no video stream")
+        raise UnreadableVideo(None, "no video stream")
     stream = max(streams, key=lambda each: (each.width or 0) * (each.height or 0))
-    # one worker process per core makes use of the cores
+    # there is one worker process per core already
     stream.thread_type, stream.codec_context.thread_count = "NONE", 1
     return stream
 
 
 def _seek(container: av.container.InputContainer, stream: av.VideoStream, start_s: float) -> None:
-    """Go to the key frame before `start_s`; a container that cannot is read from its start."""
+    """Moves to the key frame before `start_s`; a container that cannot seek is read from its start."""
+    assert stream.time_base is not None  # only streams that are written lack one
     try:
         container.seek(int(start_s / stream.time_base) + (stream.start_time or 0), stream=stream)
     except av.error.FFmpegError:
@@ -184,8 +147,7 @@ def _seek(container: av.container.InputContainer, stream: av.VideoStream, start_
 
 
 def _upright(frame: av.VideoFrame, stream: av.VideoStream, time_s: float) -> VideoFrame:
-    """Note how the picture is to be turned (display matrix) and widened (sample aspect ratio) to be seen
-    upright."""
+    """Notes how the picture must be turned (display matrix) and widened (sample aspect ratio)."""
     ratio = float(stream.sample_aspect_ratio or 1) or 1.0
     width, height = max(1, round(frame.width * ratio)), frame.height
     turns = round(frame.rotation / 90) % 4

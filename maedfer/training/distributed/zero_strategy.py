@@ -65,15 +65,13 @@ class ZeroPrecision(DeepSpeedPrecision):
             StepLost: such a step has several micro-batches, and the engine already has some of them.
         """
         trainer = model.trainer
-        micro_batches = trainer.accumulate_grad_batches
         if not model.is_skipped:
             engine_backward(trainer.model, tensor)
-        elif micro_batches > 1:
+        elif trainer.accumulate_grad_batches > 1:
             raise StepLost(
                 "accumulate_grad_batches",
-                f"the loss of step {trainer.global_step + 1} is NaN or infinite, and DeepSpeed cannot skip a "
-                f"step of {micro_batches} micro-batches: take 1, or lower `base_lr`",
-                loss=float(tensor) * micro_batches,
+                f"the loss of step {trainer.global_step + 1} is NaN or infinite on rank {model.bad_rank}, "
+                "and DeepSpeed cannot skip a step of several micro-batches: take 1, or lower `base_lr`",
             )
 
 

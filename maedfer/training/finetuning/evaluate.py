@@ -107,22 +107,12 @@ def evaluate(
     settle_threads(trainer, data.workers or 0)
     trainer.test(module, data, verbose=False)
     seen = was_trained_on(config.provenance if config else {}, data.index, split, fold)
-    flags = {
-        "model": model,
-        "shards": shards,
-        "split": split,
-        "fold": fold,
-        "official": official,
-        "views": views,
-        "frame-interval-s": frame_interval_s,
-        "classes": classes,
-        "columns": columns,
-        "soft-labels": soft_labels,
-        "skip-unlabelled": skip_unlabelled,
-    }
+    flags = {"model": model, "shards": shards, "split": split, "fold": fold, "official": official}
+    how = {"views": views, "frame-interval-s": frame_interval_s, "classes": classes, "columns": columns}
+    skipped = {"soft-labels": soft_labels, "skip-unlabelled": skip_unlabelled}
     info = EvaluationInfo(
         title=title_of(model, shards, split, fold, seen),
-        command=command_of(flags),
+        command=command_of({**flags, **how, **skipped}),
         synthetic=data.is_synthetic,
         corpus=corpus_of(data.index.made_by),
     )

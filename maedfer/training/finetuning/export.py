@@ -11,10 +11,11 @@ from maedfer.training.run.export import input_of, provenance_of
 
 def classifier_config(module: FineTuning, data: LabelledDataModule, steps: int, clips: int) -> ModelConfig:
     """Returns the configuration of the classifier after so many optimizer steps and training clips."""
+    assert module.architecture is not None  # as the module has been built
     columns = None if data.columns is None else tuple(data.columns)
     provenance = {
         "method": "linear probe" if module.freeze_encoder else "fine-tuning",
-        "training_samples": len(data.parts.train),
+        "training_samples": len(data.subsets.train),
         "trained_on": trained_on(data),
         **provenance_of(data, steps, clips),
     }

@@ -10,18 +10,21 @@ identical views are computed once.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 from einops import rearrange
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 
 from maedfer.data.loading.batch import ClipBatch
 from maedfer.data.loading.views import prepare_clips
 from maedfer.errors import UserError
+from maedfer.lightning_internals import datamodule_of
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.lgi_former import LGIFormer
+from maedfer.models.pooling import PoolName
 from maedfer.models.probe import LinearProbe
 from maedfer.randomness import seed_of
 from maedfer.tasks import TASKS, Task, TaskName, task_of
@@ -33,7 +36,7 @@ from maedfer.training.steps.finite_steps import FiniteSteps
 from maedfer.training.steps.optimizer import OptimizerName
 from maedfer.training.steps.region_tokens import at_head_rate
 from maedfer.training.steps.scheduled_module import ScheduledModule
-from maedfer.upstream import Switch, is_official
+from maedfer.upstream import Behaviour, mimics_upstream
 
 
 class FineTuning(ScheduledModule, FiniteSteps):
@@ -79,7 +82,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         self,
         architecture: str | None = None,
         model_args: dict[str, Any] | None = None,
-        pool: Literal["region", "token", "all", "attentive"] | None = None,
+        pool: PoolName | None = None,
         freeze_encoder: bool = False,
         drop_path_rate: float = 0.1,
         drop_rate: float = 0.0,
@@ -94,7 +97,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         min_lr: float = 1e-6,
         warmup_share: float = 0.05,
         weight_decay: float = 0.05,
-        region_tokens: Switch = "correct",
+        region_tokens: Behaviour = "correct",
         layer_decay: float = 0.75,
         betas: tuple[float, float] = (0.9, 0.999),
         grad_checkpointing: bool = False,
@@ -115,7 +118,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         self._label_smoothing, self._weighted, self._erasing = label_smoothing, class_weights, erasing
         self._mixing = Mixing(mixup, cutmix)
         self._weight_decay, self._layer_decay = weight_decay, layer_decay
-        self._official_tokens = is_official("region_tokens", region_tokens)
+        self._official_tokens = mimics_upstream("region_tokens", region_tokens)
         self._checkpointing = grad_checkpointing
         self.compiles, self._call = compile, compiled_call() if compile else call
         self.task: Task = TASKS["classify"]
@@ -149,7 +152,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
             model = start.encoder
             model.reset_classifier(len(outputs), global_pool=self._pool)
             if isinstance(model, LGIFormer):
-                model.freeze_unpooled()
+                model.freeze_unread()
         weights = self.task.class_weights(targets) if self._weighted else torch.ones(len(outputs))
         self._take(model, weights)
         bias = self.task.initial_bias(targets)
@@ -196,7 +199,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
 
     def setup(self, stage: str) -> None:
         """Sets the length of clips in the data module to that of the encoder."""
-        self.trainer.datamodule.num_frames = self.num_frames
+        datamodule_of(self.trainer).num_frames = self.num_frames
 
     def forward(self, clips: Tensor) -> Tensor:
         """Returns raw outputs (B, K) of normalised clips (B, 3, T, H, W)."""
@@ -213,7 +216,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         clips, targets = self._mixing(clips, batch.targets, batch.seeds[0])
         loss = self.loss(self._call(self.classifier, clips), targets)
         self.watch(loss)
-        self.trainer.datamodule.consumed(batch)
+        datamodule_of(self.trainer).consumed(batch)
         self.log("train/loss", loss.detach(), batch_size=len(clips))
         self.log("train/lr", self.learning_rate(self.trainer.global_step))
         # Lightning divides `loss` by the number of micro-batches of a step; the records need the original.
@@ -229,7 +232,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
 
     def test_step(self, batch: ClipBatch, batch_idx: int) -> PredictedBatch:
         """Predicts the samples of a batch, averaged over views."""
-        return self.predicted(batch, self.trainer.datamodule.views)
+        return self.predicted(batch, datamodule_of(self.trainer).views)
 
     def predicted(self, batch: ClipBatch, views: int) -> PredictedBatch:
         """Returns activated outputs and targets (S, K) of the samples of a batch, averaged over views."""
@@ -246,7 +249,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
             "valid": batch.valid[first],
         }
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Returns the optimizer, with layer decay, and a schedule per step."""
         peak = self.start_schedule()
         return self.scheduled(self.classifier, self.parameter_groups(peak), peak)

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from maedfer.errors import UserError
+from maedfer.models.arguments import HEAD_ARGS
 from maedfer.models.encoder import VideoEncoder
 from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.registry import build_encoder
@@ -23,9 +22,6 @@ from maedfer.models.weights import load_encoder
 
 PUBLISHED = "lgi_former_base_patch16_160"
 """Architecture of a `.pth` file of upstream, which names none."""
-
-HEAD_ARGS = ("num_classes", "pool", "fc_norm")
-"""Arguments that a saved model carries for its own head."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +94,7 @@ def _official(architecture: str, model_args: Mapping[str, Any], source: str) -> 
 
 def _norm_of(saved: VideoEncoder) -> dict[str, bool]:
     """Keeps the norm of a fine-tuned model behind the pooling, also when its run is resumed."""
-    return {"fc_norm": True} if isinstance(saved.fc_norm, nn.LayerNorm) else {}
+    return {"fc_norm": True} if saved.norms_pooled else {}
 
 
 def _filled(name: str, args: Mapping[str, Any], saved: VideoEncoder, source: str) -> VideoEncoder:

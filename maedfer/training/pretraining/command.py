@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,7 +11,6 @@ from pytorch_lightning.cli import LightningArgumentParser
 from maedfer.data.loading.datamodule import ClipDataModule
 from maedfer.evaluation.reconstruction import describe
 from maedfer.models.config import ModelConfig
-from maedfer.models.encoder import VideoEncoder
 from maedfer.report.reconstruction_figures import draw_curves
 from maedfer.report.runs import write_report
 from maedfer.training.pretraining.export import encoder_config
@@ -36,7 +34,7 @@ def pretrain(args: list[str]) -> int:
 class PretrainCLI(RunCLI):
     """A pre-training run."""
 
-    verb, default_run = "pretrain", "runs/pretrain"
+    verb, default_run, model_name = "pretrain", "runs/pretrain", "encoder"
     module_class, data_class = MaskedPretraining, ClipDataModule
     model: MaskedPretraining
 
@@ -73,17 +71,8 @@ class PretrainCLI(RunCLI):
         kind = "synthetic face tracks" if self.datamodule.is_synthetic else "face tracks"
         return f"{self.model.architecture}: {size:,} parameters, {samples:,} {kind}, run {self.folder.path}"
 
-    @property
-    def model_folder(self) -> Path:
-        """`encoder/`."""
-        return self.folder.encoder
-
-    def exported_model(self) -> VideoEncoder:
-        """Returns the encoder."""
-        return self.model.mae.encoder
-
     def model_config(self, steps: int, clips: int) -> ModelConfig:
-        """Returns its configuration."""
+        """Returns the configuration of the model."""
         return encoder_config(self.model, self.datamodule, steps, clips)
 
     def evaluate(self) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from maedfer.data.loading.datamodule import ClipDataModule
 from maedfer.models.config import ModelConfig
 from maedfer.training.pretraining.module import MaskedPretraining
@@ -12,9 +14,7 @@ def encoder_config(module: MaskedPretraining, data: ClipDataModule, steps: int, 
     """Returns the configuration of the encoder after so many optimizer steps and training clips."""
     provenance = {
         "method": "masked pre-training of appearance and motion (MAE-DFER)",
-        "mask_ratio": module.masks.ratio,
-        "mask_mode": module.masks.mode,
-        "mask_symmetry": module.masks.symmetry,
+        **{f"mask_{name}": value for name, value in asdict(module.masks).items()},
         "motion_group": module.mae.motion_group,
         **provenance_of(data, steps, clips),
     }

@@ -10,7 +10,7 @@ unless `region_tokens` is official, and warm-up is a share of the run, not epoch
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -19,12 +19,13 @@ from timm.optim import param_groups_weight_decay
 from torch import Tensor
 
 from maedfer.data.loading.batch import ClipBatch
-from maedfer.data.loading.masks import MaskSpec
 from maedfer.data.loading.views import prepare_clips
 from maedfer.errors import UserError
 from maedfer.lightning_internals import datamodule_of
+from maedfer.models.encoder import VideoEncoder
+from maedfer.models.features import LOCAL
 from maedfer.models.lgi_former import LGIFormer
-from maedfer.models.masking import draw_predicted
+from maedfer.models.masking import MaskMode, MaskSpec, MaskSymmetry, draw_predicted
 from maedfer.models.registry import build_mae
 from maedfer.randomness import seed_of
 from maedfer.training.steps.compilation import call, compiled_call
@@ -32,7 +33,7 @@ from maedfer.training.steps.finite_steps import FiniteSteps
 from maedfer.training.steps.optimizer import OptimizerName
 from maedfer.training.steps.region_tokens import REGION_TOKENS
 from maedfer.training.steps.scheduled_module import ScheduledModule
-from maedfer.upstream import Switch, is_official
+from maedfer.upstream import Behaviour, mimics_upstream
 
 
 class MaskedPretraining(ScheduledModule, FiniteSteps):
@@ -41,19 +42,6 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
     Args:
         architecture: registered name of the encoder, such as `lgi_former_base_patch16_160`.
         model_args: arguments that override those of the registered architecture.
-        decoder_dim: width of the decoder.
-        decoder_depth: blocks of the decoder.
-        decoder_num_heads: attention heads of the decoder.
-        appearance_weight: lambda, weight of the appearance loss; motion gets the rest. 0.5 is upstream's
-            loss.
-        motion_group: frames whose motion is measured from the first of them: 2 is upstream's, 1 takes all
-            frames as they look; null takes those of a tubelet.
-        target_std_floor: standard deviation (pixels in 0..1) under which a flat patch is not blown up to unit
-            variance; 0 is upstream's target.
-        decoder_positions: `correct`, or `official` for upstream's permuted ones.
-        zero_init_heads: start the prediction heads at 0; a short run learns sooner. Off is upstream.
-        decoder_attention: `joint` is upstream's; `cross` lets masked tokens attend to visible ones only, and
-            costs less.
         mask_ratio: share of the tokens of every region that is masked.
         mask_mode: `tube` (one pattern of a window for all frames, upstream's) or `random` (one for every
             region, its frames unlike each other).
@@ -70,61 +58,43 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
         betas: AdamW's.
         grad_checkpointing: recompute activations in the backward pass, to save memory.
         compile: run training steps through `torch.compile`; the first takes a minute or more.
+        decoder: arguments of `MaskedAutoencoder`, by keyword.
     """
 
     def __init__(
         self,
         architecture: str = "lgi_former_base_patch16_160",
         model_args: dict[str, Any] | None = None,
-        decoder_dim: int = 384,
-        decoder_depth: int = 4,
-        decoder_num_heads: int = 6,
-        appearance_weight: float = 0.5,
-        motion_group: int | None = None,
-        target_std_floor: float = 0.0,
-        decoder_positions: Literal["correct", "official"] = "correct",
-        zero_init_heads: bool = False,
-        decoder_attention: Literal["joint", "cross"] = "joint",
         mask_ratio: float = 0.9,
-        mask_mode: Literal["tube", "random"] = "tube",
-        mask_symmetry: Literal["none", "global", "local"] = "none",
+        mask_mode: MaskMode = "tube",
+        mask_symmetry: MaskSymmetry = "none",
         predicted_share: float = 1.0,
         optimizer: OptimizerName = "adamw",
         base_lr: float = 3e-4,
         min_lr: float = 1e-5,
         warmup_share: float = 0.05,
         weight_decay: float = 0.05,
-        region_tokens: Switch = "correct",
+        region_tokens: Behaviour = "correct",
         betas: tuple[float, float] = (0.9, 0.95),
         grad_checkpointing: bool = False,
         compile: bool = False,
+        **decoder: Any,
     ) -> None:
         super().__init__(base_lr, min_lr, warmup_share, optimizer, betas)
         self.architecture, self.model_args = architecture, dict(model_args or {})
-        self.mae = build_mae(
-            architecture,
-            self.model_args,
-            decoder_dim=decoder_dim,
-            decoder_depth=decoder_depth,
-            decoder_num_heads=decoder_num_heads,
-            appearance_weight=appearance_weight,
-            motion_group=motion_group,
-            target_std_floor=target_std_floor,
-            decoder_positions=decoder_positions,
-            zero_init_heads=zero_init_heads,
-            decoder_attention=decoder_attention,
-        )
+        # The parameters that jsonargparse finds behind `decoder` are flags; the one given here is not.
+        self.mae = build_mae(architecture, self.model_args, decoder_mlp_ratio=4.0, **decoder)
         self.mae.set_grad_checkpointing(grad_checkpointing)
         encoder = self.mae.encoder
         if isinstance(encoder, LGIFormer):
-            encoder.freeze_unpooled("token")  # the decoder reads local tokens only
+            encoder.freeze_unread(frozenset((LOCAL,)))  # the decoder reads no others
         self.masks = MaskSpec(encoder.grid, encoder.region_size, mask_ratio, mask_mode, mask_symmetry)
         # Known in advance, so that no step waits for the device to count its masks.
         self.num_masked = self.masks.num_masked
         self.num_predicted = count_predicted(self.num_masked, predicted_share)
         self.compiles, self._call = compile, compiled_call() if compile else call
         self._weight_decay = weight_decay
-        self._official_tokens = is_official("region_tokens", region_tokens)
+        self._official_tokens = mimics_upstream("region_tokens", region_tokens)
 
     def setup(self, stage: str) -> None:
         """Makes the data module draw clips and masks that fit the encoder."""
@@ -182,6 +152,10 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
             self.mae, self._weight_decay, no_weight_decay_list=spared
         )
         return groups
+
+    def exported(self) -> VideoEncoder:
+        """Returns the encoder."""
+        return self.mae.encoder
 
     @property
     def num_tokens(self) -> int:

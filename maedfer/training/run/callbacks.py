@@ -12,8 +12,6 @@ from maedfer.training.run.checkpoints import (
     BestCheckpoint,
     LastCheckpoint,
     PositionInCheckpoint,
-    best_checkpoint,
-    last_checkpoint,
 )
 from maedfer.training.run.interruption import CheckpointOnSignal
 from maedfer.training.run.non_finite import NonFiniteLoss
@@ -64,9 +62,9 @@ def run_callbacks(
         throughput,
         *([] if config.trainer.enable_progress_bar is False else [RunProgress(throughput)]),
         ProgressLines(throughput),
-        best_checkpoint(folder, monitor, mode),
+        BestCheckpoint(folder, monitor, mode),
         CheckpointOnSignal(folder.last),
-        last_checkpoint(folder, config.checkpoint_every),
+        LastCheckpoint(folder, config.checkpoint_every),
     ]
 
 

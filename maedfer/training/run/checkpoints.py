@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.trainer.states import TrainerFn
 
-from maedfer.lightning_internals import datamodule_of, validation_follows
+from maedfer.lightning_internals import datamodule_of, rank_before_fit, validation_follows
 from maedfer.runs.folder import RunFolder
+from maedfer.training.distributed.zero_checkpoint import before, repair_checkpoint
+from maedfer.training.distributed.zero_strategy import check_same_strategy
+from maedfer.training.run.screen import print_rank_zero
 
 OWN = "maedfer"
 """Key of what this package keeps in a checkpoint: `position` in the data, and the number of `ranks`."""
@@ -34,8 +36,7 @@ class PositionInCheckpoint(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Restores the position."""
-        if trainer.state.fn == TrainerFn.FITTING:
-            datamodule_of(trainer).load_state_dict(position_of(checkpoint))
+        datamodule_of(trainer).load_state_dict(position_of(checkpoint))
 
 
 def position_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,6 +61,32 @@ def ranks_of(checkpoint: Mapping[str, Any]) -> int:
     return int(position_of(checkpoint)["cursor"]["legs"][-1][0])
 
 
+def checkpoint_to_resume(folder: RunFolder, resume: bool, trainer: Trainer) -> Path | None:
+    """Returns the checkpoint that a run continues from; None starts at step 0.
+
+    Args:
+        folder: the run folder; later ranks may see one that the first has begun to fill.
+        resume: whether the run is to be continued.
+        trainer: of the run.
+
+    Raises:
+        UserError: the folder already holds a run, or something else; the checkpoint is of another strategy.
+    """
+    if rank_before_fit() != 0:
+        # In this order: the first rank may be renaming the one to the other just now.
+        there = before(folder.last).exists() or folder.last.exists()
+        return folder.last if resume and there else None
+    if resume:  # after a kill in the middle of writing one
+        for path in (folder.last, folder.best):
+            repair_checkpoint(path)
+    checkpoint = folder.checkpoint_to_resume(resume)
+    if checkpoint is not None:
+        check_same_strategy(checkpoint, trainer)
+    elif resume:
+        print_rank_zero(f"warning: --resume finds no checkpoint in {folder.path}: starting from step 0")
+    return checkpoint
+
+
 class LastCheckpoint(ModelCheckpoint):
     """Writes a checkpoint every few steps; where a validation follows the step, after the validation.
 
@@ -68,7 +95,20 @@ class LastCheckpoint(ModelCheckpoint):
 
     No checkpoint follows a skipped step: if the weights themselves have become NaN, the checkpoint before
     stays.
+
+    Args:
+        folder: the run folder.
+        every: steps between checkpoints.
     """
+
+    def __init__(self, folder: RunFolder, every: int) -> None:
+        super().__init__(
+            folder.checkpoints,
+            filename="last",
+            every_n_train_steps=every,
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        )
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -83,22 +123,26 @@ class LastCheckpoint(ModelCheckpoint):
             super().on_train_batch_end(trainer, pl_module, None, None, 0)
 
 
-def last_checkpoint(folder: RunFolder, every: int) -> ModelCheckpoint:
-    """Returns the callback that replaces `checkpoints/last.ckpt` every so many steps."""
-    return LastCheckpoint(
-        folder.checkpoints,
-        filename="last",
-        every_n_train_steps=every,
-        save_on_train_epoch_end=False,
-        enable_version_counter=False,
-    )
-
-
 class BestCheckpoint(ModelCheckpoint):
     """Keeps the checkpoint of the best held-out value so far, also in a run folder that was moved.
 
     Lightning forgets that value when the path has changed, and replaces the checkpoint with the next one.
+
+    Args:
+        folder: the run folder.
+        monitor: logged value; without held-out clips nothing is logged or written.
+        mode: whether the lowest or the highest is best.
     """
+
+    def __init__(self, folder: RunFolder, monitor: str, mode: Literal["min", "max"]) -> None:
+        super().__init__(
+            folder.checkpoints,
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Loads the state with the paths of the folder as it is now."""
@@ -111,15 +155,3 @@ class BestCheckpoint(ModelCheckpoint):
             "best_k_models": {here[name]: value for name, value in state_dict["best_k_models"].items()},
         }
         super().load_state_dict({**state_dict, **moved})
-
-
-def best_checkpoint(folder: RunFolder, monitor: str, mode: Literal["min", "max"]) -> ModelCheckpoint:
-    """Returns the callback that keeps `checkpoints/best.ckpt`; it writes nothing without held-out clips."""
-    return BestCheckpoint(
-        folder.checkpoints,
-        filename="best",
-        monitor=monitor,
-        mode=mode,
-        save_on_train_epoch_end=False,
-        enable_version_counter=False,
-    )

@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
+from jsonargparse import Namespace
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
-from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from maedfer.data.loading.datamodule import ClipDataModule
 from maedfer.errors import UserError
-from maedfer.files import write_atomically
-from maedfer.lightning_internals import callbacks_of, forget_children, rank_before_fit
+from maedfer.files import make_folder, write_atomically
+from maedfer.lightning_internals import callbacks_of, forget_children
 from maedfer.models.config import ModelConfig
-from maedfer.models.encoder import VideoEncoder
 from maedfer.models.weights import save_encoder, write_unfinished
 from maedfer.parsing import Parser, parse
 from maedfer.resources import find_shards
@@ -33,12 +33,13 @@ from maedfer.training.distributed.plain_checkpoint import RenamedFile
 from maedfer.training.distributed.ranks import is_lost_rank, stop_ranks
 from maedfer.training.distributed.refusals import check_optimizer, prepare_to_compile
 from maedfer.training.distributed.threads import settle_threads
-from maedfer.training.distributed.zero_checkpoint import before, repair_checkpoint
-from maedfer.training.distributed.zero_strategy import check_same_strategy, settle_strategy, whole_parameters
+from maedfer.training.distributed.zero_strategy import settle_strategy, whole_parameters
 from maedfer.training.run.callbacks import check_order
+from maedfer.training.run.checkpoints import checkpoint_to_resume
 from maedfer.training.run.interruption import RunInterrupted
 from maedfer.training.run.non_finite import skipped_steps
-from maedfer.training.run.recipes import check_resume_or_init, with_recipes
+from maedfer.training.run.recipes import check_resume_or_init, with_recipes, without_draws
+from maedfer.training.run.records import EventsLogger
 from maedfer.training.run.screen import print_rank_zero, quieten_lightning
 from maedfer.training.run.weights import check_resumable
 from maedfer.training.steps.finite_steps import StepLost
@@ -48,28 +49,22 @@ INVOCATION_ONLY = ("run", "resume", "config", "folds")
 """Arguments of one invocation, which a saved configuration leaves out."""
 
 
-class EventsLogger(TensorBoardLogger):
-    """Writes TensorBoard events into the run folder, without a second file of settings."""
-
-    @rank_zero_only
-    def save(self) -> None:
-        """Flushes the events."""
-        self.experiment.flush()
-
-
 class RecipeParser(Parser, LightningArgumentParser):
     """LightningCLI's parser, without abbreviations and with errors raised instead of exits."""
 
+    def parse_string(self, *args: Any, **kwargs: Any) -> Namespace:
+        """Parses a recipe, or the settings of a run that still has `data.draws: correct`."""
+        # The text is the first argument or, by version of jsonargparse, has one of these names.
+        named = {name: without_draws(kwargs[name]) for name in ("content", "cfg_str") if name in kwargs}
+        return super().parse_string(*(without_draws(arg) for arg in args[:1]), *args[1:], **kwargs | named)
+
 
 class RunCLI(LightningCLI, ABC):
-    """Parses a recipe, builds the module, the data module and the trainer, and trains.
-
-    Args:
-        args: the words after the verb, `with_recipes` already applied.
-    """
+    """Parses the words after a verb (`with_recipes` applied), builds module, data and trainer, and trains."""
 
     verb: ClassVar[str]
     default_run: ClassVar[str]
+    model_name: ClassVar[str]
     module_class: ClassVar[type[ScheduledModule]]
     data_class: ClassVar[type[ClipDataModule]]
 
@@ -106,10 +101,10 @@ class RunCLI(LightningCLI, ABC):
             FileNotFoundError: shards or weights are missing.
         """
         self.datamodule.settle_workers(self.trainer.num_devices)
-        checkpoint = self.checkpoint()
-        if self.is_finished():
-            steps = (self.folder.finished() or {})["steps"]
-            print_rank_zero(f"{self.folder.path} has done all its {steps} steps: nothing to resume")
+        checkpoint = checkpoint_to_resume(self.folder, self.config.resume, self.trainer)
+        done = self.folder.finished()
+        if done is not None and self.is_finished(self.folder):
+            print_rank_zero(f"{self.folder.path} has done all its {done['steps']} steps: nothing to resume")
             return 0
         settled = self.prepare(None if checkpoint is not None else self.config.init_from)
         if checkpoint is not None and self.trainer.is_global_zero:  # the other ranks need not read it twice
@@ -117,7 +112,7 @@ class RunCLI(LightningCLI, ABC):
         opening = self.opening_line()
         self.save_config(settled)
         if self.trainer.is_global_zero:
-            write_unfinished(self.exported_model(), self.model_folder, self.model_config(steps=0, clips=0))
+            self.write_model_config()
         print_rank_zero(opening)
         return self.fit(checkpoint) or self.finish()
 
@@ -142,15 +137,6 @@ class RunCLI(LightningCLI, ABC):
 
     def choose_weights(self) -> None:
         """Puts the weights into the model that the run ends with; by default its last ones."""
-
-    @property
-    @abstractmethod
-    def model_folder(self) -> Path:
-        """The folder of the exported model."""
-
-    @abstractmethod
-    def exported_model(self) -> VideoEncoder:
-        """Returns the model that goes into the model folder."""
 
     @abstractmethod
     def model_config(self, steps: int, clips: int) -> ModelConfig:
@@ -199,6 +185,7 @@ class RunCLI(LightningCLI, ABC):
         self.config = parse(parser, args)
         self.under_zero = settle_strategy(self.config.trainer)
         self.folder = RunFolder(Path(self.config.run))
+        self.model_folder = self.folder.path / self.model_name
         self.config.data.shards = find_shards(self.config.data.shards)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -217,30 +204,6 @@ class RunCLI(LightningCLI, ABC):
         if self.model.compiles:
             prepare_to_compile(trainer)
         return trainer
-
-    def checkpoint(self) -> Path | None:
-        """Returns the checkpoint to continue from; None starts at step 0.
-
-        Raises:
-            UserError: the folder already holds a run, or something else; the checkpoint is of another
-                strategy.
-        """
-        resume = self.config.resume
-        if rank_before_fit() != 0:
-            # In this order: the first rank may be renaming the one to the other just now.
-            there = before(self.folder.last).exists() or self.folder.last.exists()
-            return self.folder.last if resume and there else None
-        if resume:  # after a kill in the middle of writing one
-            for path in (self.folder.last, self.folder.best):
-                repair_checkpoint(path)
-        checkpoint = self.folder.checkpoint_to_resume(resume)
-        if checkpoint is not None:
-            check_same_strategy(checkpoint, self.trainer)
-        elif resume:
-            print_rank_zero(
-                f"warning: --resume finds no checkpoint in {self.folder.path}: starting from step 0"
-            )
-        return checkpoint
 
     def fit(self, checkpoint: Path | None) -> int:
         """Trains from a checkpoint or from the start; returns 0, or the exit code of a stop signal.
@@ -274,7 +237,8 @@ class RunCLI(LightningCLI, ABC):
         with whole_parameters(self.model, changed=True):
             self.choose_weights()
             if trainer.is_global_zero:
-                self.export(steps, clips=steps * self.model.global_batch)
+                config = self.model_config(steps, clips=steps * self.model.global_batch)
+                save_encoder(self.model.exported(), self.model_folder, config)
         results = self.evaluate()
         if trainer.is_global_zero:
             summary = {"steps": steps, "skipped_steps": skipped_steps(trainer), **self.asked_length()}
@@ -282,25 +246,21 @@ class RunCLI(LightningCLI, ABC):
             title = f"{self.model.architecture} on {Path(self.datamodule.shards).name}"
             self.report(summary, title, f"maedfer {self.verb} {shlex.join(self.args)}")
             folder.finish(summary)
-        model = self.model_folder
-        print_rank_zero(f"{model.name}: {model}   report: {folder.report}   figures: {folder.figures}")
+        model = f"{self.model_name}: {self.model_folder}"
+        print_rank_zero(f"{model}   report: {folder.report}   figures: {folder.figures}")
         return 0
 
-    def export(self, steps: int, clips: int) -> None:
-        """Writes the model folder after so many optimizer steps and training clips."""
-        save_encoder(self.exported_model(), self.model_folder, self.model_config(steps, clips))
+    def write_model_config(self) -> None:
+        """Writes configuration and card of the model folder, before there are weights."""
+        write_unfinished(self.model.exported(), self.model_folder, self.model_config(steps=0, clips=0))
 
     def asked_length(self) -> dict[str, int | None]:
         """Returns how long the run was asked to be (Lightning fills in what the user left open)."""
         return {name: self.config.trainer[name] for name in ("max_steps", "max_epochs")}
 
-    def is_finished(self, folder: RunFolder | None = None) -> bool:
-        """Tests whether a run has ended by itself and no further steps or epochs are asked for now.
-
-        Args:
-            folder: the run; by default the one of this command.
-        """
-        done = (folder or self.folder).finished()
+    def is_finished(self, folder: RunFolder) -> bool:
+        """Tests whether a run has ended by itself and no further steps or epochs are asked for now."""
+        done = folder.finished()
         return done is not None and all(done[name] == value for name, value in self.asked_length().items())
 
     @rank_zero_only
@@ -317,7 +277,7 @@ class RunCLI(LightningCLI, ABC):
             settings[name] = value
         for name in INVOCATION_ONLY:
             settings.pop(name, None)
-        self.folder.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder.path, "run")
         text = self.parser.dump(settings, skip_validation=True, skip_none=False)
         write_atomically(self.folder.config, text.encode())
 

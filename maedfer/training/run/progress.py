@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar
@@ -17,7 +17,8 @@ from tqdm import tqdm
 from maedfer.lightning_internals import is_logged
 from maedfer.text import duration
 from maedfer.training.run.screen import log_above_bar
-from maedfer.training.run.throughput import Throughput, total_steps
+from maedfer.training.run.throughput import Throughput
+from maedfer.training.steps.scheduled_module import ScheduledModule
 
 LINE_EVERY_S = 60
 """Seconds between the plain lines of a run without a bar."""
@@ -56,14 +57,8 @@ class RunProgress(ProgressBar):
         """Starts the bar at the step that the run continues from."""
         super().on_train_start(trainer, pl_module)
         if self._enabled:
-            self._bar = tqdm(
-                total=total_steps(pl_module),
-                initial=trainer.global_step,
-                unit="step",
-                dynamic_ncols=True,
-                mininterval=0.5,
-                file=sys.stderr,
-            )
+            total, done = cast(ScheduledModule, pl_module).total_steps, trainer.global_step
+            self._bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True, mininterval=0.5)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -139,6 +134,5 @@ class ProgressLines(Callback):
             return
         self._printed_at = time.monotonic()
         loss, left = float(outputs["unscaled"]), duration(speed.seconds_left)
-        log_above_bar(
-            f"step {step:,} of {total_steps(pl_module):,}: loss {loss:.4f}, {speed.shown}, {left} left"
-        )
+        total = cast(ScheduledModule, pl_module).total_steps
+        log_above_bar(f"step {step:,} of {total:,}: loss {loss:.4f}, {speed.shown}, {left} left")

@@ -13,6 +13,8 @@ from typing import Any, TextIO, cast
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from maedfer.files import write_atomically
 from maedfer.lightning_internals import is_logged
@@ -29,6 +31,15 @@ def keep_rows_until(path: Path, step: int, header: str | None, separator: str) -
         if line.endswith("\n") and first.isdigit() and int(first) <= step:
             kept.append(line)
     write_atomically(path, "".join(kept).encode())
+
+
+class EventsLogger(TensorBoardLogger):
+    """Writes TensorBoard events into the run folder, without a second file of settings."""
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Flushes the events."""
+        self.experiment.flush()
 
 
 class StepTable:

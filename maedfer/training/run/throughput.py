@@ -10,7 +10,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -20,6 +20,7 @@ from maedfer.lightning_internals import datamodule_of, is_logged
 from maedfer.processes.cores import usable_cores, workers_for
 from maedfer.training.run.records import StepTable
 from maedfer.training.run.screen import log_above_bar
+from maedfer.training.steps.scheduled_module import ScheduledModule
 
 WINDOW_S = 30
 """Seconds of training that a speed is measured over."""
@@ -148,7 +149,7 @@ class Throughput(Callback):
         marks.append(now)
         first_step, began = self._started or (0, 0.0)
         pace = (time.perf_counter() - began) / (self._step - first_step)
-        left = max(total_steps(module) - self._step, 0) * pace
+        left = max(cast(ScheduledModule, module).total_steps - self._step, 0) * pace
         self.latest = Speed(self._step, rate, float(waiting), left)
 
     def _write(self, trainer: Trainer) -> None:
@@ -160,25 +161,14 @@ class Throughput(Callback):
         values = {"clips_per_s": speed.clips_per_s, "waiting": speed.waiting}
         for logger in trainer.loggers:
             logger.log_metrics({f"throughput/{name}": value for name, value in values.items()}, speed.step)
-        self._table.append(
-            {
-                "step": speed.step,
-                "clips_per_s": f"{speed.clips_per_s:.2f}",
-                "waiting": f"{speed.waiting:.4f}",
-                "seconds_left": round(speed.seconds_left),
-            }
-        )
+        rounded = {"clips_per_s": f"{speed.clips_per_s:.2f}", "waiting": f"{speed.waiting:.4f}"}
+        left = {"seconds_left": round(speed.seconds_left)}
+        self._table.append({"step": speed.step, **rounded, **left})
         self._long_waits = self._long_waits + 1 if speed.waiting > LONG_WAIT else 0
         if self._long_waits == 2 and not self._warned:
             self._warned = True
             remedies = "; ".join(faster_data(datamodule_of(trainer), trainer.num_devices))
             log_above_bar(f"warning: {speed.waiting:.0%} of the time goes into waiting for data: {remedies}")
-
-
-def total_steps(module: LightningModule) -> int:
-    """Returns the number of optimizer steps of the whole run."""
-    assert isinstance(module.total_steps, int)
-    return module.total_steps
 
 
 def faster_data(data: ClipDataModule, devices: int) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,15 +17,7 @@ from maedfer.lightning_internals import skip_averaging
 
 
 class StepLost(UserError):
-    """Ends a run because of losses that are NaN or infinite; every rank raises it at the same step.
-
-    Attributes:
-        loss: this rank's loss of a micro-batch that the run ends in; finite where only other ranks' is not.
-    """
-
-    def __init__(self, parameter: str | None, message: str, loss: float = math.nan) -> None:
-        super().__init__(parameter, message)
-        self.loss = loss
+    """Ends a run because of losses that are NaN or infinite; every rank raises it at the same step."""
 
 
 class PendingScalar:
@@ -50,18 +41,21 @@ class FiniteSteps(pl.LightningModule):
 
     Its `training_step` passes every loss to `watch`, on every rank. A strategy that cannot take gradients
     back (DeepSpeed's engine) reads `is_skipped` before its backward pass.
+
+    Attributes:
+        step_ended: whether the last micro-batch was the last one of its optimizer step.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._bad_ranks: list[PendingScalar] = []
-        self._begins_step = True
+        self.step_ended = True
         self._statistics: list[tuple[Tensor, Tensor]] = []
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Begins a step: copies running statistics, which the forward pass changes."""
-        if self._begins_step:
-            self._bad_ranks, self._begins_step = [], False
+        if self.step_ended:
+            self._bad_ranks, self.step_ended = [], False
             self._statistics = [(values, values.clone()) for values in running_statistics(self)]
 
     def watch(self, loss: Tensor) -> None:
@@ -93,7 +87,7 @@ class FiniteSteps(pl.LightningModule):
     ) -> None:
         """Runs forward and backward, then takes the step or drops its gradients."""
         loss = optimizer_closure() if optimizer_closure else None
-        self._begins_step = True
+        self.step_ended = True
         if not self.is_skipped:
             optimizer.step(closure=lambda: loss)
             return

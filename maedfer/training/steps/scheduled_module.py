@@ -15,6 +15,7 @@ from torch import nn
 from maedfer.data.loading.loader import batches_per_epoch
 from maedfer.errors import UserError
 from maedfer.lightning_internals import datamodule_of
+from maedfer.models.encoder import VideoEncoder
 from maedfer.training.steps.optimizer import OptimizerName, build_optimizer
 from maedfer.training.steps.schedule import WarmupCosine, scaled_by_batch
 
@@ -49,6 +50,10 @@ class ScheduledModule(pl.LightningModule):
         self._rates = (base_lr, min_lr, warmup_share)
         self.optimizer_name, self._betas = optimizer, (betas[0], betas[1])
         self._schedule: WarmupCosine | None = None
+
+    def exported(self) -> VideoEncoder:
+        """Returns the model that goes into the model folder of a run."""
+        raise NotImplementedError
 
     def start_schedule(self) -> float:
         """Builds the schedule, once the trainer knows the length of the run; returns the peak rate."""

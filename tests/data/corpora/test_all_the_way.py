@@ -75,7 +75,7 @@ def test_a_corpus_goes_all_the_way(name, tmp_path, capsys):
 
     corpus, index, packed = load_corpus(name), read_index(shards), list(records(shards))
     assert index.classes == corpus.classes and index.made_by["settings"]["corpus"] == name
-    assert {row["status"] for row in read_report(shards)} == {"ok"} and verify(str(shards)).ok
+    assert {row.status for row in read_report(shards)} == {"ok"} and verify(str(shards)).ok
     assert all(corpus.classes[record["label"]] == record["label_name"] for _, record in packed)
     assert {(record["frames"], record["fps"], record["short"]) for _, record in packed} == {(6, 25, True)}
     assert all(record["source"].startswith(f"{name}/") for _, record in packed)

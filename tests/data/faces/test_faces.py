@@ -1,38 +1,17 @@
 import numpy as np
 import pytest
-from helpers.pack_videos import scene, still, write_video
+from helpers.pack_videos import Drawn, RedSquares, scene, still, write_video
 
 from maedfer.data.faces.crop_settings import CropSettings
 from maedfer.data.faces.crops import cut_area, cut_crops, plan_crops, stored_times
 from maedfer.data.faces.detectors import Detection, make_detector, overlap, suppress
 from maedfer.data.faces.tracks import FaceTracker, follow_faces, largest_at_a_time, shot_changed, smooth_curve
-from maedfer.data.pack.one_source import Job, pack_source
+from maedfer.data.pack.job import Job
+from maedfer.data.pack.one_source import pack_source
 from maedfer.data.pack.settings import StoreSettings
 from maedfer.data.video.source import Source
 from maedfer.data.video.video_file import VideoFile
-
-
-class RedSquares:
-    """A detector of red squares, with eyes at their upper corners when asked; `blind` are looks it misses."""
-
-    name, finds_faces, max_side = "red", True, 96
-
-    def __init__(self, eyes=False, blind=()):
-        self.eyes, self.blind, self.looks = eyes, set(blind), 0
-
-    def detect(self, picture):
-        import cv2
-
-        self.looks += 1
-        if self.looks - 1 in self.blind:
-            return []
-        red = ((picture[..., 0] > 180) & (picture[..., 1] < 120)).astype(np.uint8)
-        found = cv2.connectedComponentsWithStats(red)[2][1:]
-        return [self._detection(row[:4].astype(float)) for row in found if row[4] > 40]
-
-    def _detection(self, box):
-        eyes = np.array([[box[0], box[1]], [box[0] + box[2], box[1]]]) if self.eyes else None
-        return Detection(tuple(box), eyes, 1.0)
+from maedfer.errors import UserError
 
 
 def follow(tmp_path, draw, frames=75, **options):
@@ -73,10 +52,10 @@ def test_only_the_largest_face_of_a_time_may_be_kept(tmp_path):
 def test_a_source_of_two_faces_may_give_one_sample_at_a_time(tmp_path, monkeypatch, largest_face, tracks):
     small, large = scene(lambda _: (20, 32), face=16), scene(lambda _: (70, 32))
     path = write_video(tmp_path / "a.mp4", lambda t: np.maximum(small(t), large(t)), 75)
-    monkeypatch.setattr("maedfer.data.pack.one_source._detector", lambda *_: RedSquares())
+    monkeypatch.setattr("maedfer.data.faces.face_tracks._detector", lambda *_: RedSquares())
     settings = CropSettings(size=32, margin=0.1, min_face=8, largest_face=largest_face)
     result = pack_source(
-        Job(Source("a.mp4", str(path)), settings, StoreSettings(), None, str(tmp_path / "spool.tar"))
+        Job(Source("a.mp4", str(path)), settings, StoreSettings(), str(tmp_path / "spool.tar"))
     )
     assert result.status == "ok" and len(result.samples) == tracks
 
@@ -119,6 +98,65 @@ def test_a_larger_face_that_steps_in_front_starts_a_new_track():
     assert [len(track.times) for track in tracker.finish(2.0)] == [5, 5]
 
 
+def tracks_of(*looks, every=0.2, min_face=0.0):
+    """Tracks of one face; a look is (x, y, w, h), or None where the detector misses it."""
+    tracker = FaceTracker(min_face)
+    for number, box in enumerate(looks):
+        tracker.look(number * every, [] if box is None else [Detection(box, None, 1.0)])
+    return tracker.finish(len(looks) * every)
+
+
+BOX = (10.0, 10.0, 60.0, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("looks", "lengths"),
+    [
+        ([BOX] * 4 + [None] * 3 + [BOX] * 4, [8]),  # a track survives three misses, but not four
+        ([BOX] * 4 + [None] * 4 + [BOX] * 4, [4, 4]),
+        ([None] * 5 + [BOX] * 3 + [None] * 5, [3]),  # three looks are enough, two are not
+        ([None] * 5 + [BOX] * 2 + [None] * 5, []),
+        ([BOX] * 2, [2]),  # unless the shot has no more
+        ([BOX, None, BOX, None, BOX, None, BOX], [4]),  # at least half of the looks within the track
+        ([BOX, None, None, BOX, None, None, BOX, None, None, BOX], []),
+        ([(39.0 * i, 0.0, 60.0, 60.0) for i in range(5)], [5]),  # overlaps of 0.21 and 0.19
+        ([(41.0 * i, 0.0, 60.0, 60.0) for i in range(5)], []),
+        ([(0.0, 0.0, 60.0, 60.0)] * 3 + [(0.0, 0.0, 80.4, 80.4)] * 3, [6]),  # 1.34 and 1.36 times as large
+        ([(0.0, 0.0, 60.0, 60.0)] * 3 + [(0.0, 0.0, 81.6, 81.6)] * 3, [3, 3]),
+    ],
+)
+def test_what_makes_a_track(looks, lengths):
+    assert [len(track.times) for track in tracks_of(*looks)] == lengths
+
+
+def test_a_track_holds_the_looks_within_it():
+    (first, second) = tracks_of(*[BOX] * 4, *[None] * 5, *[BOX] * 3, None, BOX)
+    assert first.looks == pytest.approx([0, 0.2, 0.4, 0.6]) and first.seen(0, 0.6) == 1.0
+    assert second.looks == pytest.approx([1.8, 2.0, 2.2, 2.4, 2.6]) and second.seen(1.8, 2.6) == 0.8
+    assert tracks_of(*[BOX] * 4, min_face=60) and not tracks_of(*[BOX] * 4, min_face=61)
+
+
+@pytest.mark.parametrize(("pause", "tracks"), [(1.4, 1), (1.6, 2)])
+def test_a_pause_without_frames_ends_all_tracks(pause, tracks):
+    video, detector = Drawn(still(), 4), RedSquares()
+    frames = list(video.frames())
+    for frame in frames[50:]:
+        frame.time_s += pause
+    found, _ = follow_faces(frames, detector)
+    assert len(found) == tracks and detector.looks == 20  # five a second
+
+
+@pytest.mark.parametrize(
+    ("changed", "before", "now", "cut"),
+    [(0.52, 10, 200, True), (0.48, 10, 200, False), (1.0, 50, 71, True), (1.0, 45, 64, False)],
+)
+def test_a_shot_change_is_one_of_colours_and_of_pixels(changed, before, now, cut):
+    first = np.full((32, 48, 3), before, np.uint8)
+    second = first.copy()
+    second[:, : round(48 * changed)] = now
+    assert shot_changed(first, second) is cut
+
+
 def test_smoothing_keeps_a_steady_movement_and_removes_trembling():
     times = np.arange(20) / 5
     at = np.linspace(0.4, 3.4, 50)
@@ -126,6 +164,16 @@ def test_smoothing_keeps_a_steady_movement_and_removes_trembling():
     noise = np.random.default_rng(0).normal(0, 1, (20, 1))
     assert np.diff(smooth_curve(times, noise, times)[:, 0]).std() < 0.5 * np.diff(noise[:, 0]).std()
     assert smooth_curve(times[:1], np.array([[3.0]]), at[:2])[:, 0] == pytest.approx([3, 3])
+
+
+def test_a_very_long_track_is_smoothed_like_its_parts():
+    times, noise = np.arange(4000) / 5, np.random.default_rng(0).normal(0, 1, (4000, 3))
+    for at in (np.linspace(400, 410, 125), np.linspace(-1, 9, 125), np.linspace(790, 801, 125)):
+        first = int(np.clip(5 * (at[0] - 12), 0, 3800))
+        part = slice(first, first + 200)
+        long = smooth_curve(times, noise, at)
+        inside = slice(20, -20)  # where the part does not end
+        assert long[inside] == pytest.approx(smooth_curve(times[part], noise[part], at)[inside], abs=1e-9)
 
 
 def test_crops_with_landmarks_stand_upright():
@@ -176,19 +224,19 @@ def test_detectors_are_chosen_by_name(tmp_path):
     (part,) = make_detector("none", None, (0.25, 0.0, 0.5, 0.5)).detect(np.zeros((40, 60, 3), np.uint8))
     assert part.box == (20, 0, 20, 20)
     for wrong in ((0.6, 0, 0.5, 0.5), (0, 0, 0.5, 0.4), (-0.1, 0, 0.5, 0.5), (0, 0, 0, 0)):
-        with pytest.raises(ValueError, match=r"--frame-crop .* must be left, top, width, height"):
+        with pytest.raises(UserError, match=r"^frame_crop: .* must be left, top, width, height"):
             make_detector("none", None, wrong)
-    with pytest.raises(ValueError, match="--frame-crop is for --detector none: haar"):
+    with pytest.raises(UserError, match=r"^frame_crop: .*haar"):
         make_detector("haar", None, (0, 0, 1, 1))
     assert make_detector("haar").detect(np.zeros((240, 320, 3), np.uint8)) == []
-    with pytest.raises(ValueError, match="--detector-model FILE"):
+    with pytest.raises(UserError, match=r"^detector_model: "):
         make_detector("yunet")
     with pytest.raises(FileNotFoundError, match=r"nothing\.onnx"):
         make_detector("yunet", tmp_path / "nothing.onnx")
     (tmp_path / "text.onnx").write_text("no network")
-    with pytest.raises(ValueError, match=r"text\.onnx is not a YuNet"):
+    with pytest.raises(UserError, match=r"^detector_model: .*text\.onnx"):
         make_detector("yunet", tmp_path / "text.onnx")
-    with pytest.raises(ValueError, match="mtcnn is unknown"):
+    with pytest.raises(UserError, match=r"^detector: mtcnn"):
         make_detector("mtcnn")
 
 

@@ -14,12 +14,13 @@ from helpers.pack_videos import still, write_audio, write_video
 
 from maedfer.data.pack.command import pack
 from maedfer.data.pack.pool import run_jobs
-from maedfer.data.pack.report import read_report
+from maedfer.data.pack.report import ReportRow, read_report
 from maedfer.data.shards.encoding import decode_frames, encode_track
 from maedfer.data.shards.format import read_index, read_shard
 from maedfer.data.shards.records import FIELD_TYPES, TrackRecord
 from maedfer.data.shards.verify import verify
 from maedfer.data.video.video_file import VideoFile
+from maedfer.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = {"detector": "none", "size": 32, "workers": 1, "max_samples": 3}
@@ -63,9 +64,9 @@ def test_good_sources_become_samples_and_bad_ones_lines_in_the_report(packed):
     assert summary.statuses == {"ok": 6, "unreadable": 4, "too_short": 1}
     assert summary.samples == 7 and summary.shards == 3
     assert sorted(contents(out)) == ["index.json", "report.jsonl", *(f"train-00000{i}.tar" for i in range(3))]
-    report = {row["source"]: row for row in read_report(out)}
-    assert report["clips/long.mkv"] == {"source": "clips/long.mkv", "status": "ok", "reason": "", "tracks": 2}
-    reasons = {name.split("/")[1]: row["reason"] for name, row in report.items() if row["status"] != "ok"}
+    report = {row.source: row for row in read_report(out)}
+    assert report["clips/long.mkv"] == ReportRow("clips/long.mkv", "ok", "", 2)
+    reasons = {name.split("/")[1]: row.reason for name, row in report.items() if row.status != "ok"}
     assert reasons.pop("few.mp4") == "15 frames, a clip needs 16"
     assert reasons.pop("sound.mp4") == "no video stream" and reasons.pop("empty.mp4") == "empty file"
     assert all(reason.startswith("cannot be opened") for reason in reasons.values()) and len(reasons) == 2
@@ -110,31 +111,31 @@ def test_bytes_do_not_depend_on_workers_and_a_finished_folder_is_left_alone(pack
 
 def test_other_settings_or_sources_are_refused_by_name(packed, pack_folder, tmp_path):
     out, _ = packed
-    with pytest.raises(ValueError, match="begun with --size 32, not 48"):
+    with pytest.raises(UserError, match=r"^out: .*begun with `size` 32, not 48"):
         pack([str(pack_folder)], str(out), **SMALL | {"size": 48})
-    with pytest.raises(ValueError, match=r"other sources \(10 missing, such as clips/cut\.mp4"):
+    with pytest.raises(UserError, match=r"^out: .*other sources \(10 missing, such as clips/cut\.mp4"):
         pack([str(pack_folder / "good0.mp4")], str(out), **SMALL)
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match="is not empty"):
+    with pytest.raises(UserError, match=r"^out: .*is not empty"):
         pack([str(pack_folder)], str(tmp_path), **SMALL)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 33, "encoding": "h264"}, "--size 33 must be even"),
-        ({"size": 0}, "--size 0"),
-        ({"fps": 6}, "--fps 6 is less than 6.25: a clip needs 16 frames 0.16 s apart"),
+        ({"size": 33, "encoding": "h264"}, "size: 33"),
+        ({"size": 0}, "size: 0"),
+        ({"fps": 6}, "fps: 6 is less than 6.25: a clip needs 16 frames 0.16 s apart"),
         ({"quality": 101}, "quality: 101"),
-        ({"val_share": 1.5}, "--val-share 1.5"),
+        ({"val_share": 1.5}, "val_share: 1.5"),
         ({"split": "Train 1"}, "split: 'Train 1'"),
-        ({"part": "3/2"}, "--part 3/2"),
-        ({"part": "40/40"}, "--part 40/40 of 11 sources is empty"),
-        ({"detector": "yunet"}, "--detector-model"),
+        ({"part": "3/2"}, "part: 3/2"),
+        ({"part": "40/40"}, "part: 40/40 of 11 sources is empty"),
+        ({"detector": "yunet"}, "detector_model: "),
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_any_work(pack_folder, tmp_path, options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=f"^{message}"):
         pack([str(pack_folder)], str(tmp_path / "out"), **SMALL | options)
     assert not (tmp_path / "out").exists()
 
@@ -143,7 +144,7 @@ def test_nothing_but_bad_sources_is_an_error(pack_folder, tmp_path):
     bad = [str(pack_folder / name) for name in ("few.mp4", "empty.mp4")]
     for _ in range(2):
         with pytest.raises(
-            ValueError, match=r"no face track in any of the 2 sources \(1 unreadable, 1 too_short\)"
+            UserError, match=r"no face track in any of the 2 sources \(1 unreadable, 1 too_short\)"
         ):
             pack(bad, str(tmp_path / "out"), **SMALL)
     assert len(read_report(tmp_path / "out")) == 2
@@ -166,7 +167,7 @@ def test_a_list_gives_labels_spans_splits_and_h264(pack_folder, tmp_path):
     assert (record["start_s"], record["end_s"], record["frames"]) == (2.0, 6.0, 51)
     assert (record["label"], record["label_name"], record["fold"], record["subject"]) == (2, "sad", 3, "x")
     assert record["metadata"] == {"au": [1, 4]}
-    reasons = [row["reason"] for row in read_report(tmp_path / "out")]
+    reasons = [row.reason for row in read_report(tmp_path / "out")]
     assert reasons[2:] == ["cannot be opened: No such file or directory", "no frame between 50 and 60 s"]
     assert verify(str(tmp_path / "out")).ok
 
@@ -176,13 +177,13 @@ def test_a_hanging_decoder_is_given_up_and_the_job_goes_on(pack_folder, tmp_path
     sources = [str(tmp_path / "hangs.mp4"), str(pack_folder / "good0.mp4")]
     summary = pack(sources, str(tmp_path / "out"), **SMALL | {"stall_timeout": 1.5})
     assert summary.statuses == {"ok": 1, "unreadable": 1}
-    assert read_report(tmp_path / "out")[0]["reason"].startswith("decoder stalled")
+    assert read_report(tmp_path / "out")[0].reason.startswith("decoder stalled")
 
 
 def test_workers_that_cannot_work_are_one_line_that_says_how_to_go_on(pack_folder, tmp_path, monkeypatch):
     failing = partial(run_jobs, command=(sys.executable, "-c", "raise SystemExit(3)"))
     monkeypatch.setattr("maedfer.data.pack.command.run_jobs", failing)
-    with pytest.raises(OSError, match=r"ended with code 3 .*run the same command again to continue"):
+    with pytest.raises(UserError, match=r"ended with code 3 .*run the same command again to continue"):
         pack([str(pack_folder)], str(tmp_path / "out"), **SMALL)
 
 
@@ -224,7 +225,7 @@ def test_interrupted_it_says_how_to_go_on(pack_folder, tmp_path):
     process = start_pack(tmp_path / "hangs.mp4", tmp_path / "out")
     wait_for((tmp_path / "out" / ".pack" / "lock").exists)
     time.sleep(0.5)
-    with pytest.raises(ValueError, match="another `maedfer pack` is writing into"):
+    with pytest.raises(UserError, match=r"^out: another `maedfer pack` is writing into"):
         pack([str(tmp_path / "hangs.mp4")], str(tmp_path / "out"), **SMALL)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
@@ -235,7 +236,7 @@ def test_a_full_disk_is_one_line_and_the_next_run_gives_the_same_bytes(packed, p
     out = tmp_path / "out"
     _, errors = start_pack(pack_folder, out, limit=60_000).communicate(timeout=60)
     last = errors.strip().splitlines()[-1]
-    assert last.startswith("OSError")
+    assert last.startswith("maedfer.errors.UserError: out: cannot write to")
     assert "Free some space, then run the same command again to continue" in last
     pack([str(pack_folder)], str(out), **SMALL)
     assert contents(out) == contents(packed[0])
@@ -248,7 +249,7 @@ def test_real_clips_give_steady_faces_and_name_the_cartoon(shared, tmp_path):
     ]
     model = str(shared / "models" / "yunet_n_320_320.onnx")
     pack(clips, str(tmp_path / "out"), detector="yunet", detector_model=model, size=64, workers=2)
-    assert [row["status"] for row in read_report(tmp_path / "out")] == ["no_face", "ok", "ok"]
+    assert [row.status for row in read_report(tmp_path / "out")] == ["no_face", "ok", "ok"]
     for record, _ in samples(tmp_path / "out"):
         boxes = np.array(record["geometry"]["boxes"])
         tremble = np.abs(np.diff(boxes[:, :2], 2, axis=0)).max() / boxes[:, 2].mean()
@@ -261,7 +262,7 @@ def test_a_part_of_the_frame_is_stored_as_it_is(tmp_path):
     video = write_video(tmp_path / "face.mp4", still((40, 20), size=(64, 56)), 60)
     options = {"detector": "none", "size": 40, "quality": 100, "frame_crop": (1 / 7, 0.0, 5 / 7, 5 / 7)}
     pack([str(video)], str(tmp_path / "shards"), **options)
-    with pytest.raises(ValueError, match="was begun with --frame-crop"):
+    with pytest.raises(UserError, match=r"^out: .*was begun with `frame_crop`"):
         pack([str(video)], str(tmp_path / "shards"), **options | {"frame_crop": (0.0, 0.0, 5 / 7, 5 / 7)})
     ((record, sample),) = samples(tmp_path / "shards")
     assert record["geometry"]["boxes"][0] == [4 + 8, 0, 40, 40]

@@ -11,6 +11,7 @@ from maedfer.data.pack.report import read_report
 from maedfer.data.shards.format import read_index, read_shard
 from maedfer.data.shards.info import info
 from maedfer.data.shards.verify import verify
+from maedfer.errors import UserError
 from maedfer.files import dump_json
 
 OPTIONS = {"detector": "none", "size": 32, "workers": 1, "max_samples": 2}
@@ -76,14 +77,14 @@ def test_folders_that_do_not_fit_are_refused(merge_lists, tmp_path):
     pack([str(merge_lists / "one.csv")], str(one), **OPTIONS)
     pack([str(merge_lists / "two.csv")], str(tmp_path / "other"), **OPTIONS | {"size": 48})
     pack([str(merge_lists / "one.csv")], str(tmp_path / "same"), **OPTIONS | {"max_samples": 9})
-    with pytest.raises(ValueError, match="differ in geometry: size 32 and 48"):
+    with pytest.raises(UserError, match=r"^folders: .*differ in geometry: size 32 and 48"):
         merge([str(one), str(tmp_path / "other")], str(tmp_path / "out"))
     key = next(iter(records(one)))
-    with pytest.raises(ValueError, match=f"samples are in two folders: {key}"):
+    with pytest.raises(UserError, match=f"^folders: samples are in two folders: {key}"):
         merge([str(one), str(tmp_path / "same")], str(tmp_path / "out"))
-    with pytest.raises(ValueError, match="named twice"):
+    with pytest.raises(UserError, match=r"^folders: .*named twice"):
         merge([str(one), f"{one}/"], str(tmp_path / "out"))
-    with pytest.raises(ValueError, match="has an index already"):
+    with pytest.raises(UserError, match=r"^out: .*has an index already"):
         merge([str(one)], str(tmp_path / "same"))
     with pytest.raises(FileNotFoundError, match="no index"):
         merge([str(one), str(tmp_path)], str(tmp_path / "out"))
@@ -102,8 +103,8 @@ def test_a_part_without_any_face_is_merged_with_its_report(merge_lists, tmp_path
     assert pack([str(clips)], str(tmp_path / "2"), part="2/2", **OPTIONS).finished_before
     assert verify(str(tmp_path / "2")).ok and info(str(tmp_path / "2")).samples == 0
     assert merge([str(tmp_path / "1"), str(tmp_path / "2")], str(tmp_path / "both")).samples == 1
-    assert [row["status"] for row in read_report(tmp_path / "both")] == ["ok", "too_short"]
-    with pytest.raises(ValueError, match="no face track in any of"):
+    assert [row.status for row in read_report(tmp_path / "both")] == ["ok", "too_short"]
+    with pytest.raises(UserError, match=r"^folders: .*no face track in any of"):
         merge([str(tmp_path / "2")], str(tmp_path / "none"))
 
 
@@ -122,5 +123,5 @@ def test_a_damaged_shard_is_not_merged(merge_lists, tmp_path):
     index = json.loads((tmp_path / "one" / "index.json").read_bytes())
     index["shards"][0]["sha256"] = "0" * 64
     (tmp_path / "one" / "index.json").write_bytes(dump_json(index))
-    with pytest.raises(ValueError, match="is damaged"):
+    with pytest.raises(UserError, match=r"^folders: .*is damaged"):
         merge([str(tmp_path / "one")], str(tmp_path / "out"))

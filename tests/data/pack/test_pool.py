@@ -1,10 +1,13 @@
 """The pool of packing workers, with workers that do as they are told."""
 
+import json
 import sys
+from dataclasses import dataclass
 
 import pytest
 
-from maedfer.data.pack.pool import WorkerFailed, run_jobs
+from maedfer.data.pack.job import WorkerFailed
+from maedfer.data.pack.pool import run_jobs
 
 FAKE_WORKER = """
 import json, os, sys, time
@@ -23,18 +26,26 @@ for line in sys.stdin:
 """
 
 
+@dataclass
+class FakeJob:
+    do: str
+
+    def to_line(self):
+        return json.dumps({"do": self.do}).encode() + b"\n"
+
+
 def fake_jobs(*work, **options):
-    jobs = [(number, {"do": do}) for number, do in enumerate(work)]
+    jobs = [(number, FakeJob(do)) for number, do in enumerate(work)]
     options = {"stall_timeout": 1.0, "command": (sys.executable, "-c", FAKE_WORKER)} | options
     return dict(run_jobs(jobs, 2, **options))
 
 
 def test_the_pool_survives_crashes_hangs_and_endless_sources():
     results = fake_jobs("fine", "crash", "hang", "babble", "fine", "fine", source_timeout=2.0)
-    assert [results[i]["status"] for i in (0, 4, 5)] == ["ok"] * 3
-    assert results[1]["reason"] == "decoder crashed (SIGABRT)"
-    assert results[2]["reason"].startswith("decoder stalled (no frame in 1 s)")
-    assert results[3]["reason"] == "not done after 2 s (--source-timeout)"
+    assert [results[i].status for i in (0, 4, 5)] == ["ok"] * 3
+    assert results[1].reason == "decoder crashed (SIGABRT)"
+    assert results[2].reason.startswith("decoder stalled (no frame in 1 s)")
+    assert results[3].reason == "not done after 2 s (--source-timeout)"
 
 
 def test_the_pool_stops_where_nothing_can_go_on():
@@ -47,4 +58,4 @@ def test_the_pool_stops_where_nothing_can_go_on():
 
 def test_a_worker_that_dies_while_it_answers_has_crashed():
     results = fake_jobs("halt", "fine")
-    assert results[0]["reason"] == "decoder crashed (SIGABRT)" and results[1]["status"] == "ok"
+    assert results[0].reason == "decoder crashed (SIGABRT)" and results[1].status == "ok"

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maedfer.data.pack.sources import class_names, find_sources, parse_part, split_of, take_part
+from maedfer.data.pack.settings import Part
+from maedfer.data.pack.sources import class_names, find_sources, split_of
 from maedfer.data.shards.records import sample_key, slug
 from maedfer.data.video.source import Source
+from maedfer.errors import UserError
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def test_two_files_of_one_name_are_refused(tree):
     other = tree.parent / "copy" / "vox" / "a"
     other.mkdir(parents=True)
     (other / "1.mp4").write_text("another")
-    with pytest.raises(ValueError, match=r"both be called vox/a/1\.mp4"):
+    with pytest.raises(UserError, match=r"^sources: .*both be called vox/a/1\.mp4"):
         find_sources([tree, other.parent])
 
 
@@ -91,7 +93,7 @@ def test_a_jsonl_list_with_numbered_labels(tree):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\na.mp4,x\n", "line 2: no `path`"),
+        ("file,label\na.mp4,x\n", "line 2: no column path"),
         ("path,start\na.mp4,soon\n", "line 2: start 'soon'"),
         ("path,start,end\na.mp4,3,2\n", "end 2 is not after start 3"),
         ("path\na.mp4,x\n", "more cells"),
@@ -102,7 +104,7 @@ def test_a_jsonl_list_with_numbered_labels(tree):
 def test_a_bad_list_names_its_line(tmp_path, text, message):
     path = tmp_path / "list.csv"
     path.write_text(text)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=f"^sources: .*{message}"):
         find_sources([path])
 
 
@@ -118,15 +120,15 @@ def test_missing_sources_are_named(tmp_path):
 @given(st.integers(0, 40), st.integers(1, 9))
 def test_parts_cover_every_source_once(count, parts):
     sources = [Source(str(i), "") for i in range(count)]
-    shares = [take_part(sources, f"{i}/{parts}") for i in range(1, parts + 1)]
+    shares = [Part.parse(f"{i}/{parts}").of(sources) for i in range(1, parts + 1)]
     assert sorted((s for share in shares for s in share), key=lambda s: int(s.name)) == sources
-    assert take_part(sources, f"0/{parts}") == shares[-1]
+    assert Part.parse(f"0/{parts}").of(sources) == shares[-1]
 
 
 @pytest.mark.parametrize("part", ["3/2", "1", "a/b", "1/0", "-1/2", "1/2/3"])
 def test_a_bad_part_is_refused(part):
-    with pytest.raises(ValueError, match="--part"):
-        parse_part(part)
+    with pytest.raises(UserError, match=r"^part: "):
+        Part.parse(part)
 
 
 def test_the_val_share_depends_on_the_name_alone():

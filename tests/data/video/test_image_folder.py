@@ -15,8 +15,9 @@ from maedfer.data.shards.encoding import decode_frames
 from maedfer.data.shards.format import read_index, read_shard
 from maedfer.data.shards.records import TrackRecord
 from maedfer.data.shards.verify import verify
-from maedfer.data.video.image_folder import FrameFolder, folder_fingerprint, has_frames
+from maedfer.data.video.image_folder import ImageFolder, folder_fingerprint, has_frames
 from maedfer.data.video.video_file import UnreadableVideo
+from maedfer.errors import UserError
 
 
 def grey(level, size=(40, 40)):
@@ -42,10 +43,10 @@ def test_images_come_in_the_order_of_their_numbers(tmp_path):
     folder = write(tmp_path / "clip", names)
     (folder / "._1.png").write_bytes(b"resource fork")
     (folder / "Thumbs.db").write_bytes(b"x")
-    frames = list(FrameFolder(folder, fps=10).frames())
+    frames = list(ImageFolder(folder, fps=10).frames())
     assert [frame.pixels[0, 0, 0] for frame in frames] == [10 * i for i in range(12)]
     assert [frame.time_s for frame in frames] == pytest.approx([i / 10 for i in range(12)])
-    assert [frame.time_s for frame in FrameFolder(folder, 10).frames(0.3, 0.5)] == pytest.approx(
+    assert [frame.time_s for frame in ImageFolder(folder, 10).frames(0.3, 0.5)] == pytest.approx(
         [0.3, 0.4, 0.5]
     )
 
@@ -55,7 +56,7 @@ def test_colours_and_reduced_pictures(tmp_path):
     red[..., 2] = 200  # OpenCV writes blue, green, red
     (tmp_path / "a").mkdir()
     cv2.imwrite(str(tmp_path / "a" / "1.PNG"), red)
-    (frame,) = FrameFolder(tmp_path / "a").frames()
+    (frame,) = ImageFolder(tmp_path / "a").frames()
     assert (frame.width, frame.height) == (60, 20) and frame.pixels[5, 5].tolist() == [200, 0, 0]
     assert frame.picture(30).shape == (10, 30, 3) and frame.picture(100).shape == (20, 60, 3)
     assert frame.thumbnail().shape == (32, 48, 3)
@@ -66,7 +67,7 @@ def test_broken_images_are_left_out_and_counted(tmp_path):
     (folder / "002.jpg").write_bytes(b"")
     (folder / "004.jpg").write_bytes((folder / "003.jpg").read_bytes()[:-40])
     (folder / "006.jpg").write_text("not an image")
-    video = FrameFolder(folder)
+    video = ImageFolder(folder)
     for _ in range(2):
         frames = list(video.frames())
         assert video.damaged == 3 and [round(25 * frame.time_s) for frame in frames] == [0, 1, 2, 3, 4]
@@ -77,16 +78,16 @@ def test_broken_images_are_left_out_and_counted(tmp_path):
 def test_an_image_of_another_size_is_stretched(tmp_path):
     folder = write(tmp_path / "clip", ["1.png", "2.png"])
     cv2.imwrite(str(folder / "2.png"), grey(90, (64, 48)))
-    assert [frame.pixels.shape for frame in FrameFolder(folder).frames()] == [(40, 40, 3)] * 2
+    assert [frame.pixels.shape for frame in ImageFolder(folder).frames()] == [(40, 40, 3)] * 2
 
 
 def test_a_folder_without_images_says_so(tmp_path):
     (tmp_path / "a").mkdir()
     assert not has_frames(tmp_path / "a") and not has_frames(tmp_path / "none")
     with pytest.raises(UnreadableVideo, match="no image in the folder"):
-        next(FrameFolder(tmp_path / "a").frames())
+        next(ImageFolder(tmp_path / "a").frames())
     with pytest.raises(UnreadableVideo, match="cannot be opened: No such file"):
-        next(FrameFolder(tmp_path / "none").frames())
+        next(ImageFolder(tmp_path / "none").frames())
 
 
 def test_folders_of_one_name_have_other_fingerprints(tmp_path):
@@ -113,7 +114,7 @@ def test_a_list_names_folders_and_their_rate(tmp_path):
     folder, video = find_sources([tmp_path / "list.csv"])
     assert (folder.fps, folder.metadata) == (30, {}) and (video.fps, video.metadata) == (25, {"fps": "30"})
     (tmp_path / "list.csv").write_text("path,fps\nclip,fast\n")
-    with pytest.raises(ValueError, match="line 2: fps 'fast' is not a number"):
+    with pytest.raises(UserError, match="line 2: fps 'fast' is not a number"):
         find_sources([tmp_path / "list.csv"])
 
 
@@ -127,7 +128,7 @@ def test_folders_are_packed_frame_by_frame(tmp_path):
     out = tmp_path / "shards"
     summary = pack([str(tmp_path / "set")], str(out), fps=25, min_frames=1, **options)
     assert summary.statuses == {"ok": 3} and verify(str(out)).ok
-    reasons = {row["source"]: row["reason"] for row in read_report(out)}
+    reasons = {row.source: row.reason for row in read_report(out)}
     assert reasons == {"set/long": "1 damaged images left out", "set/one": "", "set/short": ""}
     for record, sample in samples(out):
         each = levels[record["source"].split("/")[1]]
@@ -136,7 +137,7 @@ def test_folders_are_packed_frame_by_frame(tmp_path):
         if record["source"] == "set/long":
             each = each[:5] + each[6:]
         assert record["fps"] == 25 and seen == pytest.approx(each, abs=1.5)
-    with pytest.raises(ValueError, match="begun with --min-frames 1, not 16"):
+    with pytest.raises(UserError, match=r"^out: .*begun with `min_frames` 1, not 16"):
         pack([str(tmp_path / "set")], str(out), fps=25, **options)
     usual = pack([str(tmp_path / "set")], str(tmp_path / "usual"), **options)
     assert usual.statuses == {"ok": 2, "too_short": 1}
@@ -164,15 +165,15 @@ def test_a_frame_that_is_no_square_is_squeezed_or_cut(tmp_path):
         assert np.abs(frame - cv2.resize(area, (40, 40), interpolation=cv2.INTER_AREA)).mean() < 2.5
         assert record["geometry"]["boxes"][0] == box
         assert ("squeezed" in read_index(tmp_path / name).geometry) == (name in flags)
-    with pytest.raises(ValueError, match="differ in geometry: squeezed True and None"):
+    with pytest.raises(UserError, match="differ in geometry: squeezed True and None"):
         merge([str(tmp_path / "squeezed"), str(tmp_path / "cut")], str(tmp_path / "both"))
-    with pytest.raises(ValueError, match="begun with --squeeze True, not False"):
+    with pytest.raises(UserError, match=r"^out: .*begun with `squeeze` True, not False"):
         pack(
             [str(tmp_path / "set")],
             str(tmp_path / "squeezed"),
             **options | {"squeeze": False, "frame_crop": None},
         )
-    with pytest.raises(ValueError, match="--squeeze is for --detector none: haar finds out where"):
+    with pytest.raises(UserError, match=r"^squeeze: .*haar"):
         pack([str(tmp_path / "set")], str(tmp_path / "x"), squeeze=True)
 
 

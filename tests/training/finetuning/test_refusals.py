@@ -96,9 +96,9 @@ def test_labels_that_cannot_be_learnt(case, refusal, labelled_shards, tmp_path):
 
 
 SETTINGS = {
-    "an average of nothing": (("--ema-decay", "1.0"), ("--ema-decay 1.0",)),
+    "an average of nothing": (("--ema-decay", "1.0"), ("--ema-decay", "1.0")),
     "a rate of nothing": (("--model.base_lr", "0"), ("--model.base_lr",)),
-    "a layer decay that grows": (("--model.layer_decay", "1.5"), ("--model.layer_decay 1.5",)),
+    "a layer decay that grows": (("--model.layer_decay", "1.5"), ("--model.layer_decay", "1.5")),
     "weights nowhere": (("--init-from", "runs/nowhere"), ("runs/nowhere",)),
     "no model": (("--model.architecture", "null"), ("--init-from", "--model.architecture")),
     "a batch beyond the samples": (("--data.batch_size", "500"), ("--data.batch_size",)),
@@ -150,4 +150,4 @@ def test_a_loss_that_is_no_number_stops_the_run(refusal, labelled_shards, tmp_pa
     message = refusal(arguments(labelled_shards, run, *wild, *patience, "--data.val_share", "0"))
     assert "in 4 steps in a row" in message and "--model.base_lr" in message
     assert "train_" in (run / "non_finite.csv").read_text()
-    assert not (run / "classifier").exists() and not (run / "summary.json").exists()
+    assert not (run / "classifier" / "model.safetensors").exists() and not (run / "summary.json").exists()

@@ -12,7 +12,7 @@ import maedfer
 from maedfer.__main__ import main
 from maedfer.runs.folder import RunFolder
 from maedfer.training.finetuning.scoring import Scoring
-from maedfer.training.run.checkpoints import best_checkpoint
+from maedfer.training.run.checkpoints import BestCheckpoint
 from maedfer.training.run.records import MetricsFile
 
 
@@ -88,7 +88,7 @@ def test_a_probe_of_a_fine_tuned_model_resumes(kill, from_scratch, labelled_shar
 def test_a_moved_run_knows_its_best_value(from_scratch, tmp_path):
     state = torch.load(from_scratch / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
     state = next(value for name, value in state.items() if name.startswith("BestCheckpoint"))
-    moved = best_checkpoint(RunFolder(tmp_path / "moved"), "val/uar", "max")
+    moved = BestCheckpoint(RunFolder(tmp_path / "moved"), "val/uar", "max")
     moved.load_state_dict(state)
     path = str(tmp_path / "moved" / "checkpoints" / "best.ckpt")
     assert moved.best_model_path == moved.kth_best_model_path == path

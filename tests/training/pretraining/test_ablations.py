@@ -126,11 +126,11 @@ def test_a_run_from_before_the_ablations_goes_on(tmp_path):
     ("args", "flags", "message"),
     [
         ({"region_size": [2, 2, 2]}, {"mask_symmetry": "local"}, "one is 2 of 4 tokens wide"),
-        ({}, {"mask_symmetry": "global", "mask_ratio": 0.4}, "mask ratio 0.4 leaves 5 of 8 tokens visible"),
-        ({}, {"motion_group": 0}, "motion_group=0"),
+        ({}, {"mask_symmetry": "global", "mask_ratio": 0.4}, "0.4 leaves 5 of 8 tokens visible"),
+        ({}, {"motion_group": 0}, "0 must be 1 (no motion) or more frames"),
         ({"intra_region": "cross", "local_global": "none"}, {}, "nothing can be pre-trained"),
         ({"local_global": "none", "share_attention": "first_third"}, {}, "shares nothing"),
-        ({"local_global": "global"}, {}, "local_global='global' is not one of"),
+        ({"local_global": "global"}, {}, "'global' is not one of ('cross', 'self', 'none')"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(tmp_path, capsys, args, flags, message):

@@ -1,0 +1,77 @@
+"""The protocols of a video and its frames, which video files and folders of images share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+
+from maedfer.errors import UserError
+
+THUMBNAIL = (48, 32)
+"""Width and height of the pictures in which shot changes are detected."""
+
+
+class UnreadableVideo(UserError):
+    """Reports a source without a single frame to decode; its message is the reason in the pack report."""
+
+
+class Frame(Protocol):
+    """One frame of a source; its size is that of the upright picture with square pixels."""
+
+    @property
+    def time_s(self) -> float:
+        """Seconds from the start of the source."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Pixels from left to right."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """Pixels from top to bottom."""
+        ...
+
+    def picture(self, max_side: int | None = None) -> np.ndarray:
+        """Returns upright uint8 RGB (H, W, 3), reduced so that the longer side is at most `max_side`."""
+        ...
+
+    def thumbnail(self) -> np.ndarray:
+        """Returns a cheap uint8 RGB (32, 48, 3), not turned upright, for comparing colours."""
+        ...
+
+
+class Video(Protocol):
+    """A source that is read in passes from start to end.
+
+    Attributes:
+        damaged: Packets or images that the last pass left out because they do not decode.
+        promised: Frames that the container claims to hold; 0 where it makes no claim.
+        pieces: The unit of `damaged`, for messages.
+    """
+
+    damaged: int
+    promised: int
+    pieces: str
+
+    def frames(
+        self,
+        start_s: float = 0.0,
+        end_s: float = math.inf,
+        on_frame: Callable[[], object] = lambda: None,
+    ) -> Iterator[Frame]:
+        """Decodes the frames from `start_s` to `end_s` (both included), times strictly rising.
+
+        Args:
+            start_s: Seconds from the start of the source.
+            end_s: Seconds from the start of the source.
+            on_frame: Called for every decoded frame, also for those before `start_s`, as a sign of life.
+
+        Raises:
+            UnreadableVideo: the source cannot be opened, or holds no picture.
+        """
+        ...
