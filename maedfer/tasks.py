@@ -24,7 +24,7 @@ TaskName = Literal["classify", "multilabel", "regress"]
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """What the K outputs of a model mean, how targets are made for them, and which loss trains them.
+    """Defines the meaning of the K outputs of a model, their targets, loss, decisions and scores.
 
     Names of scores are those of `maedfer.evaluation`.
 
@@ -38,7 +38,8 @@ class Task(ABC):
         has_classes: outputs are probabilities of classes, and a decision is made for each class.
         is_single_label: each sample belongs to exactly one class, and probabilities add up to 1. Such tasks
             have a confusion matrix, McNemar's test, published results and subsets with few labels per class.
-        output_prefix: precedes the name of an output in the columns of `predictions.csv`.
+        output_prefix: precedes the name of an output in the columns of `predictions.csv`; with
+            `is_single_label` it shows the task of a file.
         min_outputs: the smallest number of outputs that can be learned.
         needs_columns: labels are numbers in metadata columns; the `label` of a record is not enough.
         allowed_values: description of the numbers that a metadata column may hold.
@@ -78,7 +79,7 @@ class Task(ABC):
         """Checks activated outputs (n, K).
 
         Raises:
-            UserError: they are not what the task predicts, such as logits instead of probabilities.
+            UserError: they do not suit the task, such as logits instead of probabilities.
         """
         if self.has_classes and ((outputs < -1e-6) | (outputs > 1 + 1e-6)).any():
             raise UserError(

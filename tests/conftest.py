@@ -1,6 +1,7 @@
 """Fixtures of the whole suite: the folder beside the checkout, quiet threads, session-wide tiny data."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,19 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs ../shared (real clips, oracle numbers)")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A program that is `maedfer` without the seconds of its imports (helpers/warm.py)."""
+    from helpers.warm import start_server, write_stand_in
+
+    folder = tmp_path_factory.mktemp("warm")
+    server = start_server(folder)
+    write_stand_in(folder / "maedfer", folder)
+    yield folder / "maedfer"
+    server.kill()
+    server.join()
 
 
 @pytest.fixture(scope="session")

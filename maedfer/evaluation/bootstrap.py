@@ -90,12 +90,12 @@ def interval(values: NDArray[np.float64], level: float = LEVEL) -> tuple[float, 
 
 
 def resampling_units(sets: Sequence[Sequence[SampleInfo]]) -> tuple[list[NDArray[np.int64]], Unit]:
-    """Returns what the clips of each set are drawn with, as numbers (n,), and what that is.
+    """Returns the number (n,) of the unit that each clip of a set is drawn with, and the kind of unit.
 
-    Subjects if every clip names one and every set has at least two; otherwise each clip by itself.
+    Units are subjects if every clip names one and every set has at least two, otherwise single clips.
 
     Args:
-        sets: what is known of the clips of each set, in the order of its predictions.
+        sets: facts about the clips of each set, in the order of its predictions.
     """
     subjects = [[clip.subject for clip in clips] for clips in sets]
     named = all(subject not in (None, "") for people in subjects for subject in people)

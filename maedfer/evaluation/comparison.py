@@ -43,7 +43,7 @@ class Comparison:
         task: task of both.
         samples: number of clips.
         folds: folds over which scores are averaged; empty without folds.
-        unit: what was resampled.
+        unit: kind of unit that was resampled.
         units: number of subjects or clips.
         differences: main scores first, then classes or quantities.
         mcnemar: the test of a classification; None for other tasks.

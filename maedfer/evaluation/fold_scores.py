@@ -55,7 +55,7 @@ class FoldScores:
         mean: their mean; `samples` are summed.
         std: their standard deviation (n - 1); empty for a single fold.
         intervals: 95 % interval of the mean of the main scores.
-        unit: what was resampled.
+        unit: kind of unit that was resampled.
         units: number of subjects or clips.
         classes: the score of each class or quantity, see `Task.class_score`.
     """

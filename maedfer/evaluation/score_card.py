@@ -16,7 +16,7 @@ class ScoreCard:
     """Predictions with their scores, computed once for the screen, `scores.json`, figures and pages.
 
     Attributes:
-        predictions: what was scored.
+        predictions: the predictions that were scored.
         scores: all scores of the task, see `maedfer.evaluation.scores.scores`.
         classes: recall, precision and F1 of each class; empty for a task without classes.
         groups: scores by subject, fold and metadata column; empty without facts about the samples.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -117,8 +118,10 @@ def assert_as_planned(shards, run, steps):
 
 
 @pytest.mark.slow
-def test_one_launcher_continues_what_another_began(synthetic_shards, environment, tmp_path):
+def test_one_launcher_continues_what_another_began(synthetic_shards, environment, warm, tmp_path):
     run = tmp_path / "run"
+    for place in ("maedfer.py", "bin/maedfer"):  # for `python -m maedfer`, and on the path
+        shutil.copy(warm, place)
     args = words(synthetic_shards, run)
     meeting = {"NPROC": 1, "NNODES": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     machines = [launch("torchrun.sh", args, environment, **meeting, NODE_RANK=rank) for rank in (0, 1)]
@@ -160,8 +163,9 @@ def sbatch(environment, *args, nodes=2, **more):
 
 
 @pytest.mark.slow
-def test_a_job_near_its_time_limit_requeues_itself(synthetic_shards, slurm, tmp_path):
+def test_a_job_near_its_time_limit_requeues_itself(synthetic_shards, slurm, warm, tmp_path):
     run = tmp_path / "run"
+    shutil.copy(warm, "bin/maedfer")
     args = words(synthetic_shards, run)
     code, output = sbatch(slurm, *args, SLURM_FAKE_WARN=f"{run / 'metrics.csv'} 4")
     assert code == 0, output[-3000:]

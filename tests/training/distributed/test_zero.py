@@ -61,7 +61,9 @@ def killed(even_shards, tmp_path_factory):
     for name in STRATEGIES:
         folder = tmp_path_factory.mktemp(name)
         runs[name] = folder / "run"
-        command = arguments(even_shards, runs[name], *TWO, *on_two(name), steps=STEPS)
+        # 0 workers are dealt as 1; starting one costs each rank seconds.
+        workers = ("--data.workers", "1" if name == "ddp" else "0")
+        command = arguments(even_shards, runs[name], *TWO, *on_two(name), *workers, steps=STEPS)
         command[command.index("--checkpoint_every") + 1] = "3"
         kill_in_second_checkpoint(start([command], folder), runs[name] / "checkpoints")
         assert not (runs[name] / "summary.json").exists()
@@ -86,14 +88,14 @@ def together(killed, one, even_shards, labelled_shards, tmp_path_factory):
     folder = tmp_path_factory.mktemp("together")
     commands = [["pretrain", "--run", str(run), "--resume"] for run in killed.values()]
     for name in STRATEGIES:
-        two = (*on_two(name), "--data.workers", "1", *SLOW[name == "zero3"])
+        two = (*on_two(name), "--data.workers", "0", *SLOW[name == "zero3"])
         commands.append(fine_tuning(labelled_shards, folder / f"tuned_{name}", *TUNING, *two, steps=6))
         frozen = ("--freeze-encoder", "--init-from", str(one / "encoder"))
         probe = folder / f"probe_{name}"
         commands.append(fine_tuning(labelled_shards, probe, *TUNING, *two, *frozen, steps=4, model={}))
         if name != "ddp":
             drawn = ("--picture_every", "4") if name == "zero3" else ()
-            spoilt = (*PLAIN, *disturbed(spoilt=[3], rank=1), *on_two(name), *drawn)
+            spoilt = (*PLAIN, *disturbed(spoilt=[3], rank=1), *on_two(name), *drawn, "--data.workers", "0")
             commands.append(arguments(even_shards, folder / f"spoilt_{name}", *spoilt, steps=6))
     started = (*PLAIN, *AT_REST, *on_two("zero3"), "--init-from", str(one))
     commands.append(arguments(even_shards, folder / "started", *started, steps=1))

@@ -1,13 +1,12 @@
 """`maedfer evaluate` and the scores of runs: one truth, counted once, with one rank or two."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from helpers.answers import labelled, records_of
 from helpers.finetuning_runs import arguments, rewritten, scores, table
+from helpers.two_ranks import on_two, run_together
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
 from maedfer.__main__ import main
@@ -115,12 +114,8 @@ def test_what_cannot_be_evaluated_is_one_line(from_scratch, pretrained, labelled
 
 def test_two_ranks_count_every_sample_once(labelled_shards, tmp_path):
     run = tmp_path / "run"
-    ranks = ("--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp")
-    command = arguments(labelled_shards, run, *ranks, "--data.batch_size", "4", steps=5)
-    done = subprocess.run(
-        [sys.executable, "-m", "maedfer", *command], capture_output=True, text=True, timeout=150
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    command = arguments(labelled_shards, run, *on_two("ddp"), "--data.batch_size", "4", steps=5)
+    run_together([command], tmp_path / "logs")
     assert read_predictions(run / "predictions.csv").keys == keys_to_count(labelled_shards)
     assert [int(row["samples"]) for row in table(run / "validation.csv")] == [10]
     assert [int(row["step"]) for row in table(run / "metrics.csv")] == [1, 2, 3, 4, 5]

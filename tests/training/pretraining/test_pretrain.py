@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -127,9 +126,9 @@ def test_reconstruct_wants_a_whole_autoencoder(finished, synthetic_shards, tmp_p
 
 
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_resumes_exactly(stop, finished, synthetic_shards, tmp_path):
+def test_a_stopped_run_resumes_exactly(stop, warm, finished, synthetic_shards, tmp_path):
     run = tmp_path / "stopped"
-    command = [sys.executable, "-m", "maedfer", *arguments(synthetic_shards, run)]
+    command = [warm, *arguments(synthetic_shards, run)]
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
     while process.poll() is None and not ((run / "metrics.csv").exists() and len(rows(run)) >= 7):
         time.sleep(0.01)
