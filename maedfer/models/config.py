@@ -1,4 +1,4 @@
-"""The `config.json` of a model folder: how to build the model, what its input must be, what its outputs mean.
+"""The `config.json` of a model folder: how to build the model, its input, its outputs.
 
 A folder holds `config.json`, the card `README.md`, and `model.safetensors` once there are weights. A run
 writes the first two when it starts (`weights.write_unfinished`) and all three when it ends
@@ -165,10 +165,14 @@ def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
 
 def _from_schema_1(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a configuration of schema 1 in the form of today."""
-    told = raw["provenance"]
+    provenance = raw["provenance"]
     names, output = raw["labels"], None
     if names:
-        output = {"task": told.get("task", "classify"), "names": names, "columns": told.get("columns")}
+        output = {
+            "task": provenance.get("task", "classify"),
+            "names": names,
+            "columns": provenance.get("columns"),
+        }
     return {
         "architecture": raw["architecture"],
         "model_args": raw["model_args"],
@@ -178,11 +182,11 @@ def _from_schema_1(raw: Mapping[str, Any]) -> dict[str, Any]:
             "mean": raw["mean"],
             "std": raw["std"],
             "geometry": raw["geometry"],
-            "frame_crop": told.get("frame_crop"),
-            "sampling": told.get("sampling", "correct"),
+            "frame_crop": provenance.get("frame_crop"),
+            "sampling": provenance.get("sampling", "correct"),
         },
         "output": output,
-        "provenance": told,
+        "provenance": provenance,
         "weights_sha256": None,
         "calibration": None,
         "schema": SCHEMA,
