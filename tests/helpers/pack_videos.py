@@ -104,7 +104,7 @@ def promise_frames(path: Path, count: int) -> Path:
 class RedSquares:
     """A detector of red squares, with eyes at their upper corners when asked; `blind` are looks it misses."""
 
-    name, finds_faces, max_side = "red", True, 96
+    finds_faces, max_side = True, 96
 
     def __init__(self, eyes=False, blind=()):
         self.eyes, self.blind, self.looks = eyes, set(blind), 0

@@ -20,21 +20,17 @@ from maedfer.data.video.video import THUMBNAIL, Frame, UnreadableVideo
 
 
 @dataclass(frozen=True)
-class VideoFrame:
+class VideoFrame(Frame):
     """One decoded frame of a video, converted to pixels only on request; see `Frame`."""
 
-    time_s: float
-    width: int
-    height: int
     quarter_turns: int
     decoded: av.VideoFrame
 
     def picture(self, max_side: int | None = None) -> np.ndarray:
         """Returns the upright picture; see `Frame.picture`."""
-        scale = min(1.0, (max_side or math.inf) / max(self.width, self.height))
-        size = [max(1, round(side * scale)) for side in (self.width, self.height)]
+        size = self.reduced_size(max_side)
         width, height = size[::-1] if self.quarter_turns % 2 else size
-        kernel = "AREA" if scale < 1 else "BILINEAR"
+        kernel = "BILINEAR" if size == (self.width, self.height) else "AREA"
         pixels = self._converted(width, height, kernel)
         return np.ascontiguousarray(np.rot90(pixels, self.quarter_turns))
 

@@ -80,7 +80,7 @@ def test_missing_clips_are_counted_and_named(tmp_path, capsys):
     assert main(["pack", str(root), "--corpus", "dfew", "--out", str(out)]) == 2
     said = capsys.readouterr().err
     assert "7 clips missing: 00003, 00004, 00005, 00006, 00007 and 2 more (found: 28 clips in" in said
-    assert "allow" in said and not out.exists()
+    assert "go on without them with --allow-missing" in said and not out.exists()
     found = clips("dfew", root, allow_missing=True)
     assert len(found.sources) == 28 and found.notes[0].startswith("left out: 7 clips missing: 00003")
 
@@ -170,12 +170,12 @@ def test_folders_of_other_names_and_case_are_found(tmp_path, folder, detector):
 
 def test_time_normalised_frames_are_taken_only_when_named(tmp_path):
     root = dfew(tmp_path, clips="Clip/clip_224x224_16f")
-    with pytest.raises(FileNotFoundError, match=r"none of Clip/jpg_256, .*clips"):
+    with pytest.raises(FileNotFoundError, match=r"none of Clip/jpg_256, .*`clips`"):
         clips("dfew", root)
     found = clips("dfew", root, clips="Clip/clip_224x224_16f")
     assert len(found.sources) == 35 and found.crop.detector == "none"
     assert found.notes == (NORMALISED,)
-    with pytest.raises(FileNotFoundError, match="clips nowhere is not a folder"):
+    with pytest.raises(FileNotFoundError, match="`clips` nowhere is not a folder"):
         clips("dfew", root, clips="nowhere")
 
 

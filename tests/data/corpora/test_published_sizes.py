@@ -193,8 +193,7 @@ def test_the_table_has_a_row_for_each_corpus_and_stands_in_the_page():
     assert all((UNTESTED in row) != load_corpus(name).tested for row, name in zip(rows, NAMES, strict=True))
     assert {row.count(" | ") for row in rows} == {6}
     page = Path(__file__).resolve().parents[3] / "docs" / "corpora.md"
-    if page.is_file():
-        assert table() in page.read_text(encoding="utf-8"), "write maedfer.data.corpora.table() into the page"
+    assert table() in page.read_text(encoding="utf-8"), "write maedfer.data.corpora.table() into the page"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -207,5 +206,5 @@ def test_every_corpus_says_what_it_is(name):
         size if isinstance(size, int) else sum(size) for part, size in corpus.sizes.items() if "fold" in part
     ]
     whole = corpus.sizes.get("all")
-    assert corpus.sizes or not corpus.tested
+    assert corpus.sizes or name in ("mead", "mosei")
     assert not folds or sum(folds) == (whole if isinstance(whole, int) else sum(whole))

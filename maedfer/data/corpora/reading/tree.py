@@ -58,7 +58,7 @@ def clip_folder(
     if clips is not None:
         folder = find_path(root, clips) or Path(clips)
         if not folder.is_dir():
-            raise FileNotFoundError(f"clips {clips} is not a folder in {root}")
+            raise FileNotFoundError(f"`clips` {clips} is not a folder in {root}")
         scenes = any(find_path(root, name) == folder for name in raw)
         cropped = not scenes and (
             any(find_path(root, name) == folder for name in faces) or _of_frames(folder)
