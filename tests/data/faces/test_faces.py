@@ -5,7 +5,8 @@ from helpers.pack_videos import Drawn, RedSquares, scene, still, write_video
 from maedfer.data.faces.crop_settings import CropSettings
 from maedfer.data.faces.crops import cut_area, cut_crops, plan_crops, stored_times
 from maedfer.data.faces.detectors import Detection, make_detector, overlap, suppress
-from maedfer.data.faces.tracks import FaceTracker, follow_faces, largest_at_a_time, shot_changed, smooth_curve
+from maedfer.data.faces.shots import shot_changed
+from maedfer.data.faces.tracks import FaceTracker, follow_faces, largest_at_a_time, smooth_curve
 from maedfer.data.pack.job import Job
 from maedfer.data.pack.one_source import pack_source
 from maedfer.data.pack.settings import StoreSettings
