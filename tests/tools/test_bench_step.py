@@ -25,7 +25,7 @@ def bench(*words, cwd):
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=200)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_way_takes_a_step_and_is_compared_with_the_plain_one(tmp_path):
     flags = ["--architecture", TINY, "--batch-size", "1", "--repeats", "1", "--out", "results"]
     done = bench("step", *flags, cwd=tmp_path)

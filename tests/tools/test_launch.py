@@ -117,7 +117,7 @@ def assert_as_planned(shards, run, steps):
         assert (run / "keys" / f"rank{rank}.txt").read_text().splitlines() == planned(shards, rank, steps)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_launcher_continues_what_another_began(synthetic_shards, environment, warm, tmp_path):
     run = tmp_path / "run"
     for place in ("maedfer.py", "bin/maedfer"):  # for `python -m maedfer`, and on the path
@@ -162,7 +162,7 @@ def sbatch(environment, *args, nodes=2, **more):
     return process.returncode, output
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_job_near_its_time_limit_requeues_itself(synthetic_shards, slurm, warm, tmp_path):
     run = tmp_path / "run"
     shutil.copy(warm, "bin/maedfer")

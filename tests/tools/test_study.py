@@ -50,7 +50,7 @@ def rows(path):
         return list(csv.DictReader(stream))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_questions_share_their_runs_and_are_answered_again(tiny, tmp_path, capsys, monkeypatch):
     out = ["--out", str(tmp_path), "--clips", "32", "--seeds", "1", "--faces", "[clean]"]
     few = ["--steps", "[2]", "--labels", "[2]", "--variants", f"[{DEMO}]"]

@@ -69,7 +69,7 @@ def has(words, *part):
     return any(tuple(words[i : i + len(part)]) == part for i in range(len(words)))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_folds_in_real_processes_survive_a_kill(folded, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
 

@@ -122,7 +122,7 @@ def test_split_weights_are_refused():
         prepare_to_compile(trainer)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(480)
 def test_kernels_on_two_ranks(synthetic_shards, tmp_path):
     ways = {"plain": ("ddp", ()), "ddp": ("ddp", COMPILE), "zero2": ("zero2", COMPILE)}
