@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -55,14 +55,21 @@ UNKNOWN = (
 installed version: where one no longer matches, only the suggestion is lost."""
 
 
+REQUIRED = re.compile(r"the following arguments are required: (.+)")
+"""How argparse reports arguments without a default that are missing."""
+
+
 def unknown_name(message: str) -> str | None:
     """Returns the dotted name that a message of jsonargparse calls unknown, None for other messages."""
     found = next((match for pattern in UNKNOWN if (match := pattern.search(message))), None)
     return ".".join(found.groups()).replace("-", "_") if found else None
 
 
-def _explain(message: str, names: Iterable[str]) -> str:
-    """Adds the closest known names to a message about an unknown flag or key."""
+def _explain(message: str, names: Mapping[str, str]) -> str:
+    """Adds the closest known names to a message about an unknown flag or key, and spells required flags."""
+    if required := REQUIRED.search(message):
+        missing = ", ".join(names.get(name, name) for name in required[1].split(", "))
+        return f"missing: {missing} (see --help)"
     unknown = unknown_name(message)
     if unknown is None:
         return message

@@ -38,7 +38,8 @@ class Task(ABC):
         has_classes: outputs are probabilities of classes, and a decision is made for each class.
         is_single_label: each sample belongs to exactly one class, and probabilities add up to 1. Such tasks
             have a confusion matrix, McNemar's test, published results and subsets with few labels per class.
-        output_prefix: precedes the name of an output in the columns of `predictions.csv`.
+        output_prefix: precedes the name of an output in the columns of `predictions.csv`; with
+            `is_single_label` it shows the task of a file.
         min_outputs: the smallest number of outputs that can be learned.
         needs_columns: labels are numbers in metadata columns; the `label` of a record is not enough.
         allowed_values: description of the numbers that a metadata column may hold.

@@ -16,5 +16,5 @@ def mimics_upstream(parameter: str, value: Behaviour) -> bool:
         UserError: another value.
     """
     if value not in ("correct", "official"):
-        raise UserError(parameter, f"{value!r} is unknown: take 'correct' or 'official'")
+        raise UserError(parameter, f"{value} is unknown: take correct or official")
     return value == "official"

@@ -44,6 +44,8 @@ def test_every_verb_has_help(verb, capsys):
         (["pretrain", "--config", "pretrain/demo", "--data.shard", "x"], "--data.shards"),
         (["pretrain", "--config", "pretrain/demo", "--trainer.max_step", "3"], "--trainer.max_steps"),
         (["verify", "nowhere"], "nowhere"),
+        (["pack", "x"], "missing: --out"),
+        (["verify"], "missing: FOLDER"),
     ],
 )
 def test_wrong_words_exit_2_with_one_line(args, words, capsys):

@@ -81,3 +81,4 @@ def test_a_table_of_predictions_names_its_task():
     assert task_of_columns(["key", "label_a", "p_a"]) == MULTILABEL
     assert task_of_columns(["key", "label_a", "predicted_a"]) == REGRESS
     assert task_of_columns(["key", "label_a"]) is None
+    assert len({(task.is_single_label, task.output_prefix) for task in TASKS.values()}) == len(TASKS)

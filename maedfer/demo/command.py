@@ -17,6 +17,7 @@ from maedfer.__main__ import main
 from maedfer.demo.page import describe_results, write_demo_page
 from maedfer.demo.table import CLASSES, LABELS_PER_CLASS, ROWS_FROM_SCRATCH, LabelTable
 from maedfer.errors import UserError
+from maedfer.files import make_folder
 from maedfer.processes.parallel_runs import STOPPED, run_in_background
 
 
@@ -151,7 +152,7 @@ def note_length(folder: Path, length: DemoLength) -> None:
     note, text = folder / "demo.json", json.dumps({"clips": length.clips, "steps": length.steps})
     if note.is_file() and note.read_text(encoding="utf-8") != text:
         raise UserError("out", f"{folder} holds a demo of another length; give another folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     note.write_text(text, encoding="utf-8")
 
 

@@ -1,6 +1,6 @@
 """Models of MAE-DFER; importing this package registers them with timm.
 
-Where the paper's words live:
+The paper's words, and the modules that implement them:
 
 * tubelet (cube) and its embedding: `tubelets`; position codes: `positions`
 * region, and the two orders of tokens: `regions`; representative tokens: `lgi_former.LGIFormer.region_tokens`
@@ -9,8 +9,8 @@ Where the paper's words live:
 * linear and attentive probes: `probe`
 * region tube mask: `masking`; appearance and motion targets: `targets`, over other frames: `motion_groups`
 * the masked autoencoder, lambda and the loss: `mae`; its decoder: `decoder`; its pictures: `pictures`
-* models by name: `registry`, `arguments`; saved weights: `weights`, `card`
-* upstream checkpoints: `official` (`to_official` is the way back), `official_stages`, `convert`
+* models by name, and their arguments: `registry`, `arguments`; model folders: `weights`, `config`, `card`
+* upstream checkpoints: `official` (and `to_official` for the way back), `official_stages`, `convert`
 """
 
 from maedfer.models.features import Features

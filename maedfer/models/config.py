@@ -1,4 +1,4 @@
-"""The `config.json` of a model folder: how to build the model, what its input must be, what its outputs mean.
+"""The `config.json` of a model folder: how to build the model, its input, its outputs.
 
 A folder holds `config.json`, the card `README.md`, and `model.safetensors` once there are weights. A run
 writes the first two when it starts (`weights.write_unfinished`) and all three when it ends
@@ -16,7 +16,7 @@ from typing import Any, Self, get_args
 
 from maedfer.constants import FRAME_INTERVAL_S, IMAGENET_MEAN, IMAGENET_STD, NUM_FRAMES
 from maedfer.errors import UserError
-from maedfer.files import write_atomically
+from maedfer.files import make_folder, write_atomically
 from maedfer.models.card import model_card
 from maedfer.tasks import TaskName
 from maedfer.upstream import Behaviour
@@ -144,7 +144,7 @@ def write_config(folder: str | Path, config: ModelConfig) -> None:
         config: what to write; `weights_sha256` None says that the weights are still to come.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_atomically(folder / CARD_NAME, model_card(config).encode())
     write_atomically(folder / CONFIG_NAME, (json.dumps(config.to_json(), indent=2) + "\n").encode())
 
@@ -165,10 +165,14 @@ def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
 
 def _from_schema_1(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a configuration of schema 1 in the form of today."""
-    told = raw["provenance"]
+    provenance = raw["provenance"]
     names, output = raw["labels"], None
     if names:
-        output = {"task": told.get("task", "classify"), "names": names, "columns": told.get("columns")}
+        output = {
+            "task": provenance.get("task", "classify"),
+            "names": names,
+            "columns": provenance.get("columns"),
+        }
     return {
         "architecture": raw["architecture"],
         "model_args": raw["model_args"],
@@ -178,11 +182,11 @@ def _from_schema_1(raw: Mapping[str, Any]) -> dict[str, Any]:
             "mean": raw["mean"],
             "std": raw["std"],
             "geometry": raw["geometry"],
-            "frame_crop": told.get("frame_crop"),
-            "sampling": told.get("sampling", "correct"),
+            "frame_crop": provenance.get("frame_crop"),
+            "sampling": provenance.get("sampling", "correct"),
         },
         "output": output,
-        "provenance": told,
+        "provenance": provenance,
         "weights_sha256": None,
         "calibration": None,
         "schema": SCHEMA,

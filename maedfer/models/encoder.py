@@ -124,7 +124,7 @@ class VideoEncoder(nn.Module, ABC):
 
     @property
     def head_args(self) -> dict[str, Any]:
-        """Constructor arguments, `arguments.HEAD_ARGS`, that build the head as it is now."""
+        """Constructor arguments (of `arguments.HEAD_ARGS`) that build the present head."""
         args: dict[str, Any] = {"num_classes": self.num_classes, "pool": self.pool_mode}
         # Left out where it is the default, so that a loaded encoder can still become a classifier.
         is_default = self.norms_pooled == self._norms_pooled(self.num_classes)

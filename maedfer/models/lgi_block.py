@@ -42,7 +42,8 @@ class Stages:
     """Which attention stages a block has, and which of them share weights.
 
     Attributes:
-        intra_region: who attends in a region: `self` (all its tokens) or `cross` (its representative token).
+        intra_region: tokens that attend within a region: `self` (all of them) or `cross` (the representative
+            one, to the others).
         inter_region: whether representative tokens attend to each other.
         local_global: what local tokens attend to then: `cross` (the representative tokens of all regions),
             `self` (their own region again) or `none`.

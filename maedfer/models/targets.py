@@ -4,7 +4,7 @@ Pixels of a tubelet are normalised per colour channel, over all its frames toget
 *appearance* target; the *motion* target is every later frame minus the first, after normalisation, so motion
 is measured in standard deviations of its tubelet. The P = 2 * p * p * 3 values of a tubelet are ordered
 (frame, row, column, channel), channel fastest: the first half is appearance, the second motion. The paper's
-formula leaves the normalisation out.
+formula omits the normalisation.
 
 `motion_group` (see `motion_groups`) measures motion from the first of every `motion_group` frames of the clip
 instead of the first of a tubelet, each frame normalised with its own tubelet. The halves of a target are then

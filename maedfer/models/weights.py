@@ -60,7 +60,7 @@ def save_encoder(model: VideoEncoder, folder: str | Path, config: ModelConfig) -
 def write_unfinished(model: VideoEncoder, folder: str | Path, config: ModelConfig) -> None:
     """Writes `config.json` and the card of a model whose weights are still to come.
 
-    A folder that has weights already (of a run that was consolidated and is resumed) is left as it is.
+    A folder that has weights already (of a run that was consolidated and is resumed) is not changed.
 
     Args:
         model: as built, trained or not.

@@ -16,7 +16,7 @@ from maedfer.evaluation.bootstrap import DRAWS, LEVEL
 from maedfer.evaluation.compare import align_clips, compare_runs, read_run
 from maedfer.evaluation.comparison import Comparison, Difference
 from maedfer.evaluation.measures import TITLES
-from maedfer.files import defined, dump_json, write_atomically
+from maedfer.files import defined, dump_json, make_folder, write_atomically
 from maedfer.report.page import Table, versions, write_page
 from maedfer.report.spread_figures import DIFFERENCES, Spread, draw_differences, scale_of
 from maedfer.tasks import Task
@@ -44,7 +44,7 @@ def compare(runs: list[str], out: str = "runs/compare") -> str:
     check_folders(runs, folder)
     first, second = (read_run(run) for run in runs)
     found = compare_runs(first, align_clips(first, second))
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_atomically(folder / "comparison.json", dump_json(defined(comparison_json(found)), indent=1))
     write_comparison_page(folder, found)
     return f"{format_comparison(found)}\nreport: {folder / 'report.html'}"

@@ -11,7 +11,7 @@ from maedfer.evaluation.predictions import SampleInfo, write_predictions
 from maedfer.evaluation.published import OwnRow, comparable_rows, comparison_rows, other_test
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.evaluation.scores import MAX_GROUPS, GroupScores, shown
-from maedfer.files import defined, dump_json, write_atomically
+from maedfer.files import defined, dump_json, make_folder, write_atomically
 from maedfer.report.page import Table, write_page
 from maedfer.report.runs import describe_pace
 from maedfer.report.score_figures import LEARNING, draw_learning, draw_scores, score_pictures
@@ -51,7 +51,7 @@ def write_evaluation(
         samples: facts about the samples, in any order.
     """
     figures = folder / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
+    make_folder(figures)
     write_predictions(folder / "predictions.csv", card.predictions, samples)
     by = {column: [row.as_json() for row in rows] for column, rows in card.groups.items()}
     content = {"scores": card.scores, "synthetic": info.synthetic, "by": by}

@@ -116,7 +116,7 @@ def read_results(
     found, corpus = score_folds(answers), corpus_of(made_by)
     has_published = pooled.predictions.task.is_single_label
     published = comparable_rows(corpus, pooled.predictions.names, info.folds) if has_published else []
-    notes = make_notes(info, found, folder.unlike_settings(info.folds))
+    notes = make_notes(info, found, folder.differing_settings(info.folds))
     if corpus is not None and published:
         notes.append(other_test(corpus, {fold.fold: len(fold.predictions) for fold in answers}))
     return CrossValidation(
@@ -158,7 +158,7 @@ def own_row(found: FoldScores) -> OwnRow:
 
 
 def make_notes(
-    info: CrossValidationInfo, found: FoldScores, unlike_settings: Mapping[str, Mapping[str, Any]]
+    info: CrossValidationInfo, found: FoldScores, differing_settings: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
     """Returns the sentences that limit what the numbers mean."""
     unit, count = found.unit, found.units
@@ -176,7 +176,7 @@ def make_notes(
         if without:
             folds = ", ".join(without)
             notes.append(f"No test clip of {row.name} in fold {folds}: the class does not count there.")
-    for name, values in unlike_settings.items():
+    for name, values in differing_settings.items():
         each = ", ".join(f"{value} in fold {fold}" for fold, value in values.items())
         notes.append(f"The folds were trained with different settings, {name}: {each}.")
     return notes

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from maedfer.evaluation.measures import BINS, TITLES, confusion, reliability
+from maedfer.evaluation.measures import BINS, PLAIN, TITLES, confusion, reliability
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.evaluation.scores import shown
 from maedfer.report.reconstruction_figures import read_table, smooth
@@ -177,7 +177,8 @@ def _draw_rate(axis: Axes, training: dict[str, list[float]]) -> None:
 
 def _draw_scores(axis: Axes, held_out: dict[str, list[float]]) -> None:
     """Draws the main scores as shares, and marks the best step of the score that selects an epoch."""
-    drawn = [name for name in ("uar", "war", "macro_f1", "micro_f1", "ccc", "pearson") if name in held_out]
+    names = [*(name for task in TASKS.values() for name in task.main_scores), "pearson"]
+    drawn = [name for name in names if name in held_out]
     for name in drawn:
         axis.plot(held_out["step"], held_out[name], "o-", markersize=3, label=TITLES[name])
     main = next((name for name in (task.main_score for task in TASKS.values()) if name in held_out), None)
@@ -188,5 +189,5 @@ def _draw_scores(axis: Axes, held_out: dict[str, list[float]]) -> None:
         )
     axis.set_title("held-out scores", fontsize=9)
     axis.legend(fontsize=8, frameon=False)
-    if "ccc" not in held_out:
+    if not set(PLAIN) & set(drawn):
         axis.yaxis.set_major_formatter(PercentFormatter(1.0))

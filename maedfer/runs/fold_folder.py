@@ -1,4 +1,4 @@
-"""The folder of `maedfer finetune --folds`: a run for each fold, and a note of which there are."""
+"""Names the files of `maedfer finetune --folds`: a run for each fold, and the note `folds.json`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 import yaml
 
 from maedfer.errors import UserError
-from maedfer.files import dump_json, write_atomically
+from maedfer.files import dump_json, make_folder, write_atomically
 from maedfer.runs.folder import RunFolder
 
-PLACE_SETTINGS = ("data.fold", "data.workers")
-"""Settings in which the runs of folds may differ: the fold itself, and what a machine settles."""
+PER_RUN_SETTINGS = ("data.fold", "data.workers")
+"""Settings in which the runs of folds may differ: the fold itself, and the workers of a machine."""
 
 
 @dataclass(frozen=True)
@@ -31,36 +31,39 @@ class FoldFolder:
         return self.path / "folds.json"
 
     def run_of(self, fold: str) -> RunFolder:
-        """The run of a fold."""
+        """Returns the run of a fold."""
         return RunFolder(self.path / f"fold_{re.sub(r'[^A-Za-z0-9._-]+', '-', fold)}")
 
     def noted(self) -> dict[str, Any] | None:
-        """What the note says; None where there is none."""
-        return json.loads(self.note.read_text(encoding="utf-8")) if self.note.is_file() else None
+        """Returns the contents of the note, None without one."""
+        if not self.note.is_file():
+            return None
+        noted: dict[str, Any] = json.loads(self.note.read_text(encoding="utf-8"))
+        return noted
 
     def begin(self, folds: Sequence[str], all_folds: Sequence[str], command: str) -> None:
-        """Note what is going to run, before it does.
+        """Notes the folds before they run.
 
         Args:
             folds: the folds that are tested on.
             all_folds: all folds that the shards have.
-            command: the command line, kept beside those of before.
+            command: the command line, kept beside earlier ones.
         """
-        before = (self.noted() or {}).get("commands", [])
-        commands = before if command in before else [*before, command]
+        earlier = (self.noted() or {}).get("commands", [])
+        commands = earlier if command in earlier else [*earlier, command]
         self._write({"folds": list(folds), "all_folds": list(all_folds), "commands": commands, "ended": {}})
 
     def end(self, fold: str, code: int) -> None:
-        """Note the exit code of a fold's run, which tells other ranks that the first one's has ended."""
+        """Notes the exit code of a fold's run; other ranks wait for it."""
         noted = self.noted() or {}
         self._write(noted | {"ended": noted["ended"] | {fold: code}})
 
     def _write(self, noted: dict[str, Any]) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path, "run")
         write_atomically(self.note, dump_json(noted, indent=1))
 
     def folds_to_run(self, asked: list[str] | None, resume: bool) -> list[str]:
-        """The folds that were asked for, or those of before.
+        """Returns the folds that were asked for, or those of the note.
 
         Raises:
             UserError: two folds would share a folder.
@@ -71,8 +74,8 @@ class FoldFolder:
             raise UserError("folds", f"{','.join(folds)}: two of these names give the same folder")
         return folds
 
-    def refuse_other_runs(self, folds: Sequence[str], resume: bool) -> None:
-        """Refuse to mix runs; only the first rank may ask, before it writes.
+    def check_other_runs(self, folds: Sequence[str], resume: bool) -> None:
+        """Checks that no other runs are mixed in; only the first rank may call it, before it writes.
 
         Raises:
             UserError: there is a run already, or one of another kind, or folds of it are left out.
@@ -83,28 +86,28 @@ class FoldFolder:
         elif noted is None and own.exists:
             raise UserError("run", f"{self.path} holds a run without folds: give another folder")
         begun = [fold for fold in (noted or {}).get("folds", []) if self.run_of(fold).exists]
-        left_out = [fold for fold in begun if fold not in folds]
-        if left_out:
+        missing = [fold for fold in begun if fold not in folds]
+        if missing:
             raise UserError(
                 "run",
-                f"{self.path} holds runs of the folds {', '.join(left_out)} too: name them in `folds`, or "
+                f"{self.path} holds runs of the folds {', '.join(missing)} too: name them in `folds`, or "
                 "give another folder",
             )
 
-    def unlike_settings(self, folds: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Settings that the runs of folds do not share, by dotted name: the value of each fold.
+    def differing_settings(self, folds: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Returns settings in which the runs of folds differ, by dotted name: the value of each fold.
 
-        They come of a resume with other words, and folds trained differently make no mean.
+        A resume with other flags causes them. Scores of folds that were trained differently have no mean.
         """
         texts = {fold: self.run_of(fold).config.read_text(encoding="utf-8") for fold in folds}
         settings = {fold: _flat(yaml.safe_load(text)) for fold, text in texts.items()}
-        names = sorted({name for values in settings.values() for name in values} - set(PLACE_SETTINGS))
+        names = sorted({name for values in settings.values() for name in values} - set(PER_RUN_SETTINGS))
         each = {name: {fold: settings[fold].get(name) for fold in folds} for name in names}
         return {name: values for name, values in each.items() if len(set(map(repr, values.values()))) > 1}
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted names."""
+    """Flattens nested settings to dotted names."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         inner = isinstance(value, dict) and value
@@ -113,7 +116,7 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def parse_folds(text: str) -> list[str]:
-    """The folds that `--folds` names: `1-5` (or `01-05`), `1,3,5`, `one,two`, or a mixture.
+    """Returns the folds that a text names: `1-5` (or `01-05`), `1,3,5`, `one,two`, or a mixture.
 
     Raises:
         UserError: an empty name or range, or one fold twice.

@@ -1,6 +1,8 @@
 """`maedfer demo` at a fraction of its length: every stage, its table, going on where it stopped."""
 
+import pytest
 from helpers.page import Page
+from matplotlib.figure import Figure
 
 from maedfer.__main__ import main
 from maedfer.demo import command as demo
@@ -45,14 +47,28 @@ def test_the_whole_way_and_again(tmp_path, monkeypatch, capsys):
     )
 
 
+SCORES = {
+    demo_table.FROM_SCRATCH: [60.0, 64.0],
+    demo_table.FINE_TUNED: [85.0, 83.0],
+    demo_table.ATTENTIVE_PROBE: [55.0, 70.0],
+    demo_table.PIXELS: [82.9],
+}
+
+
+def test_the_chart_shows_means_and_seeds(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(demo_page, "Figure", lambda **how: figures.append(Figure(**how)) or figures[0])
+    demo_page.draw_chart(tmp_path / "scores.png", SCORES)
+    (axis,) = figures[0].axes
+    assert [bar.get_width() for bar in axis.patches] == pytest.approx([62.0, 84.0, 62.5, 82.9])
+    assert len({bar.get_facecolor() for bar in axis.patches[::3]}) == 1  # no encoder
+    assert len({bar.get_facecolor() for bar in axis.patches}) == 2
+    assert any(list(line.get_xdata()) == [85.0, 83.0] for line in axis.lines)
+    assert (tmp_path / "scores.png").is_file()
+
+
 def test_the_answer_holds_the_numbers_of_the_table():
-    scores = {
-        demo_table.FROM_SCRATCH: [60.0, 64.0],
-        demo_table.FINE_TUNED: [85.0, 83.0],
-        demo_table.ATTENTIVE_PROBE: [55.0, 70.0],
-        demo_table.PIXELS: [82.9],
-    }
-    said = demo_page.answer(scores, unlabelled=3_000, labelled=112)
+    said = demo_page.answer(SCORES, unlabelled=3_000, labelled=112)
     for words in (
         "3,000 unlabelled",
         "112 labelled",
@@ -61,6 +77,6 @@ def test_the_answer_holds_the_numbers_of_the_table():
     ):
         assert words in said
     assert "(2 seeds, +19.0 at the worst)" in said and "pixels reaches 82.9" in said
-    shown = demo_page.describe_results(scores)
+    shown = demo_page.describe_results(SCORES)
     assert "by +22.0 points (+19.0 at the worst seed)" in shown and "by +0.5 points (-5.0)" in shown
     assert [line.split()[-2:] for line in shown.splitlines()[2:4]] == [["60.0", "64.0"], ["85.0", "83.0"]]

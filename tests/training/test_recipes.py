@@ -2,10 +2,11 @@
 
 import pytest
 
+from maedfer.errors import UserError
 from maedfer.resources import find_config
 from maedfer.training.finetuning.cli import FinetuneCLI
 from maedfer.training.pretraining.command import PretrainCLI
-from maedfer.training.run.recipes import with_recipes
+from maedfer.training.run.recipes import with_recipes, without_draws
 from maedfer.training.steps.schedule import scaled_by_batch
 
 RECIPES = sorted(path.stem for path in find_config("pretrain/demo").parent.glob("*.yaml"))
@@ -60,14 +61,14 @@ def test_a_published_fine_tuning_recipe_is_that_of_the_scripts(name, tmp_path):
     assert config.trainer.max_epochs == 100 and model.warmup_share == 0.05
     # Upstream's defects are in a recipe of their own.
     assert not config.official
-    assert data.sampling == data.draws == model.region_tokens == "correct"
+    assert data.sampling == model.region_tokens == "correct"
 
 
 def test_the_official_recipes_bring_every_defect_back(tmp_path):
     words = ["--config", "finetune/dfew", "--config", "official/finetune", "--run", str(tmp_path / "tuned")]
     tuned = FinetuneCLI(with_recipes(words, FinetuneCLI.default_run)).config
     assert tuned.official and tuned.data.views == 2
-    assert tuned.data.sampling == tuned.data.draws == tuned.model.region_tokens == "official"
+    assert tuned.data.sampling == tuned.model.region_tokens == "official"
     words = [
         "--config",
         "pretrain/voxceleb2",
@@ -92,3 +93,10 @@ def test_the_published_recipe(tmp_path):
     assert scaled_by_batch(cli.config.model.base_lr, 160) == pytest.approx(1.875e-4)
     assert cli.trainer.precision == "bf16-mixed"
     assert cli.trainer.max_epochs == 100
+
+
+def test_settings_of_old_runs_lose_the_draws_and_official_ones_are_refused():
+    text = "data:\n  views: 2\n  draws: correct\n  flip: 0.5\n"
+    assert without_draws(text) == "data:\n  views: 2\n  flip: 0.5\n" == without_draws(without_draws(text))
+    with pytest.raises(UserError, match=r"^draws: official was removed.*configs/README"):
+        without_draws(text.replace("correct", "official"))

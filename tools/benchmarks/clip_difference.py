@@ -19,7 +19,7 @@ from benchmarks.bench_shards import Sample, samples_of
 from benchmarks.plain_loader import FACE, SIZE, open_video, plain_clip, plain_indices
 from benchmarks.result import Row
 from maedfer.constants import IMAGENET_MEAN, IMAGENET_STD
-from maedfer.data.loading.clip_times import TrackTime
+from maedfer.data.loading.clip_times import ClipSampler
 from maedfer.data.loading.views import FULL_BOX, prepare_clips
 from maedfer.data.shards.encoding import decode_frames
 from maedfer.data.shards.records import TrackRecord
@@ -36,7 +36,7 @@ def clip_difference(folder: Path, videos: Sequence[Path]) -> Row:
     absolute, squared, times = [], [], []
     for number, sample in enumerate(samples_of(folder)):
         record = TrackRecord.from_json(sample["json"])
-        start = 2 * number % TrackTime(record.frames, record.fps).last_start
+        start = 2 * number % ClipSampler(record.frames, record.fps).last_start
         ours, our_times = our_clip(sample, start)
         plain, plain_times = plain_kept_clip(by_name[Path(record.source).name], our_times[0])
         difference = (ours - plain).double()
@@ -59,7 +59,7 @@ def our_clip(sample: Sample, start: int) -> tuple[torch.Tensor, np.ndarray]:
     """A stored clip as training gets it, back in levels of 255 (3, T, H, W), and its times in the source."""
     record = TrackRecord.from_json(sample["json"])
     frames = next(sample[name] for name in ("mjpg", "mp4") if name in sample)
-    clip = TrackTime(record.frames, record.fps).clip_at(start)
+    clip = ClipSampler(record.frames, record.fps).clip_at(start)
     stored = torch.from_numpy(decode_frames(frames, record, clip.indices))
     batch = rearrange(stored, "t h w c -> 1 t c h w")
     prepared = prepare_clips(batch, torch.tensor([FULL_BOX]), torch.tensor([False]), SIZE)[0]

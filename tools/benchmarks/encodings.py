@@ -20,7 +20,7 @@ from benchmarks.clip_rate import call_rate, middle, rates_in_turn
 from benchmarks.face_videos import RATE, SIDE, kib_per_second, square_frames
 from benchmarks.plain_loader import open_video
 from benchmarks.result import Row
-from maedfer.data.loading.clip_times import TrackTime
+from maedfer.data.loading.clip_times import ClipSampler
 from maedfer.data.shards.encoding import Encoding, decode_frames, encode_track
 from maedfer.data.shards.records import TrackRecord
 
@@ -145,15 +145,15 @@ def _calls(decoders: Sequence[Callable[[np.random.Generator, int], object]], vie
 
 
 def _decode(track: Track, rng: np.random.Generator, views: int) -> None:
-    time = TrackTime(track.record.frames, track.record.fps)
+    time = ClipSampler(track.record.frames, track.record.fps)
     decode_frames(track.data, track.record, _frames_of_clips(time, rng, views))
 
 
 def _decode_source(path: Path, rng: np.random.Generator, views: int) -> None:
     reader = open_video(str(path))
-    reader.get_batch(_frames_of_clips(TrackTime(len(reader), RATE), rng, views).tolist()).asnumpy()
+    reader.get_batch(_frames_of_clips(ClipSampler(len(reader), RATE), rng, views).tolist()).asnumpy()
 
 
-def _frames_of_clips(time: TrackTime, rng: np.random.Generator, views: int) -> np.ndarray:
+def _frames_of_clips(time: ClipSampler, rng: np.random.Generator, views: int) -> np.ndarray:
     """The frames of so many clips at random times, each once, as our reader asks for them."""
     return np.unique(np.concatenate([time.random_clip(rng).indices for _ in range(views)]))

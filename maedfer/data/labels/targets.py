@@ -1,11 +1,12 @@
-"""What a sample's record says about its label, as the target of a classifier or a regression.
+"""Reads the targets of a classifier or a regression out of the records of samples.
 
-A label is one class (by name, or by its place in the index's classes), the votes of several raters, or
-numbers in columns of the record's metadata. Everything is mapped by name, so that shards whose index lists
-the classes in another order, or has more of them, give the same targets.
+A label is one class (by name, or by its position in the index's classes), the votes of several raters, or
+numbers in columns of the record's metadata. Values are matched by name, so that shards whose index lists the
+classes in another order, or has more of them, give the same targets.
 """
 
-import tarfile
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
@@ -14,9 +15,11 @@ import numpy as np
 
 from maedfer.data.shards.format import ShardIndex
 from maedfer.data.shards.reader import open_shards
-from maedfer.data.shards.records import TrackRecord
+from maedfer.data.shards.records import BrokenSample, TrackRecord
 from maedfer.data.shards.remote import Fetcher
+from maedfer.data.shards.samples import DamagedTar, iterate_samples
 from maedfer.data.shards.table import ShardTable
+from maedfer.errors import UserError
 from maedfer.tasks import Task, TaskName, task_of
 
 
@@ -27,10 +30,9 @@ class LabelReader:
     Attributes:
         task: Makes the target of the numbers.
         names: Names of the K outputs.
-        columns: The numbers stand in the metadata, in columns of these names; classes then get shares of
-            their numbers (votes).
-        soft: Classes get their shares of the votes; otherwise the one with the most is the label.
-        classes: The classes of the index, which `label` and `votes` of a record refer to.
+        columns: Read numbers from the metadata columns of these names; for classes they count as votes.
+        soft: Keep the shares of the votes as target; otherwise the class with the most votes is the label.
+        classes: The classes of the index, to which `label` and `votes` of a record refer.
     """
 
     task: Task
@@ -40,104 +42,107 @@ class LabelReader:
     classes: tuple[str, ...] = ()
 
     @property
-    def what(self) -> str:
-        """What a sample must have to count as labelled, in words."""
+    def label_kind(self) -> str:
+        """The value that makes a sample count as labelled, in words."""
         if self.columns:
             return f"number in every column of {', '.join(self.names)}"
         return "votes" if self.soft else "label"
 
     def target(self, record: TrackRecord) -> np.ndarray | None:
-        """The target of a sample, float32 (K,); None when it has no label.
+        """Returns the target of a sample, float32 (K,); None when it has no label.
 
         Raises:
-            ValueError: an unknown label, or a value that is no number, or not one the task allows.
+            UserError: an unknown label, or a value that is not a finite number that the task allows.
         """
         values = self._values(record)
         if values is None:
             return None
-        self._refuse_unknown(_used(values))
-        target = np.array([values.get(name, 0.0) for name in self.names])
-        made = self.task.make_target(target, self.soft)
-        return None if made is None else made.astype(np.float32)
+        self._refuse_unknown(_nonzero(values))
+        target = self.task.make_target(np.array([values.get(name, 0.0) for name in self.names]), self.soft)
+        return None if target is None else target.astype(np.float32)
 
     def targets(self, records: Iterable[TrackRecord]) -> np.ndarray:
-        """The targets of samples, float32 (n, K), NaN for those without a label.
+        """Returns the targets of samples, float32 (n, K), NaN for those without a label.
 
         Raises:
-            ValueError: as `target`, with all unknown labels in one list.
+            UserError: as `target`, with all unknown labels in one list.
         """
         records = list(records)
-        self._refuse_unknown(name for record in records for name in _used(self._values(record) or {}))
-        missing = np.full(len(self.names), np.nan, np.float32)
-        found = [self.target(record) for record in records]
-        rows = [missing if target is None else target for target in found]
-        return np.array(rows, np.float32).reshape(len(rows), len(self.names))
+        self._refuse_unknown(name for record in records for name in _nonzero(self._values(record) or {}))
+        targets = np.full((len(records), len(self.names)), np.nan, np.float32)
+        for row, record in zip(targets, records, strict=True):
+            target = self.target(record)
+            if target is not None:
+                row[:] = target
+        return targets
 
     def _values(self, record: TrackRecord) -> dict[str, float] | None:
-        """The numbers of a record by name; None without a label."""
+        """Returns the numbers of a record by name; None without a label."""
         if self.columns:
             return self._numbers(record)
         return self._votes(record) if self.soft else self._label(record)
 
     def _label(self, record: TrackRecord) -> dict[str, float] | None:
-        name, place = record.label_name, record.label
-        if name is None and place is not None:
-            name = self._places[place] if 0 <= place < len(self._places) else str(place)
-        return None if name is None else {str(name): 1.0}
+        name, position, classes = record.label_name, record.label, self._index_classes
+        if name is None and position is not None:
+            name = classes[position] if 0 <= position < len(classes) else str(position)
+        return None if name is None else {name: 1.0}
 
     def _votes(self, record: TrackRecord) -> dict[str, float] | None:
-        votes = record.votes
-        if votes is None:
+        classes = self._index_classes
+        if record.votes is None:
             return None
-        if len(votes) != len(self._places):
-            raise ValueError(
-                f"sample {record.key} has {len(votes)} votes for {len(self._places)} classes: "
-                "run `maedfer verify`"
+        if len(record.votes) != len(classes):
+            raise BrokenSample(
+                None,
+                f"sample {record.key} has {len(record.votes)} votes for {len(classes)} classes: "
+                "run `maedfer verify`",
             )
-        return self._cast(record, dict(zip(self._places, votes, strict=True)))
+        return self._allowed(record.key, dict(zip(classes, record.votes, strict=True)))
 
     def _numbers(self, record: TrackRecord) -> dict[str, float] | None:
         cells = {name: record.metadata.get(name) for name in self.names}
         if any(cell is None or cell == "" for cell in cells.values()):
             return None
-        return self._cast(record, cells)
+        return self._allowed(record.key, cells)
 
-    def _cast(self, record: TrackRecord, cells: Mapping[str, Any]) -> dict[str, float]:
-        """Cells as numbers that the task allows."""
-        values = {name: _number(record.key, name, cell) for name, cell in cells.items()}
-        for name, value in values.items():
-            if not self.task.allows(value):
-                raise ValueError(_odd(record.key, name, cells[name], self.task.allowed_values))
+    def _allowed(self, key: str, cells: Mapping[str, Any]) -> dict[str, float]:
+        """Converts the cells of a sample to numbers and refuses those that the task does not allow."""
+        values = {}
+        for name, cell in cells.items():
+            value = _finite(cell)
+            if value is None or not self.task.allows(value):
+                kind = "a finite number" if value is None else self.task.allowed_values
+                raise UserError(
+                    "columns" if self.columns else None,
+                    f"sample {key}: column {name} has {cell!r}, not {kind}",
+                )
+            values[name] = value
         return values
 
     @property
-    def _places(self) -> tuple[str, ...]:
-        """What the places in `label` and `votes` mean; without an index's classes, the outputs."""
+    def _index_classes(self) -> tuple[str, ...]:
+        """The classes that `label` and `votes` refer to; the outputs, where the index has no classes."""
         return self.classes or self.names
 
     def _refuse_unknown(self, used: Iterable[str]) -> None:
         if unknown := sorted(set(used) - set(self.names)):
-            raise ValueError(f"unknown labels {', '.join(unknown)} (the classes are {', '.join(self.names)})")
+            raise UserError(
+                "classes", f"unknown labels {', '.join(unknown)} (the classes are {', '.join(self.names)})"
+            )
 
 
-def _used(values: Mapping[str, float]) -> list[str]:
-    """The names that have a number other than zero."""
+def _nonzero(values: Mapping[str, float]) -> list[str]:
     return [name for name, value in values.items() if value]
 
 
-def _number(key: str, column: str, cell: Any) -> float:
-    """A cell as a number; lists store numbers as text too."""
+def _finite(cell: Any) -> float | None:
+    """Converts a cell, which may be text, to a number; returns None if it is not a finite one."""
     try:
         value = float(cell)
     except (TypeError, ValueError):
-        value = np.nan
-    if not np.isfinite(value):
-        raise ValueError(_odd(key, column, cell, "a finite number"))
-    return value
-
-
-def _odd(key: str, column: str, cell: Any, wanted: str) -> str:
-    return f"sample {key}: column {column} has {cell!r}, not {wanted}"
+        return None
+    return value if np.isfinite(value) else None
 
 
 def label_reader(
@@ -145,75 +150,70 @@ def label_reader(
     task: TaskName,
     classes: Sequence[str | int] | None = None,
     columns: Sequence[str] | None = None,
-    soft: bool = False,
+    soft_labels: bool = False,
 ) -> LabelReader:
-    """The reader of a folder's labels.
+    """Returns the reader of a folder's labels.
 
     Args:
         index: The folder's index.
-        task: What is learnt.
+        task: Name of the task.
         classes: Names of the classes, in the order of the outputs; None takes the index's.
         columns: Metadata columns that hold the numbers; None reads labels, or votes.
-        soft: Take the shares of the votes for the target (`classify` only).
+        soft_labels: Keep the shares of the votes as target, where each sample has one class.
 
     Raises:
-        ValueError: nothing that can be learnt: too few classes, no columns, a name twice.
+        UserError: the outputs cannot be learned: too few classes, no columns, a name twice.
     """
     kind = task_of(task)
     if kind.needs_columns and not columns:
-        raise ValueError(f"--task {task} reads numbers: name their columns with --data.columns")
-    if soft and not kind.is_single_label:
-        raise ValueError(f"--data.soft_labels are shares of classes: --task {task} has none")
+        raise UserError("task", f"{task} reads numbers: name their `columns`")
+    if soft_labels and not kind.is_single_label:
+        raise UserError("soft_labels", f"takes shares of classes, and `task={task}` has none")
     if columns and classes and [str(name) for name in classes] != list(columns):
-        raise ValueError("--data.columns already names the outputs: leave out --data.classes")
-    flag = "--data.columns" if columns else "--data.classes"
+        raise UserError("columns", "already names the outputs: leave out `classes`")
     names = tuple(str(name) for name in columns or classes or index.classes)
+    parameter = "columns" if columns else "classes"
     if not names:
-        raise ValueError("the shards' index has no classes: name them with --data.classes")
+        raise UserError("classes", "the shards' index has no classes: name them")
     if len(set(names)) < len(names):
-        raise ValueError(f"{flag} has a name twice: {', '.join(names)}")
+        raise UserError(parameter, f"{', '.join(names)} has a name twice")
     if len(names) < kind.min_outputs:
-        raise ValueError(f"only one class, {names[0]}: {task} needs {kind.min_outputs} or more ({flag})")
-    return LabelReader(kind, names, bool(columns), soft, tuple(index.classes))
+        raise UserError(parameter, f"only one class, {names[0]}: {task} needs {kind.min_outputs} or more")
+    return LabelReader(kind, names, bool(columns), soft_labels, tuple(index.classes))
 
 
 def read_records(shards: str, table: ShardTable, fetcher: Fetcher) -> list[TrackRecord]:
-    """The records of a split in the order of its samples, without what they say of single frames.
+    """Returns the records of a split in the order of its samples, without fields of single frames.
 
     Args:
         shards: Folder, address, or pattern with `{name}`.
         table: The shards of the split.
-        fetcher: How remote shards are fetched.
+        fetcher: Fetches remote shards.
 
     Raises:
-        FileNotFoundError: a shard of the index is not there.
-        ValueError: a remote shard cannot be had, or one is damaged, or has not as many records as the index
-            says.
+        FileNotFoundError: a shard of the index is missing.
+        UserError: a remote shard cannot be fetched, or one is damaged, or the number of its records is not
+            that of the index.
     """
     records: list[TrackRecord] = []
-    streams = open_shards(shards, table, range(len(table)), fetcher)
-    for number, stream in enumerate(streams):
-        name, expected = table.entry(number).name, table.entry(number).samples
+    remedy = f"run `maedfer verify {shards}`"
+    for number, stream in enumerate(open_shards(shards, table, range(len(table)), fetcher)):
+        entry = table.entry(number)
         try:
-            found = list(_records(stream))
-        except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-            raise ValueError(f"the labels in {name} cannot be read ({error}): {_remedy(shards)}") from error
-        if len(found) != expected:
-            raise ValueError(
-                f"{name} holds {len(found)} records, the index says {expected}: {_remedy(shards)}"
+            added = list(_records(stream))
+        except (DamagedTar, BrokenSample, OSError) as error:
+            raise UserError(
+                "shards", f"the labels in {entry.name} cannot be read ({error}): {remedy}"
+            ) from error
+        if len(added) != entry.samples:
+            raise UserError(
+                "shards", f"{entry.name} holds {len(added)} records, the index says {entry.samples}: {remedy}"
             )
-        records += found
+        records += added
     return records
 
 
 def _records(stream: BinaryIO) -> Iterator[TrackRecord]:
-    """Yields the records of one shard, without the fields that have a value per frame."""
-    with tarfile.open(fileobj=stream, mode="r|") as tar:
-        for member in tar:
-            if member.name.endswith(".json"):
-                record = TrackRecord.from_json(tar.extractfile(member).read())
-                yield replace(record, geometry=None, frame_bytes=None)
-
-
-def _remedy(shards: str) -> str:
-    return f"run `maedfer verify {shards}`"
+    for sample in iterate_samples(stream, only=("json",)):
+        if "json" in sample:
+            yield replace(TrackRecord.from_json(sample["json"]), geometry=None, frame_bytes=None)

@@ -12,20 +12,21 @@ from torch.utils.data import DataLoader
 from maedfer.constants import FRAME_INTERVAL_S, NUM_FRAMES
 from maedfer.data.loading.batch import ClipBatch
 from maedfer.data.loading.clip_maker import ClipMaker
-from maedfer.data.loading.clip_times import TrackTime
+from maedfer.data.loading.clip_times import ClipSampler
 from maedfer.data.loading.cursor import Cursor, Leg
 from maedfer.data.loading.epoch_plan import EpochPlan, Reading, evaluation_reading
 from maedfer.data.loading.loader import ClipLoader, correct_epoch_length
 from maedfer.data.loading.position import check_position, position_from, position_state
 from maedfer.data.loading.stream import ClipStream, in_this_order
-from maedfer.data.loading.upstream_times import PretrainingTime
-from maedfer.data.loading.views import Crop, ViewSpec
+from maedfer.data.loading.upstream_times import PretrainingSampler
+from maedfer.data.loading.views import FULL_BOX, Crop, ViewSpec
 from maedfer.data.loading.workers import worker_loader
 from maedfer.data.shards.format import ShardIndex
 from maedfer.data.shards.origin import is_synthetic
 from maedfer.data.shards.reader import ShardReader, index_of
 from maedfer.data.shards.remote import Fetcher
 from maedfer.data.shards.table import ShardTable
+from maedfer.errors import UserError
 from maedfer.processes.cores import workers_for
 from maedfer.upstream import Behaviour, mimics_upstream
 
@@ -68,7 +69,7 @@ class ClipDataModule(pl.LightningDataModule):
         fetch_tries: Tries to fetch a remote shard before the run stops.
     """
 
-    official_time: type[TrackTime] = PretrainingTime
+    upstream_sampler: type[ClipSampler] = PretrainingSampler
 
     def __init__(
         self,
@@ -95,22 +96,23 @@ class ClipDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         if batch_size < 1 or clips_per_sample < 1 or batch_size % clips_per_sample:
-            raise ValueError(
-                f"--data.batch_size {batch_size} must be a multiple of "
-                f"--data.clips_per_sample {clips_per_sample}"
+            raise UserError(
+                "batch_size", f"{batch_size} must be a multiple of `clips_per_sample={clips_per_sample}`"
             )
-        if shuffle_window < 1 or (workers is not None and workers < 0):
-            raise ValueError("--data.shuffle_window must be 1 or more, --data.workers 0 or more")
+        if shuffle_window < 1:
+            raise UserError("shuffle_window", f"{shuffle_window} must be 1 or more")
+        if workers is not None and workers < 0:
+            raise UserError("workers", f"{workers} must be 0 or more")
         if frame_interval_s is not None and frame_interval_s <= 0:
-            raise ValueError(f"--data.frame_interval_s {frame_interval_s} must be positive")
+            raise UserError("frame_interval_s", f"{frame_interval_s} must be positive")
         self.frame_crop = frame_crop
-        frame = {} if frame_crop is None else {"frame": tuple(frame_crop)}
-        self._views = ViewSpec(crop, tuple(crop_scale), tuple(crop_aspect), flip, **frame)
-        self._plain_views = ViewSpec("none", **frame)
+        frame = FULL_BOX if frame_crop is None else frame_crop
+        self._views = ViewSpec(crop, crop_scale, crop_aspect, flip, frame)
+        self._plain_views = ViewSpec(frame_crop=frame)
         self.shards, self.split, self.val_split = shards, split, val_split
         self.batch_size, self.clips_per_sample, self.num_frames = batch_size, clips_per_sample, NUM_FRAMES
         self.frame_interval_s, self.sampling = frame_interval_s, sampling
-        self._time_line = self.official_time if mimics_upstream("sampling", sampling) else TrackTime
+        self._sampler = self.upstream_sampler if mimics_upstream("sampling", sampling) else ClipSampler
         self.seed, self.workers, self.shuffle_window = seed, workers, shuffle_window
         self.max_broken_share, self.record_keys = max_broken_share, record_keys
         self.start_method, self.fetcher = start_method, Fetcher(stall_timeout_s, fetch_tries)
@@ -264,9 +266,7 @@ class ClipDataModule(pl.LightningDataModule):
     def _table(self, split: str) -> ShardTable:
         if split not in self._tables:
             names = ", ".join(self.index.splits) or "none"
-            raise ValueError(
-                f"--data.shards {self.shards} has no samples of split {split!r} (splits: {names})"
-            )
+            raise UserError("shards", f"{self.shards} has no samples of split {split!r} (splits: {names})")
         return self._tables[split]
 
     def _leg(self, clips_per_sample: int, window: int) -> Leg:
@@ -279,9 +279,16 @@ class ClipDataModule(pl.LightningDataModule):
         return max(1, self.batch_size // clips_per_sample)
 
     def _maker(self, views: ViewSpec, clips_per_sample: int, training: bool) -> ClipMaker:
-        interval_s = self.frame_interval_s or FRAME_INTERVAL_S
-        drawn = (self.seed, clips_per_sample, self.num_frames, views, self._masks, training, interval_s)
-        return ClipMaker(*drawn, time_line=self._time_line)
+        return ClipMaker(
+            seed=self.seed,
+            clips_per_sample=clips_per_sample,
+            num_frames=self.num_frames,
+            views=views,
+            masks=self._masks,
+            training=training,
+            interval_s=self.frame_interval_s or FRAME_INTERVAL_S,
+            sampler=self._sampler,
+        )
 
     def _stream(
         self, split: str, deal: Callable[[int], Reading], maker: ClipMaker, epoch: int = 0

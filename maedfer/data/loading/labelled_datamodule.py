@@ -1,7 +1,6 @@
-"""The data module of fine-tuning: labelled clips, parted into those that train, choose the epoch, and test.
+"""Makes batches of labelled clips for fine-tuning, from training, validation and test samples.
 
-Everything of `ClipDataModule` holds here too (one plan, exact resume, views on the device); the training
-plan covers the chosen samples only.
+The training plan covers the training samples only.
 """
 
 from collections.abc import Sequence
@@ -10,14 +9,14 @@ from functools import cached_property
 from typing import Any, Literal
 
 from maedfer.data.labels.subsets import (
-    Part,
-    PartRules,
-    Parts,
+    SplitRules,
+    Subset,
+    Subsets,
     check_test,
     folds_of,
     in_fold,
-    make_parts,
-    whole_part,
+    labelled_subset,
+    make_subsets,
 )
 from maedfer.data.labels.targets import LabelReader, label_reader, read_records
 from maedfer.data.loading.clip_maker import ClipMaker
@@ -25,16 +24,15 @@ from maedfer.data.loading.datamodule import Chosen, ClipDataModule
 from maedfer.data.loading.epoch_plan import EpochPlan
 from maedfer.data.loading.loader import ClipLoader
 from maedfer.data.loading.rand_augment import ClipAugment
-from maedfer.data.loading.upstream_draws import SharedDraws
-from maedfer.data.loading.upstream_times import FineTuningTime
+from maedfer.data.loading.upstream_times import FineTuningSampler
 from maedfer.data.loading.views import Crop, ViewSpec
 from maedfer.data.shards.records import TrackRecord
+from maedfer.errors import UserError
 from maedfer.tasks import TaskName
-from maedfer.upstream import Behaviour, mimics_upstream
 
 
 class LabelledDataModule(ClipDataModule):
-    """Batches of labelled clips from a shard folder, for fine-tuning and for testing.
+    """Makes batches of labelled clips from a shard folder, for fine-tuning and for testing.
 
     Batches have `targets` float32 (B, K): one-hot or shares (`classify`), 0 or 1 (`multilabel`), or numbers
     (`regress`), one column for each of `outputs`.
@@ -50,24 +48,22 @@ class LabelledDataModule(ClipDataModule):
         skip_unlabelled: Leave out samples without a label instead of refusing them.
         fold: Fold of the training split to test on; null tests on the split for it.
         val_share: Share of the training samples to choose the best epoch on, with no subject on both sides;
-            where the shards have a split for it, that is taken. 0 holds nothing out.
-        labels_per_class: Train on so many random samples of each class; null takes all.
+            ignored where the shards have a split for it. 0 does without.
+        labels_per_class: Number of random training samples of each class; null takes all.
         test_split: Split to test on, where the shards have it.
-        official: Validate on the test part, as upstream does, and train on all the rest.
+        official: Validate on the test samples, as upstream does, and train on all others.
         views: Clips of each tested sample, spread over its track.
         rand_augment_ops: Operations of RandAugment drawn for each training clip; 0 draws none.
-        rand_augment_magnitude: Their strength, 0 to 10.
-        draws: `correct`, or `official` for upstream's workers, whose n-th clips all start, flip and take
-            operations alike.
+        rand_augment_magnitude: Strength of these operations, 0 to 10.
         crop: `resized` (random area and aspect), `multi_scale` (upstream's for pre-training) or `none`.
         flip: Probability of a mirrored clip.
         **kwargs: Those of `ClipDataModule`.
 
     Raises:
-        ValueError: settings that exclude each other.
+        UserError: settings that exclude each other.
     """
 
-    official_time = FineTuningTime
+    upstream_sampler = FineTuningSampler
 
     def __init__(
         self,
@@ -85,24 +81,30 @@ class LabelledDataModule(ClipDataModule):
         views: int = 2,
         rand_augment_ops: int = 4,
         rand_augment_magnitude: int = 7,
-        draws: Behaviour = "correct",
         crop: Crop = "resized",
         flip: float = 0.5,
         **kwargs: Any,
     ) -> None:
         super().__init__(shards, crop=crop, flip=flip, **kwargs)
         if views < 1:
-            raise ValueError(f"--data.views {views} must be 1 or more")
-        self._draws_alike, self.fold = mimics_upstream("draws", draws), fold
+            raise UserError("views", f"{views} must be 1 or more")
+        self.fold, self.views, self.official = fold, views, official
         self.task, self.classes, self.columns, self.soft_labels = task, classes, columns, soft_labels
-        self.test_split, self.official, self.views = test_split, official, views
-        self._rules = PartRules(
-            *(val_share, fold, labels_per_class, skip_unlabelled, official, self.seed),
-            *(self.split, self.val_split, test_split),
+        self.test_split = test_split
+        self._rules = SplitRules(
+            val_share=val_share,
+            fold=fold,
+            labels_per_class=labels_per_class,
+            skip_unlabelled=skip_unlabelled,
+            official=official,
+            seed=self.seed,
+            split=self.split,
+            val_split=self.val_split,
+            test_split=test_split,
         )
         augment = ClipAugment(rand_augment_ops, rand_augment_magnitude)
         self._augment = augment if rand_augment_ops else None
-        self._whole: Part | None = None
+        self._whole_split: Subset | None = None
 
     @cached_property
     def reader(self) -> LabelReader:
@@ -115,84 +117,80 @@ class LabelledDataModule(ClipDataModule):
         return self.reader.names
 
     @cached_property
-    def parts(self) -> Parts:
-        """Which samples train, choose the epoch and test; all records are read for it, once."""
-        return make_parts(self._split_records(), self.reader, self._rules)
+    def subsets(self) -> Subsets:
+        """The samples to train, validate and test on; reads all records, once."""
+        return make_subsets(self._split_records(), self.reader, self._rules)
 
     def check_folds(self, folds: Sequence[str]) -> list[str]:
-        """Make the parts of a run on each of some folds, to refuse what one of them would refuse.
+        """Makes the subsets of a run on each of some folds, to refuse any that cannot be run.
 
         Returns:
             All folds that the training split has.
 
         Raises:
-            ValueError: as for `parts`.
+            UserError: as for `subsets`.
         """
         records = self._split_records()
         for fold in folds:
-            make_parts(records, self.reader, replace(self._rules, fold=fold))
+            make_subsets(records, self.reader, replace(self._rules, fold=fold))
         return folds_of(records[self.split])
 
-    def part_of(self, name: Literal["train", "val", "test"]) -> Part:
-        """The samples of a part.
+    def subset(self, name: Literal["train", "val", "test"]) -> Subset:
+        """Returns the samples to train, validate or test on.
 
         Raises:
-            ValueError: there is no such part.
+            UserError: there are none.
         """
-        part = self._whole if name == "test" and self._whole is not None else getattr(self.parts, name)
-        if part is None:
-            flags = {
-                "val": "--data.val_split or --data.val_share",
-                "test": "--data.test_split or --data.fold",
-            }
-            raise ValueError(f"--data.shards {self.shards} has no {name} part: give {flags[name]}")
-        return part
+        if name == "test" and self._whole_split is not None:
+            return self._whole_split
+        subset: Subset | None = getattr(self.subsets, name)
+        if subset is None:
+            remedy = "`val_split` or `val_share`" if name == "val" else "`test_split` or `fold`"
+            raise UserError("shards", f"{self.shards} has no {name} samples: give {remedy}")
+        return subset
 
-    def test_on(self, split: str, fold: str | int | None = None) -> Part:
-        """Test on all labelled samples of a split, or a fold of it, whatever the rules: `maedfer evaluate`
-        asks for it.
+    def test_on(self, split: str, fold: str | int | None = None) -> Subset:
+        """Selects all labelled samples of a split, or a fold of it, as the test subset, and returns them.
 
-        Nothing is parted then, so a folder without a training split will do.
+        `maedfer evaluate` calls it: the split rules do not apply, and no training split is needed.
 
         Raises:
-            ValueError: the split or the fold is missing, or lacks labels, or has a single class.
+            UserError: the split or the fold is missing, or lacks labels, or has a single class.
         """
-        self._whole = whole_part(split, self._records(split), self.reader, self._rules.skip_unlabelled)
+        subset = labelled_subset(split, self._records(split), self.reader, self._rules.skip_unlabelled)
         if fold is not None:
-            self._whole = self._whole.only(in_fold(self._whole, fold))
-        check_test(self._whole, self.reader)
-        return self._whole
+            subset = subset.take(in_fold(subset, fold))
+        check_test(subset, self.reader)
+        self._whole_split = subset
+        return subset
 
     @cached_property
     def plan(self) -> EpochPlan:
-        """The plan of the training part."""
-        return EpochPlan(self._table(self.split), self.seed, self.parts.train.numbers)
+        """The plan of the training subset."""
+        return EpochPlan(self._table(self.split), self.seed, self.subsets.train.numbers)
 
     def test_dataloader(self) -> ClipLoader:
-        """`views` clips of every test sample, next to each other; `valid` marks repeats.
+        """Returns `views` clips of every test sample, next to each other; `valid` marks repeats.
 
         A batch has as many whole samples as fit into `batch_size` clips, and one at least.
 
         Raises:
-            ValueError: there is no test part.
+            UserError: there is no test subset.
         """
-        part = self.part_of("test")
-        return self._evaluation_loader((part.split, part.numbers), self.views)
+        subset = self.subset("test")
+        return self._evaluation_loader((subset.split, subset.numbers), self.views)
 
     @property
     def _held_out(self) -> Chosen | None:
-        val = self.parts.val
+        val = self.subsets.val
         return None if val is None else (val.split, val.numbers)
 
     def _maker(self, views: ViewSpec, clips_per_sample: int, training: bool) -> ClipMaker:
         maker = super()._maker(views, clips_per_sample, training)
-        if not training:
-            return replace(maker, labels=self.reader)
-        shared = SharedDraws(self.ranks[0], max(1, self.workers)) if self._draws_alike else None
-        return replace(maker, labels=self.reader, augment=self._augment, shared=shared)
+        return replace(maker, labels=self.reader, augment=self._augment if training else None)
 
     def _split_records(self) -> dict[str, list[TrackRecord]]:
-        """The records of the splits to part."""
+        """Returns the records of the splits that the subsets are made of."""
         splits = [self.split, *filter(self._tables.__contains__, (self.val_split, self.test_split))]
         return {split: self._records(split) for split in splits}
 

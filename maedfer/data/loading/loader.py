@@ -1,8 +1,7 @@
-"""The loader that Lightning iterates over: starts workers at the cursor, and watches over the batches.
+"""Starts loader workers at the cursor for each pass of Lightning, and checks the batches they make.
 
-A torch DataLoader does the work; it is made anew for every pass, because the workers of a pass begin at the
-cursor. This class is not a DataLoader itself, so Lightning leaves samplers alone and does not take the stream
-for one that cannot be resumed.
+Each pass gets a new torch DataLoader, because its workers begin at the cursor. `ClipLoader` is not a
+DataLoader itself, so that Lightning neither replaces samplers nor reports that the stream cannot be resumed.
 """
 
 import logging
@@ -19,7 +18,7 @@ from maedfer.errors import UserError
 from maedfer.lightning_internals import batches_begun, set_epoch_length
 
 BROKEN_FLOOR = 3
-"""Broken samples that a pass survives whatever their share, so that a tiny set can have one."""
+"""Number of broken samples that a pass tolerates whatever their share, so that a tiny set can have one."""
 
 BROKEN_NAMED = 20
 """Broken samples of a pass that the log names."""
@@ -28,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class BrokenWatch:
-    """Counts and names the broken samples of a pass, and stops the run when they are too many.
+    """Counts and names the broken samples of a pass, and stops the run when there are too many.
 
     Args:
         max_share: Largest share of broken samples among those of the pass; with 0 the first one stops the
@@ -42,10 +41,10 @@ class BrokenWatch:
         self._broken: list[tuple[str, str]] = []
 
     def check(self, batch: ClipBatch, samples: int) -> None:
-        """Count a batch.
+        """Counts the broken samples of a batch.
 
         Raises:
-            ValueError: too many samples are broken; the message names some.
+            UserError: too many samples are broken; the message names some.
         """
         self._seen += samples
         for name, reason in batch.broken:
@@ -56,21 +55,22 @@ class BrokenWatch:
         floor = BROKEN_FLOOR if self._max_share > 0 else 0
         if len(self._broken) > max(floor, self._max_share * max(self._seen, self._expected)):
             named = "; ".join(f"{name}: {reason}" for name, reason in self._broken[-3:])
-            raise ValueError(
-                f"{len(self._broken)} of the first {self._seen} samples cannot be used, more than "
-                f"--data.max_broken_share {self._max_share}: run `maedfer verify` on the shards ({named})"
+            raise UserError(
+                "max_broken_share",
+                f"{len(self._broken)} of the first {self._seen} samples cannot be used, more than a share of "
+                f"{self._max_share}: run `maedfer verify` on the shards ({named})",
             )
 
 
 class ClipLoader:
-    """An iterable of batches, started anew for each pass.
+    """Iterates over batches; each pass starts new workers.
 
-    `waited_s` are the seconds, over all passes, that were spent on waiting for a batch, the start of workers
-    included.
+    `waited_s` is the time spent waiting for batches over all passes, in seconds, including the start of
+    workers.
 
     Args:
-        length: Batches of a whole epoch.
-        start: The loader of the next pass, and the number of its first batch.
+        length: Returns the number of batches of a whole epoch.
+        start: Returns the loader of the next pass, and the number of its first batch.
         samples: Samples of a batch (several clips may come from one).
         batch_size: Clips of a batch.
         max_broken_share: See `BrokenWatch`.
@@ -91,14 +91,14 @@ class ClipLoader:
         self.batch_sampler = SimpleNamespace(batch_size=batch_size)
 
     def __len__(self) -> int:
-        """Batches of a whole epoch, those before the cursor included."""
+        """Returns the number of batches of a whole epoch, including those before the cursor."""
         return self._length()
 
     def __iter__(self) -> Iterator[ClipBatch]:
-        """Batches from the cursor on. Nothing starts before the first is asked for: Lightning may ask twice.
+        """Yields the batches from the cursor on; nothing starts before the first one is requested.
 
         Raises:
-            ValueError: a worker failed, or too many samples are broken.
+            UserError: a worker failed, or too many samples are broken.
         """
         loader, number = self._start()
         watch = BrokenWatch(self._max_broken_share, len(self) * self._samples)
@@ -111,7 +111,7 @@ class ClipLoader:
             yield batch
 
     def _clocked(self, loader: DataLoader) -> Iterator[ClipBatch | WorkerFailure]:
-        """The batches of a loader; the time that each one lets wait is added up."""
+        """Yields the batches of a loader and adds up the time spent waiting for them."""
         began = time.perf_counter()
         for batch in loader:
             self.waited_s += time.perf_counter() - began
@@ -119,11 +119,11 @@ class ClipLoader:
             began = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
-        """Empty: the data module keeps the position. Having it tells Lightning that a resume is exact."""
+        """Returns nothing, as the data module keeps the position; Lightning only checks that it exists."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to do, see `state_dict`."""
+        """Does nothing, see `state_dict`."""
 
 
 def batches_per_epoch(trainer: pl.Trainer, length: int) -> int:

@@ -1,9 +1,9 @@
-"""Batches on their way from a loader worker to the main process, in shared memory that is used again.
+"""Passes batches from a loader worker to the main process in shared memory that is reused.
 
-Left alone, torch puts every batch into new shared memory. The kernel clears and maps it page by page, which
-costs a worker a quarter of its time, and tensors cross one by one, each with a file descriptor of its own.
-Here the clips lie in a block that the worker keeps, the rest travels in the message. The main process copies
-the clips out as the batch arrives and marks the block as free, so what it gets is its own, like any batch.
+By default, torch puts every batch into new shared memory. The kernel clears and maps it page by page, which
+takes a quarter of a worker's time, and each tensor is passed with a file descriptor of its own. Here a worker
+reuses a few blocks for the clips, and sends everything else in the message. On arrival, the main process
+copies the clips out of the block and marks it as free.
 """
 
 import math
@@ -16,22 +16,23 @@ import torch
 from torch import Tensor
 
 from maedfer.data.loading.batch import ClipBatch
+from maedfer.errors import UserError
 
 MOST_BLOCKS = 4
-"""Blocks that a worker keeps: two batches wait (the loader's prefetch), one is made, one is under way."""
+"""Blocks that a worker keeps: two wait (the loader's prefetch), one is being filled, one is in transit."""
 
 
 class SharedBlocks:
-    """Shared memory for the clips of a worker's batches; the byte behind them says that they are needed."""
+    """Allocates shared memory for clips; one more byte at the end of a block marks it as in use."""
 
     def __init__(self) -> None:
         self._blocks: list[Tensor] = []
 
     def empty(self, shape: Sequence[int]) -> Tensor:
-        """A uint8 tensor of this shape, in a free block if there is one, else in a new one.
+        """Returns a uint8 tensor of this shape, in a free block if there is one, else in a new one.
 
         Raises:
-            ValueError: there is no room for a new one.
+            UserError: there is no room for a new one.
         """
         size = math.prod(shape)
         self._blocks = [block for block in self._blocks if len(block) == size + 1]
@@ -47,9 +48,10 @@ def _shared(size: int) -> Tensor:
     try:
         return torch.zeros(size, dtype=torch.uint8).share_memory_()
     except RuntimeError as error:
-        raise ValueError(
+        raise UserError(
+            "batch_size",
             f"no shared memory is left for a batch of {size / 1e6:.0f} MB: give the machine more (/dev/shm; "
-            "docker run --shm-size), or lower --data.workers or --data.batch_size"
+            "docker run --shm-size), or lower `workers` or `batch_size`",
         ) from error
 
 

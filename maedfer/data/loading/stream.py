@@ -1,12 +1,11 @@
-"""The stream of batches that a loader worker makes: follow the plan, decode once, draw clips and masks.
+"""Makes batches of clips in a loader worker: follows the plan, decodes each sample once, draws its clips.
 
-What happens to a sample (where its clips start, crop, flip, mask) is a hash of (seed, epoch, key, view),
-never of the rank, the worker or the place in a batch (but see `official_draws`). One decoding serves all
-clips drawn from a sample.
+Start, crop, flip and mask of a clip are a hash of (seed, epoch, key, view), never of the rank, the worker or
+the position in a batch.
 
-A sample that cannot be read or decoded is left out and named in the batch. Its places are filled with further
-views of good samples of the same batch, so that shapes stay the same on all ranks; `valid` is False there in
-evaluation, while in training those clips are as good as any other.
+A sample that cannot be read or decoded is left out and named in the batch. Further views of good samples of
+the same batch take its place, so that shapes stay the same on all ranks. `valid` is False for them in
+evaluation; in training they count like any other clip.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,19 +24,19 @@ from maedfer.data.shards.reader import RawSample, ShardReader, UnusableSample
 from maedfer.errors import UserError
 
 Memory = Callable[[Sequence[int]], torch.Tensor]
-"""Gives an empty uint8 tensor of a shape, for the clips of a batch."""
+"""Returns an empty uint8 tensor of a shape, for the clips of a batch."""
 
 _own_memory: Memory = partial(torch.empty, dtype=torch.uint8)
 
 
 class ClipStream(IterableDataset):
-    """Batches of clips, in the order of a plan; each loader worker makes its own share of them.
+    """Yields batches of clips in the order of a plan; each loader worker makes its own share of them.
 
     Args:
         reader: Reads samples by their visits.
-        deal: What the worker of a number reads, and the batches it makes.
+        deal: Returns the samples and batches of a worker, by its number.
         maker: Makes clips of samples.
-        epoch: The plan's epoch.
+        epoch: Epoch of the plan.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class ClipStream(IterableDataset):
             yield from map(SharedBatch, self.batches(self._deal(worker.id), SharedBlocks().empty))
         except UserError as error:
             yield WorkerFailure(error.parameter, error.message)
-        except (ValueError, OSError) as error:
+        except OSError as error:
             yield WorkerFailure(None, str(error))
 
     def batches(self, reading: Reading, memory: Memory = _own_memory) -> Iterator[ClipBatch]:
@@ -73,27 +72,27 @@ class ClipStream(IterableDataset):
                     held[arrived] = raw
             samples = [(visit, held.pop(visit)) for visit in visits]
             yield self._batch(number, samples, memory)
-        next(arriving, None)  # lets the reader see that the last shard ends where its index says
+        next(arriving, None)  # lets the reader check that the last shard ends where its index says
 
     def _batch(
         self, number: int, samples: Sequence[tuple[int, RawSample | UnusableSample]], memory: Memory
     ) -> ClipBatch:
-        """Decodes the samples of a batch, fills the places of broken ones, and stacks their clips."""
+        """Decodes the samples of a batch, replaces broken ones, and stacks their clips."""
         made: dict[int, list[Clip]] = {}
         broken: list[tuple[str, str]] = []
         for place, (visit, raw) in enumerate(samples):
             try:
-                made[place] = self._clips(visit, raw, (number, place), turn=0)
+                made[place] = self._clips(visit, raw, turn=0)
             except UnusableSample as error:
-                if self._maker.training or self._counts(visit):  # what only fills up was counted in its place
+                if self._maker.training or self._counts(visit):  # a repeat was counted in its own place
                     broken.append((error.name, error.reason))
-        broken += _of_another_size(made)
+        broken += _remove_other_sizes(made)
         donors = sorted(made)
         if not donors:
             made = dict.fromkeys(range(len(samples)), self._spare_clips(broken))
         for turn, place in enumerate(sorted(set(range(len(samples))) - set(made))):
-            donor = donors[turn % len(donors)]
-            made[place] = self._clips(*samples[donor], (number, place), turn=1 + turn // len(donors))
+            visit, raw = samples[donors[turn % len(donors)]]
+            made[place] = self._clips(visit, raw, turn=1 + turn // len(donors))
         self._spare = made[0]
         counted = [place in donors and self._counts(visit) for place, (visit, _) in enumerate(samples)]
         valid = np.repeat(counted, self._maker.clips_per_sample) | self._maker.training
@@ -113,49 +112,48 @@ class ClipStream(IterableDataset):
             broken=broken,
         )
 
-    def _clips(
-        self, visit: int, raw: RawSample | UnusableSample, at: tuple[int, int], turn: int
-    ) -> list[Clip]:
-        """The views of a sample for its own place (turn 0), or further ones for the place of a broken one."""
+    def _clips(self, visit: int, raw: RawSample | UnusableSample, turn: int) -> list[Clip]:
+        """Returns the views of a sample in its own place (turn 0), or further ones for a broken sample."""
         if isinstance(raw, UnusableSample):
             raise raw
         count = self._maker.clips_per_sample
         views = range(turn * count, (turn + 1) * count)
-        return self._maker.clips(raw, visit // self._reader.table.samples, views, at)
+        return self._maker.clips(raw, visit // self._reader.table.samples, views)
 
     def _spare_clips(self, broken: Sequence[tuple[str, str]]) -> list[Clip]:
-        """Clips of an earlier batch in place of one of which nothing counts, so that an evaluation goes on.
+        """Returns clips of an earlier batch for one without any good sample, so that an evaluation goes on.
 
         Raises:
-            ValueError: in training, or where nothing came before.
+            UserError: in training, or where nothing came before.
         """
         if self._maker.training or not self._spare:
             named = "; ".join(f"{name}: {reason}" for name, reason in broken[:3])
-            raise ValueError(f"no sample of a batch can be used ({named}): run `maedfer verify`")
+            raise UserError("shards", f"no sample of a batch can be used ({named}): run `maedfer verify`")
         return self._spare
 
     def _counts(self, visit: int) -> bool:
-        """Whether a visit counts in an evaluation; later ones only fill up a last batch."""
+        """Returns whether a visit counts in an evaluation; later ones only fill up a last batch."""
         return visit < self._reader.table.samples
 
 
-def _of_another_size(made: dict[int, list[Clip]]) -> list[tuple[str, str]]:
-    """Take out samples whose stored size is not that of most samples of the batch, and name them."""
+def _remove_other_sizes(made: dict[int, list[Clip]]) -> list[tuple[str, str]]:
+    """Removes samples whose stored size is not that of most samples; returns their keys and the reason."""
     sizes = {place: clips[0].frames.shape[1:3] for place, clips in made.items()}
-    usual = max(sizes.values(), key=list(sizes.values()).count, default=None)
-    odd = [place for place, size in sizes.items() if size != usual]
-    named = []
-    for place in odd:
-        (height, width), key = sizes[place], made.pop(place)[0].key
-        reason = f"stored at {width}x{height}, others at {usual[1]}x{usual[0]}: pack with one --size"
-        named.append((key, reason))
-    return named
+    if not sizes:
+        return []
+    usual = max(sizes.values(), key=list(sizes.values()).count)
+    removed = []
+    for place, (height, width) in sizes.items():
+        if (height, width) != usual:
+            reason = f"stored at {width}x{height}, others at {usual[1]}x{usual[0]}: pack with one size"
+            removed.append((made.pop(place)[0].key, reason))
+    return removed
 
 
 def _stacked(clips: Sequence[Clip], memory: Memory) -> torch.Tensor:
     """Copies the frames of clips into `memory`, uint8 (B, T, H, W, 3).
 
-    They keep this order of axes in memory: turning them around is the device's work.
+    They keep this order of axes in memory: transposing them is left to the device.
     """
     frames = memory((len(clips), *clips[0].frames.shape))
     np.stack([clip.frames for clip in clips], out=frames.numpy())
@@ -169,5 +167,5 @@ def _stacked_or_none(arrays: Sequence[np.ndarray | None]) -> torch.Tensor | None
 
 
 def in_this_order(batches: np.ndarray, worker: int) -> Reading:
-    """The reading of given visits (m, batch), as they come, for one worker."""
+    """Returns the reading of given visits (m, batch), in this order, for one worker."""
     return Reading(batches.ravel(), batches, np.arange(len(batches)))

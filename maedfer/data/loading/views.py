@@ -1,7 +1,7 @@
-"""Views of a clip: drawn on the CPU as a few numbers, made on the device in one operation.
+"""Draws views of clips on the CPU as a few numbers, and applies them on the device in one operation.
 
 A worker only draws a crop box in relative coordinates and whether to flip; frames stay uint8 as they are
-stored. `prepare_clips` then crops, resizes, flips and normalises a whole batch at once where the model lives.
+stored. `prepare_clips` then crops, resizes, flips and normalises a whole batch at once on the model's device.
 One view serves all frames of a clip.
 
 Crops: `resized` is the usual random area and aspect; `multi_scale` is what upstream pre-trains with (sides of
@@ -10,6 +10,7 @@ GroupMultiScaleCrop). Departures from upstream: boxes are not rounded to whole p
 before a reduction (pack at about the training size; crops are then enlarged, never much reduced).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from einops import rearrange
 
 from maedfer.constants import IMAGENET_MEAN, IMAGENET_STD
+from maedfer.errors import UserError
 
 Crop = Literal["resized", "multi_scale", "none"]
 
@@ -34,49 +36,53 @@ MULTI_PLACES = (
     *((0, 0), (4, 0), (0, 4), (4, 4), (2, 2)),
     *((0, 2), (4, 2), (2, 4), (2, 0), (1, 1), (3, 1), (1, 3), (3, 3)),
 )
-"""Where a multi-scale crop may lie: (left, top) in quarters of the free space."""
+"""Possible places of a multi-scale crop: (left, top) in quarters of the free space."""
 
 
 @dataclass(frozen=True)
 class ViewSpec:
-    """How views are drawn.
+    """Draws views.
 
     Attributes:
         crop: Kind of crop.
-        scale: Range of the area of a `resized` crop, in shares of the frame.
-        aspect: Range of its width over its height.
+        crop_scale: Range of the area of a `resized` crop, in shares of the frame.
+        crop_aspect: Range of its width over its height.
         flip: Probability of a mirrored view.
-        frame: The part of the stored frame that counts as the frame: everything else is never seen.
+        frame_crop: Part of the stored frame that views are drawn from.
 
     Raises:
-        ValueError: a range is empty or a share is not between 0 and 1.
+        UserError: a range is empty or a share is not between 0 and 1.
     """
 
     crop: Crop = "none"
-    scale: tuple[float, float] = (0.5, 1.0)
-    aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    crop_scale: tuple[float, float] = (0.5, 1.0)
+    crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)
     flip: float = 0.0
-    frame: Box = FULL_BOX
+    frame_crop: Box = FULL_BOX
 
     def __post_init__(self) -> None:
         if self.crop not in ("resized", "multi_scale", "none"):
-            raise ValueError(f"--data.crop {self.crop} is unknown: take resized, multi_scale or none")
-        if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ValueError(f"--data.crop_scale {list(self.scale)} must be two rising shares in (0, 1]")
-        if not 0 < self.aspect[0] <= self.aspect[1]:
-            raise ValueError(f"--data.crop_aspect {list(self.aspect)} must be two rising positive ratios")
+            raise UserError("crop", f"{self.crop} is unknown: take resized, multi_scale or none")
+        if not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
+            raise UserError("crop_scale", f"{list(self.crop_scale)} must be two rising shares in (0, 1]")
+        if not 0 < self.crop_aspect[0] <= self.crop_aspect[1]:
+            raise UserError("crop_aspect", f"{list(self.crop_aspect)} must be two rising positive ratios")
         if not 0 <= self.flip <= 1:
-            raise ValueError(f"--data.flip {self.flip} is a probability, between 0 and 1")
-        left, top, width, height = self.frame
+            raise UserError("flip", f"{self.flip} must be a probability between 0 and 1")
+        left, top, width, height = self.frame_crop
         if min(left, top) < 0 or min(width, height) <= 0 or max(left + width, top + height) > 1 + 1e-6:
-            raise ValueError(
-                f"--data.frame_crop {list(self.frame)} must be left, top, width, height, inside the frame"
+            raise UserError(
+                "frame_crop", f"{list(self.frame_crop)} must be left, top, width, height, inside the frame"
             )
 
     def draw(self, rng: np.random.Generator, height: int, width: int) -> tuple[Box, bool]:
-        """A box (left, top, width, height) in shares of a frame of this size, and whether to flip."""
-        draws = {"resized": self._resized, "multi_scale": _multi_scale, "none": lambda *_: FULL_BOX}
-        x, y, frame_width, frame_height = self.frame
+        """Draws a box (left, top, width, height) in shares of a frame of this size, and whether to flip."""
+        draws: dict[Crop, Callable[[np.random.Generator, float, float], Box]] = {
+            "resized": self._resized,
+            "multi_scale": _multi_scale,
+            "none": lambda rng, height, width: FULL_BOX,
+        }
+        x, y, frame_width, frame_height = self.frame_crop
         left, top, box_width, box_height = draws[self.crop](rng, height * frame_height, width * frame_width)
         box = (
             x + left * frame_width,
@@ -84,29 +90,25 @@ class ViewSpec:
             box_width * frame_width,
             box_height * frame_height,
         )
-        return box, self.flips(rng)
-
-    def flips(self, rng: np.random.Generator) -> bool:
-        """Whether to flip."""
-        return bool(rng.random() < self.flip)
+        return box, bool(rng.random() < self.flip)
 
     def _resized(self, rng: np.random.Generator, height: float, width: float) -> Box:
-        """A box of random area and log-uniform aspect; after ten that do not fit, the largest centred one."""
-        low, high = np.log(self.aspect)
+        """Draws a box of random area and log-uniform aspect; after ten misfits, the largest centred one."""
+        low, high = np.log(self.crop_aspect)
         for _ in range(10):
-            area = rng.uniform(*self.scale) * height * width
+            area = rng.uniform(*self.crop_scale) * height * width
             aspect = np.exp(rng.uniform(low, high))
             box_width, box_height = np.sqrt(area * aspect) / width, np.sqrt(area / aspect) / height
             if box_width <= 1 and box_height <= 1:
                 left, top = rng.random() * (1 - box_width), rng.random() * (1 - box_height)
                 return float(left), float(top), float(box_width), float(box_height)
-        aspect = float(np.clip(width / height, *self.aspect))
+        aspect = float(np.clip(width / height, *self.crop_aspect))
         box_width, box_height = min(1.0, aspect * height / width), min(1.0, width / aspect / height)
         return (1 - box_width) / 2, (1 - box_height) / 2, box_width, box_height
 
 
 def _multi_scale(rng: np.random.Generator, height: float, width: float) -> Box:
-    """Upstream's crop: two sides at most one step of scale apart, at one of 13 places."""
+    """Draws upstream's crop: two sides at most one step of scale apart, at one of 13 places."""
     steps = range(len(MULTI_SCALES))
     pairs = [(i, j) for i in steps for j in steps if abs(i - j) <= 1]
     wide, high = pairs[rng.integers(len(pairs))]
@@ -118,7 +120,7 @@ def _multi_scale(rng: np.random.Generator, height: float, width: float) -> Box:
 
 @torch.no_grad()
 def prepare_clips(clips: torch.Tensor, boxes: torch.Tensor, flips: torch.Tensor, size: int) -> torch.Tensor:
-    """Crop, resize, flip and normalise a batch of clips, on the device they are on, in fp32.
+    """Crops, resizes, flips and normalises a batch of clips, on the device they are on, in fp32.
 
     Frames and channels share the channel axis, so that one sampling grid serves a clip. Bilinear, half-pixel
     centres; at the edge of a box its neighbours in the frame are used, beyond the frame its last pixels.
@@ -149,6 +151,6 @@ def prepare_clips(clips: torch.Tensor, boxes: torch.Tensor, flips: torch.Tensor,
 
 
 def _normalise(frames: torch.Tensor) -> torch.Tensor:
-    """Values 0..255 (B, 3, T, H, W) to ImageNet's normalisation."""
+    """Applies ImageNet's normalisation to values 0..255 (B, 3, T, H, W)."""
     mean, std = (frames.new_tensor(values)[:, None, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
     return torch.addcmul(-mean / std, frames, 1 / (255 * std))

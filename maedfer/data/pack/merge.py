@@ -29,7 +29,7 @@ from maedfer.data.shards.format import (
 from maedfer.data.shards.origin import made_by
 from maedfer.data.shards.records import TrackRecord
 from maedfer.errors import UserError
-from maedfer.files import sha256
+from maedfer.files import make_folder, sha256
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def merge(folders: list[str], out: str) -> MergeSummary:
     _check_shards(indexes)
     _check_keys(indexes)
     classes = join_classes([index.classes for index in indexes.values()])
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     entries = list(_write_shards(indexes, classes, target))
     first = next(iter(indexes.values()))
     report = [row for folder in folders for row in read_report(folder)]

@@ -20,7 +20,7 @@ from typing import Any
 from maedfer.data.pack.job import SourceResult
 from maedfer.data.shards.format import ShardEntry, read_shard, shard_name, write_shard
 from maedfer.errors import UserError
-from maedfer.files import dump_json, write_atomically
+from maedfer.files import dump_json, make_folder, write_atomically
 
 try:
     import fcntl
@@ -46,7 +46,7 @@ class Spool:
 
     def begin(self, plan: Mapping[str, Any]) -> None:
         """Writes the plan of a new run."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         write_atomically(self.plan_path, dump_json(plan))
 
     @contextmanager

@@ -116,9 +116,9 @@ def decode_frames(data: bytes, record: TrackRecord, indices: Sequence[int] | np.
     except Exception as error:  # simplejpeg and PyAV each raise their own kinds
         first_line = str(error).partition("\n")[0][:200]
         kind = "" if isinstance(error, _WrongFrames) else f"{type(error).__name__}: "
-        raise BrokenSample(f"{name}: {kind}{first_line}") from error
+        raise BrokenSample(None, f"{name}: {kind}{first_line}") from error
     if frames.shape[1:] != shape:
-        raise BrokenSample(f"{name}: frames are {frames.shape[1:]}, the record says {shape}")
+        raise BrokenSample(None, f"{name}: frames are {frames.shape[1:]}, the record says {shape}")
     return frames if wanted == clamped else frames[np.searchsorted(wanted, clamped)]
 
 

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from maedfer.data.shards.samples import DamagedTar, Sample, iterate_samples
 from maedfer.errors import UserError
 from maedfer.files import dump_json, sha256, write_atomically
 
@@ -154,12 +155,12 @@ def write_shard(path: Path, samples: Iterable[Mapping[str, bytes]]) -> ShardEntr
     return ShardEntry(path.name, count, path.stat().st_size, sha256(path))
 
 
-def read_shard(path: Path, only: Container[str] | None = None) -> Iterator[dict[str, bytes]]:
-    """Read the samples of a shard one after the other, in the form that `write_shard` takes.
+def read_shard(path: Path, only: Container[str] | None = None) -> Iterator[Sample]:
+    """Yields the samples of a shard one after the other, in the form that `write_shard` takes.
 
     Args:
         path: The tar.
-        only: Extensions to read; other members are skipped unread, which is quick, and left out.
+        only: Extensions to read; other members are left out without reading them.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -167,48 +168,12 @@ def read_shard(path: Path, only: Container[str] | None = None) -> Iterator[dict[
     """
     count = 0
     try:
-        with tarfile.open(path, "r:") as tar:
-            for sample in _samples(tar, only):
+        with path.open("rb") as stream:
+            for sample in iterate_samples(stream, only, check_end=True):
                 yield sample
                 count += 1
-    except (tarfile.TarError, EOFError) as error:
+    except DamagedTar as error:
         raise BrokenShard(path, count, str(error)) from error
-
-
-def _samples(tar: tarfile.TarFile, only: Container[str] | None) -> Iterator[dict[str, bytes]]:
-    """Group members that stand next to each other and have one key."""
-    sample: dict[str, bytes] = {}
-    extensions: set[str] = set()
-    name = ""
-    for info in tar:
-        name = info.name
-        key, _, extension = name.partition(".")
-        if sample and (sample["__key__"] != key.encode() or extension in extensions):
-            yield sample
-            sample, extensions = {}, set()
-        sample["__key__"] = key.encode()
-        extensions.add(extension)
-        if only is None or extension in only:
-            sample[extension] = _content(tar, info)
-    _check_end(tar, name)
-    if sample:
-        yield sample
-
-
-def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
-    stream = tar.extractfile(info)
-    data = b"" if stream is None else stream.read()
-    if len(data) != info.size:
-        raise tarfile.ReadError(f"member {info.name} has {len(data)} of {info.size} bytes")
-    return data
-
-
-def _check_end(tar: tarfile.TarFile, last: str) -> None:
-    """Refuse a tar that does not end in zeros: `tarfile` takes a damaged header, or none, for the end."""
-    tar.fileobj.seek(tar.offset)
-    rest = tar.fileobj.read()
-    if not rest or rest.count(0) != len(rest):
-        raise tarfile.ReadError(f"no whole member header behind {last}" if last else "no member header")
 
 
 def shard_name(split: str, number: int) -> str:

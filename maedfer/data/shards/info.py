@@ -16,6 +16,7 @@ from maedfer.data.shards.encoding import EXTENSIONS, decode_frames
 from maedfer.data.shards.format import INDEX_NAME, SHEET_NAME, BrokenShard, ShardEntry, read_index, read_shard
 from maedfer.data.shards.origin import is_synthetic
 from maedfer.data.shards.records import BrokenSample, TrackRecord
+from maedfer.errors import UserError
 
 CELL, CAPTION = 96, 16
 """Pixels of a frame in the contact sheet, and of the line of text above each row."""
@@ -82,9 +83,9 @@ def info(folder: str, sheet: str | None = None, rows: int = 24, columns: int = 1
         ValueError: the index or a shard cannot be read, or `sheet` is not a PNG file.
     """
     if sheet is not None and Path(sheet).suffix.lower() != ".png":
-        raise ValueError(f"--sheet {sheet} must end in .png")
+        raise UserError("sheet", f"{sheet} must end in .png")
     if rows < 1 or columns < 1:
-        raise ValueError(f"--rows {rows} and --columns {columns} must be at least 1")
+        raise UserError("rows" if rows < 1 else "columns", f"{min(rows, columns)} must be at least 1")
     if not (Path(folder) / INDEX_NAME).exists() and (Path(folder) / "config.yaml").is_file():
         raise FileNotFoundError(
             f"{folder} is the folder of a run: `maedfer info` takes a folder of shards, such as the one that "
@@ -114,8 +115,9 @@ def _count_shard(found: FolderInfo, entry: ShardEntry, bar: tqdm) -> None:
             record = TrackRecord.from_json(sample.get("json", b""))
         except BrokenSample as error:
             raise BrokenSample(
+                None,
                 f"the record of sample {sample['__key__'].decode()} in {path} is damaged: {error}; "
-                f"run `maedfer verify {found.folder}`"
+                f"run `maedfer verify {found.folder}`",
             ) from error
         _count(found, record, entry.split)
         bar.update()
@@ -131,7 +133,7 @@ def _save(picture: np.ndarray, folder: str, sheet: str | None) -> str | None:
     if cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
         return str(path)
     if sheet is not None:
-        raise ValueError(f"--sheet {sheet} could not be written")
+        raise UserError("sheet", f"{sheet} could not be written")
     return None
 
 

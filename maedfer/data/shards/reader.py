@@ -1,29 +1,27 @@
 """Reads samples out of shards, in the order a plan asks for them, without decoding anything.
 
-A shard is opened where it lies, or fetched whole when that is elsewhere (`remote.py`). WebDataset groups the
-members of a shard into samples: no resampling, no splitting by node or worker, nothing taken from the
-environment.
+A local shard is opened in place, any other is fetched whole before (`remote.py`).
 """
 
 import re
-import tarfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
-from webdataset.tariterators import group_by_keys
 
 from maedfer.data.shards.encoding import EXTENSIONS
 from maedfer.data.shards.format import INDEX_NAME, ShardIndex, parse_index, read_index
 from maedfer.data.shards.remote import Fetcher, RemoteFile, fetched_in_turn
+from maedfer.data.shards.samples import DamagedTar, Sample, iterate_samples
 from maedfer.data.shards.table import ShardTable
+from maedfer.errors import UserError
 
 _ELSEWHERE = re.compile(r"pipe:|(?!file:)[A-Za-z][A-Za-z0-9+.-]*://")
 """How the address of remote shards begins."""
@@ -76,7 +74,7 @@ def open_shards(
             stream = _local(shard_url(shards, entry.name)).open("rb")
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f"--data.shards {shards} has no {entry.name}, which its index lists"
+                f"`shards={shards}` has no {entry.name}, which its index lists"
             ) from error
         with stream:
             yield stream
@@ -128,58 +126,35 @@ class ShardReader:
         visits = defaultdict(list)
         for position, visit in wanted:
             visits[position].append(visit)
-        entry = self.table.entry(shard)
-        name, expected, errors = entry.name, entry.samples, []
-        found = -1
-        for found, members in enumerate(_samples(name, stream, errors)):
-            if found >= expected:
-                raise ValueError(self._miscounted(name, f"more than {expected}", expected))
-            for visit in visits.pop(found, ()):
-                yield visit, _raw(members, name)
-            if not visits and found < expected - 1:
-                return
+        entry, found, cause = self.table.entry(shard), 0, ""
+        name, expected = entry.name, entry.samples
+        try:
+            for sample in iterate_samples(stream):
+                if found == expected:
+                    raise UserError("shards", self._miscounted(name, f"more than {expected}", expected))
+                for visit in visits.pop(found, ()):
+                    yield visit, _raw(sample, name)
+                found += 1
+                if not visits and found < expected:
+                    return
+        except (DamagedTar, OSError) as error:
+            cause = f" ({error})"
         for position, missing in visits.items():
-            reason = self._miscounted(name, str(found + 1), expected)
-            cause = "".join(f" ({error.args[0]})" for error in errors[:1])  # WebDataset adds others behind
+            reason = self._miscounted(name, str(found), expected) + cause
             for visit in missing:
-                yield visit, UnusableSample(f"sample {position} of {name}", reason + cause)
+                yield visit, UnusableSample(f"sample {position} of {name}", reason)
 
     def _miscounted(self, name: str, found: str, expected: int) -> str:
         return f"{name} holds {found} samples, the index says {expected}: run `maedfer verify {self.shards}`"
 
 
-def _samples(name: str, stream: BinaryIO, errors: list[Exception]) -> Iterator[dict[str, Any]]:
-    """Members of each sample of a shard; a damaged shard ends early, and `errors` says why."""
-
-    def stop(error: Exception) -> bool:
-        errors.append(error)
-        return False
-
-    return group_by_keys(_members(name, stream, errors), handler=stop)
-
-
-def _members(name: str, stream: BinaryIO, errors: list[Exception]) -> Iterator[dict[str, Any]]:
-    """Members of a shard as WebDataset groups them.
-
-    Its own reader takes a file for a pipe and reads it in pieces of 10 KB, which takes three times as long.
-    """
-    try:
-        with tarfile.open(fileobj=stream, mode="r:") as tar:
-            while (info := tar.next()) is not None:
-                tar.members.clear()  # it would keep them all
-                if info.isreg():
-                    yield {"fname": info.name, "data": tar.extractfile(info).read(), "__url__": name}
-    except Exception as error:  # a damaged header can be anything
-        errors.append(error)
-
-
-def _raw(members: dict[str, Any], shard: str) -> RawSample | UnusableSample:
-    """The two members of a sample, or what is wrong with them."""
-    key = members["__key__"]
-    frames = [members[extension] for extension in EXTENSIONS.values() if extension in members]
-    if "json" not in members or len(frames) != 1:
+def _raw(sample: Sample, shard: str) -> RawSample | UnusableSample:
+    """Returns the two members of a sample, or the reason why it is unusable."""
+    key = sample["__key__"].decode()
+    frames = [sample[extension] for extension in EXTENSIONS.values() if extension in sample]
+    if "json" not in sample or len(frames) != 1:
         return UnusableSample(key, f"{shard} lacks its record or its frames: run `maedfer verify`")
-    return RawSample(key, members["json"], frames[0])
+    return RawSample(key, sample["json"], frames[0])
 
 
 def index_of(shards: str, fetcher: Fetcher) -> ShardIndex:

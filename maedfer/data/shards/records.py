@@ -30,12 +30,6 @@ out."""
 class BrokenSample(UserError):
     """Reports a sample whose record is damaged or whose frames do not decode as the record says."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(None, message)
-
-    def __reduce__(self) -> tuple[type[BrokenSample], tuple[str]]:
-        return type(self), (self.message,)
-
 
 @dataclass(frozen=True)
 class EncodedTrack:
@@ -125,9 +119,9 @@ class TrackRecord:
         """
         values = parse_record(data)
         if lacking := NEEDED - values.keys():
-            raise BrokenSample(f"its record lacks {', '.join(sorted(lacking))}")
+            raise BrokenSample(None, f"its record lacks {', '.join(sorted(lacking))}")
         if wrong := list(wrong_values(values)):
-            raise BrokenSample("; ".join(wrong))
+            raise BrokenSample(None, "; ".join(wrong))
         known = {name: value for name, value in values.items() if name in FIELD_TYPES}
         more = {name: value for name, value in values.items() if name not in FIELD_TYPES}
         return cls(**known, more=more)
@@ -173,9 +167,9 @@ def parse_record(data: bytes) -> dict[str, Any]:
     try:
         values = json.loads(data)
     except ValueError as error:
-        raise BrokenSample(f"has no JSON record ({error})") from error
+        raise BrokenSample(None, f"has no JSON record ({error})") from error
     if not isinstance(values, dict):
-        raise BrokenSample("has no JSON record")
+        raise BrokenSample(None, "has no JSON record")
     return values
 
 

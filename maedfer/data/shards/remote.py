@@ -9,6 +9,8 @@ damage a sample nor change what a run sees. It lies in a temporary file without 
 of which nothing is left behind however the process ends.
 """
 
+from __future__ import annotations
+
 import errno
 import hashlib
 import logging
@@ -24,9 +26,8 @@ from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-import webdataset as wds
-
 from maedfer.data.shards.transfers import TROUBLES, empty, is_http, missing_blocks
+from maedfer.errors import UserError
 
 FIRST_PAUSE_S = 1.0
 """Pause before the second try, in seconds; each further pause is twice as long."""
@@ -39,8 +40,8 @@ PASSING = (408, 425, 429)
 _log = logging.getLogger(__name__)
 
 
-class FetchFailed(ValueError):
-    """A remote file that cannot be had; the message names it, its address, the tries and the last cause."""
+class FetchFailed(UserError):
+    """Reports a remote file that cannot be fetched: its name, its address, the tries and the last cause."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,10 @@ class Fetcher:
     tries: int = 6
 
     def __post_init__(self) -> None:
-        if self.stall_timeout_s <= 0 or self.tries < 1:
-            raise ValueError(
-                f"--data.stall_timeout_s {self.stall_timeout_s} must be above 0 and --data.fetch_tries "
-                f"{self.tries} at least 1"
-            )
+        if self.stall_timeout_s <= 0:
+            raise UserError("stall_timeout_s", f"{self.stall_timeout_s} must be above 0")
+        if self.tries < 1:
+            raise UserError("fetch_tries", f"{self.tries} must be at least 1")
 
     def fetch(self, remote: RemoteFile, stop: threading.Event | None = None) -> BinaryIO:
         """The whole file, verified, as a nameless temporary file at its beginning.
@@ -117,8 +117,9 @@ class Fetcher:
                 if stop.wait(pause):
                     raise CancelledError
         raise FetchFailed(
+            "shards",
             f"{remote.name} could not be fetched from {remote.address}; try {self.tries} of {self.tries}: "
-            f"{cause}. Check --data.shards and the network, then start again (--resume goes on with a run)"
+            f"{cause}. Check the address and the network, then start again (`resume=true` continues a run)",
         )
 
     def _fill(self, remote: RemoteFile, file: BinaryIO, stop: threading.Event) -> None:
@@ -182,20 +183,25 @@ def _in_background(task: Callable[[], BinaryIO]) -> Future:
 
 
 def _check_address(remote: RemoteFile) -> None:
-    """Refuse addresses that no try could read.
+    """Refuses addresses that no try could read.
 
     Raises:
-        FetchFailed: names the remedy.
+        FetchFailed: with the remedy.
     """
+    if is_http(remote.address):
+        if "@" in urlsplit(remote.address).netloc:
+            raise FetchFailed(
+                "shards", "an http address with a password is not read; give 'pipe:curl -fsS ...{name}'"
+            )
+        return
+    import webdataset  # slow to import, and only commands need it
+
     scheme = remote.address.partition(":")[0]
-    if scheme not in wds.gopen_schemes:
+    if scheme not in webdataset.gopen_schemes:
         raise FetchFailed(
-            f"--data.shards: nothing here reads {scheme}: addresses; give a command that does, such as "
-            "'pipe:aws s3 cp s3://bucket/faces/{name} -'"
-        )
-    if is_http(remote.address) and "@" in urlsplit(remote.address).netloc:
-        raise FetchFailed(
-            "--data.shards: an http address with a password is not read; give 'pipe:curl -fsS ...{name}'"
+            "shards",
+            f"{scheme}: addresses cannot be read; give a command that reads them, such as "
+            "'pipe:aws s3 cp s3://bucket/faces/{name} -'",
         )
 
 
@@ -207,13 +213,18 @@ def _check_hope(remote: RemoteFile, error: BaseException) -> None:
         FetchFailed: the server refuses, or the disk is full.
     """
     if isinstance(error, HTTPError) and 400 <= error.code < 500 and error.code not in PASSING:
-        told = f"{remote.address} answers {error.code} {error.reason}: check --data.shards"
-        kind = FileNotFoundError if error.code in (404, 410) else FetchFailed
-        raise kind(f"{remote.name} is not to be had: {told}") from error
+        text = (
+            f"{remote.name} cannot be fetched: {remote.address} answers {error.code} {error.reason}; check "
+            "`shards`"
+        )
+        if error.code in (404, 410):
+            raise FileNotFoundError(text) from error
+        raise FetchFailed("shards", text) from error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         raise FetchFailed(
-            f"{tempfile.gettempdir()} has no room for {remote.name}: let TMPDIR name a folder on a disk that "
-            "holds two shards for each loader worker"
+            "shards",
+            f"{tempfile.gettempdir()} has no room for {remote.name}: set TMPDIR to a folder on a disk with "
+            "space for two shards of each loader worker",
         ) from error
 
 

@@ -16,8 +16,6 @@ from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
-import webdataset as wds
-
 BLOCK = 1 << 20
 """Most bytes that are read at once."""
 
@@ -95,8 +93,10 @@ def _command_blocks(address: str, file: BinaryIO, timeout_s: float) -> Iterator[
         OSError: nothing came for too long, or the command failed.
         subprocess.TimeoutExpired: it does not end.
     """
+    import webdataset  # slow to import, and only remote shards need it
+
     empty(file)
-    pipe = wds.gopen(address)
+    pipe = webdataset.gopen(address)
     try:
         while wait([pipe.stream], timeout_s):
             # Past the buffer of the stream, which would wait until it is full.

@@ -181,6 +181,6 @@ def _count_frames(data: bytes, record: TrackRecord) -> None:
         with av.open(io.BytesIO(data)) as container:
             count = sum(not frame.is_corrupt for frame in container.decode(video=0))
     except (av.error.FFmpegError, IndexError) as error:
-        raise BrokenSample(f"its mp4 does not decode: {error}") from error
+        raise BrokenSample(None, f"its mp4 does not decode: {error}") from error
     if count != record.frames:
-        raise BrokenSample(f"{count} frames decode, the record says {record.frames}")
+        raise BrokenSample(None, f"{count} frames decode, the record says {record.frames}")

@@ -119,7 +119,7 @@ class FinetuneCLI(RunCLI):
             Architecture and frame interval, which a recipe may leave to the weights.
         """
         module, data = self.model, self.datamodule
-        targets = torch.from_numpy(data.parts.train.targets)
+        targets = torch.from_numpy(data.subsets.train.targets)
         start = module.build(self.config.task, data.outputs, targets, source)
         if data.frame_interval_s is None:
             data.frame_interval_s = start.frame_interval_s or FRAME_INTERVAL_S
@@ -133,7 +133,7 @@ class FinetuneCLI(RunCLI):
         """Returns the size of the model and of each part of the data, and the run folder."""
         module, data = self.model, self.datamodule
         trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
-        parts = {name: getattr(data.parts, name) for name in ("train", "val", "test")}
+        parts = {name: getattr(data.subsets, name) for name in ("train", "val", "test")}
         sizes = ", ".join(f"{len(part)} {name}" for name, part in parts.items() if part is not None)
         kind = "synthetic face tracks" if data.is_synthetic else "face tracks"
         origin = f"from {self.config.init_from}" if self.config.init_from else "from scratch"
@@ -147,7 +147,7 @@ class FinetuneCLI(RunCLI):
         # The average is in the model now; at the next validation it would replace the chosen weights.
         callbacks = callbacks_of(self.trainer)
         callbacks[:] = [c for c in callbacks if not isinstance(c, EMAWeightAveraging)]
-        if self.datamodule.parts.val is None or self.config.official:
+        if self.datamodule.subsets.val is None or self.config.official:
             return
         best = self.folder.best
         if best.exists():
@@ -163,9 +163,9 @@ class FinetuneCLI(RunCLI):
         """Scores the test part, which is read here for the first time, or the validation part without one."""
         data = self.datamodule
         self.card: ScoreCard | None = None
-        if data.parts.test is not None:
+        if data.subsets.test is not None:
             self.trainer.test(self.model, data, verbose=False)
-        elif data.parts.val is not None:
+        elif data.subsets.val is not None:
             print_rank_zero(
                 "no test split (--data.test_split) and no --data.fold: scoring the validation share instead"
             )
@@ -173,7 +173,7 @@ class FinetuneCLI(RunCLI):
         else:
             print_rank_zero("neither a test split nor a validation share: nothing to score")
             return {"scores": {}}
-        predictions = self.scoring.predictions["val" if data.parts.test is None else "test"]
+        predictions = self.scoring.predictions["val" if data.subsets.test is None else "test"]
         self.card = ScoreCard.of(predictions, self._scored_samples)
         print_rank_zero(self.card.as_text(data.is_synthetic))
         return {"scores": self.card.scores}
@@ -181,7 +181,7 @@ class FinetuneCLI(RunCLI):
     @property
     def _scored_samples(self) -> list[SampleInfo]:
         """Facts about the samples of the test part or, without one, of the validation part."""
-        part = self.datamodule.part_of("val" if self.datamodule.parts.test is None else "test")
+        part = self.datamodule.subset("val" if self.datamodule.subsets.test is None else "test")
         return [SampleInfo.of(record) for record in part.records]
 
     def report(self, summary: Mapping[str, Any], title: str, command: str) -> None:
@@ -193,7 +193,7 @@ class FinetuneCLI(RunCLI):
             title=title,
             command=command,
             synthetic=data.is_synthetic,
-            corpus=None if data.parts.test is None else corpus_of(data.index.made_by),
+            corpus=None if data.subsets.test is None else corpus_of(data.index.made_by),
             seed=self.config.seed_everything,
             settings=self.folder.config.read_text(encoding="utf-8"),
         )

@@ -15,7 +15,7 @@ def classifier_config(module: FineTuning, data: LabelledDataModule, steps: int, 
     columns = None if data.columns is None else tuple(data.columns)
     provenance = {
         "method": "linear probe" if module.freeze_encoder else "fine-tuning",
-        "training_samples": len(data.parts.train),
+        "training_samples": len(data.subsets.train),
         "trained_on": trained_on(data),
         **provenance_of(data, steps, clips),
     }

@@ -77,7 +77,7 @@ def begin(cli: FinetuneCLI, folder: FoldFolder, folds: list[str], args: list[str
     """
     is_first, resume = rank_before_fit() == 0, bool(cli.config.resume)
     if is_first:
-        folder.refuse_other_runs(folds, resume)
+        folder.check_other_runs(folds, resume)
     try:
         all_folds = cli.datamodule.check_folds(folds)
     except UserError as error:

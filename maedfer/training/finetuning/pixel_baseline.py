@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from maedfer.data.labels.subsets import Part
+from maedfer.data.labels.subsets import Subset
 from maedfer.data.loading.labelled_datamodule import LabelledDataModule
 from maedfer.errors import UserError
 from maedfer.evaluation.predictions import Predictions
@@ -29,7 +29,7 @@ def pixel_predictions(data: LabelledDataModule) -> Predictions:
     task = data.reader.task
     if not task.is_single_label:
         raise UserError("task", f"{task.name}: the pixel baseline needs one class per sample (classify)")
-    train, test = data.part_of("train"), data.part_of("test")
+    train, test = data.subset("train"), data.subset("test")
     model = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=1000))
     model.fit(differences(data, train), train.targets.argmax(1))
     outputs = np.zeros((len(test), len(data.outputs)))
@@ -37,7 +37,7 @@ def pixel_predictions(data: LabelledDataModule) -> Predictions:
     return Predictions(list(test.keys), outputs, test.targets.astype(np.float64), data.outputs, task)
 
 
-def differences(data: LabelledDataModule, part: Part) -> NDArray[np.float32]:
+def differences(data: LabelledDataModule, part: Subset) -> NDArray[np.float32]:
     """Returns the last minus the first frame of the centred clip of every sample, float32 (n, 3*H*W)."""
     batch = data.plain_clips(part.split, part.numbers)
     clips = batch.clips.numpy().astype(np.float32)

@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 
-from maedfer.data.labels.subsets import Part
+from maedfer.data.labels.subsets import Subset
 from maedfer.data.loading.batch import ClipBatch
 from maedfer.evaluation.predictions import Predictions, check_counted
 from maedfer.evaluation.scores import scores
@@ -60,9 +60,7 @@ class Scoring(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the scores, which select the best epoch, and writes a row."""
-        predictions = self._gather(
-            trainer, cast(FineTuning, pl_module), datamodule_of(trainer).part_of("val")
-        )
+        predictions = self._gather(trainer, cast(FineTuning, pl_module), datamodule_of(trainer).subset("val"))
         self.predictions["val"] = predictions
         values = scores(predictions)
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, rank_zero_only=True)
@@ -75,10 +73,10 @@ class Scoring(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keeps the predictions of the test."""
-        part = datamodule_of(trainer).part_of("test")
+        part = datamodule_of(trainer).subset("test")
         self.predictions["test"] = self._gather(trainer, cast(FineTuning, pl_module), part)
 
-    def _gather(self, trainer: Trainer, module: FineTuning, part: Part) -> Predictions:
+    def _gather(self, trainer: Trainer, module: FineTuning, part: Subset) -> Predictions:
         keys, outputs, targets = self._collector.gather(trainer)
         predictions = Predictions(keys, outputs, targets, names=module.outputs, task=module.task)
         unreadable = torch.tensor(float(len(self._unreadable)), device=module.device)

@@ -14,6 +14,7 @@ import yaml
 from maedfer.data.loading.datamodule import ClipDataModule
 from maedfer.errors import UserError
 from maedfer.evaluation.reconstruction import describe, held_out_columns
+from maedfer.files import make_folder
 from maedfer.resources import find_shards
 from maedfer.runs.folder import RunFolder
 from maedfer.training.pretraining.held_out import HeldOutEvaluation
@@ -63,7 +64,7 @@ def reconstruct(
     if not data.has_held_out:
         raise UserError("split", f"{shards} has no split {split!r}, only {', '.join(data.index.splits)}")
     evaluation, folder = HeldOutEvaluation(None), Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     trainer = pl.Trainer(callbacks=[evaluation, RunProgress()], logger=False, devices=1)
     trainer.validate(module, data, verbose=False)
     ReconstructionPictures(folder, None, every=0, clips=clips).draw(trainer, module, step)

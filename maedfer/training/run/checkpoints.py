@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.trainer.states import TrainerFn
 
 from maedfer.lightning_internals import datamodule_of, rank_before_fit, validation_follows
 from maedfer.runs.folder import RunFolder
@@ -37,8 +36,7 @@ class PositionInCheckpoint(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Restores the position."""
-        if trainer.state.fn == TrainerFn.FITTING:
-            datamodule_of(trainer).load_state_dict(position_of(checkpoint))
+        datamodule_of(trainer).load_state_dict(position_of(checkpoint))
 
 
 def position_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
+from jsonargparse import Namespace
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -21,7 +22,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from maedfer.data.loading.datamodule import ClipDataModule
 from maedfer.errors import UserError
-from maedfer.files import write_atomically
+from maedfer.files import make_folder, write_atomically
 from maedfer.lightning_internals import callbacks_of, forget_children
 from maedfer.models.config import ModelConfig
 from maedfer.models.weights import save_encoder, write_unfinished
@@ -37,7 +38,7 @@ from maedfer.training.run.callbacks import check_order
 from maedfer.training.run.checkpoints import checkpoint_to_resume
 from maedfer.training.run.interruption import RunInterrupted
 from maedfer.training.run.non_finite import skipped_steps
-from maedfer.training.run.recipes import check_resume_or_init, with_recipes
+from maedfer.training.run.recipes import check_resume_or_init, with_recipes, without_draws
 from maedfer.training.run.records import EventsLogger
 from maedfer.training.run.screen import print_rank_zero, quieten_lightning
 from maedfer.training.run.weights import check_resumable
@@ -50,6 +51,12 @@ INVOCATION_ONLY = ("run", "resume", "config", "folds")
 
 class RecipeParser(Parser, LightningArgumentParser):
     """LightningCLI's parser, without abbreviations and with errors raised instead of exits."""
+
+    def parse_string(self, *args: Any, **kwargs: Any) -> Namespace:
+        """Parses a recipe, or the settings of a run that still has `data.draws: correct`."""
+        # The text is the first argument or, by version of jsonargparse, has one of these names.
+        named = {name: without_draws(kwargs[name]) for name in ("content", "cfg_str") if name in kwargs}
+        return super().parse_string(*(without_draws(arg) for arg in args[:1]), *args[1:], **kwargs | named)
 
 
 class RunCLI(LightningCLI, ABC):
@@ -270,7 +277,7 @@ class RunCLI(LightningCLI, ABC):
             settings[name] = value
         for name in INVOCATION_ONLY:
             settings.pop(name, None)
-        self.folder.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder.path, "run")
         text = self.parser.dump(settings, skip_validation=True, skip_none=False)
         write_atomically(self.folder.config, text.encode())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from maedfer.errors import UserError
@@ -59,3 +60,21 @@ def without(words: list[str], flag: str) -> list[str]:
         return words
     place = words.index(flag)
     return without(words[:place] + words[place + 2 :], flag)
+
+
+def without_draws(text: str) -> str:
+    """Removes the setting `data.draws`, which maedfer 0.1 had, from the text of a recipe.
+
+    Raises:
+        UserError: it is `official`.
+    """
+    draws = re.search(r"^ +draws: *(\w+) *\n", text, re.MULTILINE)
+    if draws is None:
+        return text
+    if draws[1] != "correct":
+        raise UserError(
+            "draws",
+            f"{draws[1]} was removed: upstream's correlated draws of loader workers are not reproduced any "
+            "more (configs/README.md); delete the line, or continue with maedfer 0.1",
+        )
+    return text.replace(draws[0], "")

@@ -13,6 +13,7 @@ from maedfer.data.shards.format import ShardIndex, read_index, write_shard
 from maedfer.data.shards.records import TrackRecord
 from maedfer.data.shards.remote import Fetcher, FetchFailed
 from maedfer.data.shards.table import ShardTable
+from maedfer.errors import UserError
 from maedfer.tasks import TASKS
 
 CLASSES = ("angry", "happy", "sad")
@@ -29,7 +30,7 @@ def record(label=None, **fields):
 
 def test_a_label_is_found_by_its_name_or_else_by_its_place():
     reader = label_reader(index_of(*CLASSES), "classify", ["sad", "angry", "happy"])
-    assert reader.names == ("sad", "angry", "happy") and reader.what == "label"
+    assert reader.names == ("sad", "angry", "happy") and reader.label_kind == "label"
     assert reader.target(record(1)).tolist() == [0, 0, 1] and reader.target(record(1)).dtype == np.float32
     assert reader.target(record(label=2, label_name=None)).tolist() == [1, 0, 0]
     assert reader.target(record(label=0, label_name="sad")).tolist() == [
@@ -46,7 +47,7 @@ def test_a_label_is_found_by_its_name_or_else_by_its_place():
 def test_unknown_labels_are_listed_with_the_known_ones():
     reader = label_reader(index_of(*CLASSES), "classify", ["angry", "sad"])
     some = [record(0), record(1), record(label_name="bored"), record(label=7, label_name=None), record()]
-    with pytest.raises(ValueError, match=r"unknown labels 7, bored, happy \(the classes are angry, sad\)"):
+    with pytest.raises(UserError, match=r"unknown labels 7, bored, happy \(the classes are angry, sad\)"):
         reader.targets(some)
     targets = reader.targets([some[0], some[-1], record(2)])
     assert targets.shape == (3, 2) and np.array_equal(targets, [[1, 0], [np.nan] * 2, [0, 1]], equal_nan=True)
@@ -59,28 +60,28 @@ def test_unknown_labels_are_listed_with_the_known_ones():
 )
 def test_votes_become_shares_at_the_place_of_their_class(votes, order):
     names = [CLASSES[place] for place in order]
-    target = label_reader(index_of(*CLASSES), "classify", names, soft=True).target(record(votes=votes))
+    target = label_reader(index_of(*CLASSES), "classify", names, soft_labels=True).target(record(votes=votes))
     for name, share in zip(names, target, strict=True):
         assert share == pytest.approx(votes[CLASSES.index(name)] / sum(votes))
 
 
 def test_votes_that_say_nothing_and_votes_that_do_not_fit():
-    reader = label_reader(index_of(*CLASSES), "classify", soft=True)
-    assert reader.what == "votes"
+    reader = label_reader(index_of(*CLASSES), "classify", soft_labels=True)
+    assert reader.label_kind == "votes"
     assert reader.target(record(1)) is None is reader.target(record(1, votes=[0, 0, 0]))
-    with pytest.raises(ValueError, match="sample k has 2 votes for 3 classes"):
+    with pytest.raises(UserError, match="sample k has 2 votes for 3 classes"):
         reader.target(record(votes=[1, 2]))
-    with pytest.raises(ValueError, match="sample k: column happy has -1, not a number of votes"):
+    with pytest.raises(UserError, match="sample k: column happy has -1, not a number of votes"):
         reader.target(record(votes=[1, -1, 2]))
-    fewer = label_reader(index_of(*CLASSES), "classify", ["happy", "sad"], soft=True)
+    fewer = label_reader(index_of(*CLASSES), "classify", ["happy", "sad"], soft_labels=True)
     assert fewer.target(record(votes=[0, 3, 1])).tolist() == [0.75, 0.25]
-    with pytest.raises(ValueError, match="unknown labels angry"):
+    with pytest.raises(UserError, match="unknown labels angry"):
         fewer.target(record(votes=[1, 3, 1]))
 
 
 @pytest.mark.parametrize("soft, expected", [(True, [0.1, 0.6, 0.3]), (False, [0, 1, 0])])
 def test_votes_may_stand_in_columns_as_text(soft, expected):
-    reader = label_reader(index_of(), "classify", columns=["a", "b", "c"], soft=soft)
+    reader = label_reader(index_of(), "classify", columns=["a", "b", "c"], soft_labels=soft)
     target = reader.target(record(metadata={"c": "3", "a": "1", "b": 6.0, "d": "x"}))
     assert target == pytest.approx(expected) and target.dtype == np.float32
 
@@ -90,7 +91,7 @@ def test_numbers_of_columns():
     assert affect.names == ("valence", "arousal")
     assert affect.target(record(metadata={"arousal": "-0.25", "valence": 1})).tolist() == [1, -0.25]
     assert affect.target(record(metadata={"valence": 1})) is None is affect.target(record())
-    assert "valence, arousal" in affect.what
+    assert "valence, arousal" in affect.label_kind
     units = label_reader(index_of(), "multilabel", columns=["au1", "au2"])
     assert units.target(record(metadata={"au1": "1", "au2": 0})).tolist() == [1, 0]
     assert units.target(record(metadata={"au1": 0, "au2": 0.0})).tolist() == [0, 0]
@@ -99,31 +100,35 @@ def test_numbers_of_columns():
 @pytest.mark.parametrize("cell", ["high", "nan", float("nan"), "inf", [1]])
 def test_a_cell_that_is_no_number_is_named(cell):
     reader = LabelReader(TASKS["regress"], ("valence",), columns=True)
-    with pytest.raises(ValueError, match=r"sample k: column valence has .*, not a finite number"):
+    with pytest.raises(UserError, match=r"sample k: column valence has .*, not a finite number"):
         reader.target(record(metadata={"valence": cell}))
 
 
 def test_a_label_is_there_or_not():
     reader = LabelReader(TASKS["multilabel"], ("au1",), columns=True)
-    with pytest.raises(ValueError, match=r"sample k: column au1 has '0\.5', not 0 or 1"):
+    with pytest.raises(UserError, match=r"sample k: column au1 has '0\.5', not 0 or 1"):
         reader.target(record(metadata={"au1": "0.5"}))
 
 
 @pytest.mark.parametrize(
     "classes, settings, message",
     [
-        ((), {"task": "classify"}, "no classes: name them with --data.classes"),
+        ((), {"task": "classify"}, "^classes: the shards' index has no classes"),
         (("a",), {"task": "classify"}, "only one class, a"),
-        ((), {"task": "classify", "classes": ["a", "b", "a"]}, "--data.classes has a name twice: a, b, a"),
-        (CLASSES, {"task": "multilabel"}, "--data.columns"),
-        (CLASSES, {"task": "regress", "columns": []}, "--data.columns"),
-        ((), {"task": "regress", "columns": ["x"], "soft": True}, "--data.soft_labels"),
-        ((), {"task": "classify", "columns": ["a", "b"], "classes": ["b", "a"]}, "leave out --data.classes"),
+        ((), {"task": "classify", "classes": ["a", "b", "a"]}, "^classes: a, b, a has a name twice"),
+        (CLASSES, {"task": "multilabel"}, "^task: .*`columns`"),
+        (CLASSES, {"task": "regress", "columns": []}, "^task: .*`columns`"),
+        ((), {"task": "regress", "columns": ["x"], "soft_labels": True}, "^soft_labels"),
+        (
+            (),
+            {"task": "classify", "columns": ["a", "b"], "classes": ["b", "a"]},
+            "^columns: .*leave out `classes`",
+        ),
         (CLASSES, {"task": "guess"}, "^task: 'guess'"),
     ],
 )
 def test_what_cannot_be_learnt_is_refused(classes, settings, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         label_reader(index_of(*classes), **settings)
 
 
@@ -165,7 +170,7 @@ def listed(key, members):
 )
 def test_records_that_are_missing_or_garbled_are_refused(tmp_path, edit, message):
     folder = write_stream_shards(tmp_path / "bad", train=(2, 2), edit=edit)
-    with pytest.raises(ValueError, match=rf"{message}.*run `maedfer verify"):
+    with pytest.raises(UserError, match=rf"{message}.*run `maedfer verify"):
         read_records(str(folder), table_of(folder), Fetcher())
 
 
@@ -174,15 +179,15 @@ def test_shards_that_are_cut_missing_or_too_full_are_refused(tmp_path):
     table, path = table_of(folder), folder / "train-000001.tar"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 3])
-    with pytest.raises(ValueError, match=r"train-000001.tar.*run `maedfer verify"):
+    with pytest.raises(UserError, match=r"train-000001.tar.*run `maedfer verify"):
         read_records(str(folder), table, Fetcher())
     write_shard(path, [stream_sample(f"more-{n}") for n in range(3)])
     with pytest.raises(
-        ValueError, match=r"train-000001.tar holds 3 records, the index says 2: run `maedfer verify"
+        UserError, match=r"train-000001.tar holds 3 records, the index says 2: run `maedfer verify"
     ):
         read_records(str(folder), table, Fetcher())
     path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"--data.shards .* has no train-000001.tar"):
+    with pytest.raises(FileNotFoundError, match=r"`shards=.*` has no train-000001.tar"):
         read_records(str(folder), table, Fetcher())
-    with pytest.raises(FetchFailed, match=r"train-000000.tar could not be fetched .* exit code 1"):
+    with pytest.raises(FetchFailed, match=r"^shards: train-000000.tar could not be fetched .* exit code 1"):
         read_records(f"pipe:cat {folder / 'none'}/{{name}}", table, Fetcher(tries=1))

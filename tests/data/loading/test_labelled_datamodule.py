@@ -64,7 +64,7 @@ def one_hot(key):
 
 def test_training_sees_the_training_part_only_with_its_targets(folder):
     data = module_of(folder)
-    train, val = data.part_of("train"), data.part_of("val")
+    train, val = data.subset("train"), data.subset("val")
     assert data.outputs == CLASSES and len(train) + len(val) == 36
     for _ in range(2):
         rows = []
@@ -86,8 +86,8 @@ def test_held_out_and_test_samples_are_counted_once(folder, world):
         val += kept(data.val_dataloader())
         test += kept(data.test_dataloader())
         assert {len(batch.keys) for batch in data.test_dataloader()} == {4}
-    assert sorted(key for key, _ in val) == data.part_of("val").keys and data.has_held_out
-    assert sorted(key for key, _ in test) == sorted(data.part_of("test").keys * 4)
+    assert sorted(key for key, _ in val) == data.subset("val").keys and data.has_held_out
+    assert sorted(key for key, _ in test) == sorted(data.subset("test").keys * 4)
     assert all(target == one_hot(key) for key, target in val + test)
 
 
@@ -143,17 +143,17 @@ def test_a_folder_with_other_classes_is_tested_by_name(folder, tmp_path):
     other = write_labelled(tmp_path / "other", ("sad", "bored", "angry", "happy"), clips=5)
     data = module_of(other, classes=list(CLASSES))
     part = data.test_on("clips")
-    assert len(part) == 5 and data.part_of("test") is part
+    assert len(part) == 5 and data.subset("test") is part
     rows = kept(data.test_dataloader())
     assert sorted({key for key, _ in rows}) == part.keys and all(
         target == one_hot(key) for key, target in rows
     )
-    with pytest.raises(ValueError, match=r"unknown labels angry, sad"):
+    with pytest.raises(UserError, match=r"^classes: unknown labels angry, sad"):
         module_of(other, classes=["happy", "bored"]).test_on("clips")
-    with pytest.raises(ValueError, match=r"no samples of split 'test' \(splits: clips\)"):
+    with pytest.raises(UserError, match=r"^shards: .* no samples of split 'test' \(splits: clips\)"):
         data.test_on("test")
     few = write_labelled(tmp_path / "few", test=1)
-    with pytest.raises(ValueError, match=r"all 1 test samples .* are angry"):
+    with pytest.raises(UserError, match=r"all 1 test samples .* are angry"):
         module_of(few).test_on("test")
 
 
@@ -161,16 +161,16 @@ def test_numbers_are_regressed(folder):
     data = module_of(folder, task="regress", columns=["valence"])
     for key, target in kept(data.test_dataloader()):
         assert target == pytest.approx([int(key[-2:]) / 100])
-    assert data.outputs == ("valence",) and data.parts.val is not None
+    assert data.outputs == ("valence",) and data.subsets.val is not None
 
 
 def test_what_is_missing_is_refused_or_empty(folder, tmp_path):
     alone = write_labelled(tmp_path / "alone", train=12)
     data = module_of(alone, val_share=0.0)
     assert data.val_dataloader() == [] and not data.has_held_out
-    with pytest.raises(ValueError, match=r"no test part: give --data.test_split or --data.fold"):
+    with pytest.raises(UserError, match=r"^shards: .* no test samples: give `test_split` or `fold`"):
         data.test_dataloader()
-    with pytest.raises(ValueError, match=r"--data.views 0"):
+    with pytest.raises(UserError, match=r"^views: 0"):
         module_of(folder, views=0)
     with pytest.raises(UserError, match=r"^batch_size: 6 "):
         module_of(folder, labels_per_class=2, batch_size=12).train_dataloader()

@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import Callback
 from maedfer.data.loading.datamodule import ClipDataModule
 from maedfer.data.loading.loader import BrokenWatch
 from maedfer.data.shards.format import write_shard
+from maedfer.errors import UserError
 
 SAMPLES = 26
 SETTINGS = {"batch_size": 4, "crop": "resized", "flip": 0.5, "shuffle_window": 5, "workers": 0}
@@ -157,18 +158,18 @@ def test_too_many_broken_samples_stop_the_run():
     for _ in range(3):
         watch.check(batch, 1)
     with pytest.raises(
-        ValueError, match=r"4 of the first 4 samples .*--data.max_broken_share 0.1.*a-1: its end"
+        UserError, match=r"^max_broken_share: 4 of the first 4 samples .* 0.1: .*a-1: its end"
     ):
         watch.check(batch, 1)
     early = BrokenWatch(0.01, 1000)
     for _ in range(10):
         early.check(batch, 1)
-    with pytest.raises(ValueError, match="11 of the first 11"):
+    with pytest.raises(UserError, match="11 of the first 11"):
         early.check(batch, 1)
     patient = BrokenWatch(0.1, 0)
     for _ in range(40):
         patient.check(batch, 10)
-    with pytest.raises(ValueError, match="1 of the first 10"):
+    with pytest.raises(UserError, match="1 of the first 10"):
         BrokenWatch(0.0, 100).check(batch, 10)
 
 
@@ -179,13 +180,13 @@ def test_broken_samples_are_logged_by_name(tmp_path, caplog):
     folder = write_stream_shards(tmp_path / "one", edit=edit)
     batches = list(ClipDataModule(str(folder), **(SETTINGS | {"batch_size": 2})).train_dataloader())
     assert len(batches) == 13 and len([pair for batch in batches for pair in batch.broken]) == 1
-    assert "sample left out: train1-01: BrokenSample: " in caplog.text
+    assert "sample left out: train1-01: " in caplog.text
 
 
 def test_a_worker_fails_in_one_line(tmp_path):
     folder = write_stream_shards(tmp_path / "full")
     write_shard(folder / "train-000002.tar", [stream_sample(f"more-{n}") for n in range(20)])
     data = ClipDataModule(str(folder), **(SETTINGS | {"workers": 1, "batch_size": 2}))
-    with pytest.raises(ValueError, match=r"^train-000002.tar holds more than 8 samples") as failure:
+    with pytest.raises(UserError, match=r"^shards: train-000002.tar holds more than 8 samples") as failure:
         list(data.train_dataloader())
     assert "Traceback" not in str(failure.value)

@@ -111,7 +111,7 @@ def test_runs_of_before_had_the_batches_of_this_plan(run, state):
     """Clips and checkpoint of runs at commit ba43b06, which laid the whole order out."""
     old = ROOT / "tests" / "artefacts" / "ba43b06"
     table = ShardTable.of(read_index(old / "shards").of_split("train"))
-    keys = [record["key"] for record in read_records(str(old / "shards"), table, Fetcher())]
+    keys = [record.key for record in read_records(str(old / "shards"), table, Fetcher())]
     plan, saved = EpochPlan(table, 0), Cursor.from_state_dict(state)
     cursor = plan.enter(Cursor(), replace(saved.legs[-1], done=0))
     recorded = [(old / run / "keys" / f"rank{rank}.txt").read_text() for rank in range(saved.legs[-1].world)]

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from maedfer.data.loading.batch import ClipBatch
 from maedfer.data.loading.shared_batches import MOST_BLOCKS, SharedBatch, SharedBlocks
+from maedfer.errors import UserError
 
 SHAPE = (3, 4, 5, 6, 3)
 
@@ -70,7 +71,7 @@ def test_a_full_shared_memory_is_one_line_with_the_remedy(monkeypatch):
         raise RuntimeError("unable to allocate shared memory(shm) for file: No space left on device (28)")
 
     monkeypatch.setattr(torch.Tensor, "share_memory_", full)
-    with pytest.raises(ValueError, match=r"no shared memory is left for a batch of 2 MB: .*--shm-size"):
+    with pytest.raises(UserError, match=r"^batch_size: no shared memory .* of 2 MB: .*--shm-size"):
         SharedBlocks().empty((2, 1000, 1000))
 
 

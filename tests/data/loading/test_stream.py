@@ -20,6 +20,7 @@ from maedfer.data.shards.format import read_index, write_shard
 from maedfer.data.shards.reader import RawSample, ShardReader, UnusableSample, shard_url
 from maedfer.data.shards.records import TrackRecord
 from maedfer.data.shards.table import ShardTable
+from maedfer.errors import UserError
 from maedfer.tasks import TASKS
 
 
@@ -172,7 +173,7 @@ def test_an_evaluation_outlives_a_batch_of_broken_samples(tmp_path):
     folder = write_stream_shards(
         tmp_path / "damaged", edit=lambda key, members: members if key == first else damage(key, members)
     )
-    with pytest.raises(ValueError, match=r"no sample of a batch can be used \(train"):
+    with pytest.raises(UserError, match=r"^shards: no sample of a batch can be used \(train"):
         epoch_of(folder, batch=1)
     batches = epoch_of(folder, batch=1, clips_per_sample=2, training=False)
     lost = [batch for batch in batches if batch.broken]
@@ -209,10 +210,10 @@ def test_a_missing_shard_and_one_too_full_stop_the_run(tmp_path):
     folder = write_stream_shards(tmp_path / "gone")
     reader = reader_of(folder)
     write_shard(folder / "train-000001.tar", [stream_sample(f"more-{n}") for n in range(9)])
-    with pytest.raises(ValueError, match=r"train-000001.tar holds more than 6 .* run `maedfer verify"):
+    with pytest.raises(UserError, match=r"^shards: train-000001.tar holds more than 6 .* `maedfer verify"):
         list(reader.read(np.arange(13)))
     (folder / "train-000000.tar").unlink()
-    with pytest.raises(FileNotFoundError, match=r"--data.shards .* has no train-000000.tar"):
+    with pytest.raises(FileNotFoundError, match=r"`shards=.*` has no train-000000.tar"):
         list(reader.read(np.arange(3)))
 
 
@@ -220,7 +221,7 @@ def test_a_batch_without_any_good_sample_stops_the_run(tmp_path):
     def edit(key, members):
         return members | {"json": b"[]"}
 
-    with pytest.raises(ValueError, match=r"no sample of a batch can be used \(train.*verify"):
+    with pytest.raises(UserError, match=r"^shards: no sample of a batch can be used \(train.*verify"):
         epoch_of(write_stream_shards(tmp_path / "all", edit=edit))
 
 

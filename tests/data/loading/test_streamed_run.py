@@ -14,6 +14,7 @@ from maedfer.data.shards.format import read_index
 from maedfer.data.shards.reader import index_of
 from maedfer.data.shards.remote import Fetcher
 from maedfer.data.shards.table import ShardTable
+from maedfer.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("temporary")
 
@@ -58,10 +59,10 @@ def test_labels_and_the_index_come_from_afar_too(folder):
         assert index_of(server.address, Fetcher()) == index
         assert read_records(server.address, table, Fetcher()) == read_records(str(folder), table, Fetcher())
         server.fail("index.json", ["404"])
-        with pytest.raises(FileNotFoundError, match=r"index.json is not to be had: http"):
+        with pytest.raises(FileNotFoundError, match=r"index.json cannot be fetched: http"):
             index_of(server.address, Fetcher())
         server.fail("index.json", ["short"])
-        with pytest.raises(ValueError, match=f"{server.address}: its index.json is not a shard index"):
+        with pytest.raises(UserError, match=f"{server.address}: its index.json is not a shard index"):
             index_of(server.address, Fetcher())
 
 
@@ -90,5 +91,7 @@ def test_a_run_without_its_shards_stops_in_one_line(synthetic_shards, tmp_path, 
         assert pretrain(server.address, tmp_path / "run", "--data.fetch_tries", "2") == 2
         assert server.starts(SHARDS[1]) == [0, 0]
     last = capfd.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith(f"maedfer pretrain: {SHARDS[1]} could not be fetched from {server.address}/")
+    assert last.startswith(
+        f"maedfer pretrain: --data.shards: {SHARDS[1]} could not be fetched from {server.address}/"
+    )
     assert "try 2 of 2: its content is not what index.json says (sha256)" in last

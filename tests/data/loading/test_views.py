@@ -7,6 +7,7 @@ from torchvision.transforms import v2
 
 from maedfer.constants import IMAGENET_MEAN, IMAGENET_STD
 from maedfer.data.loading.views import FULL_BOX, MULTI_SCALES, ViewSpec, prepare_clips
+from maedfer.errors import UserError
 
 
 def clips_of(batch=2, frames=4, height=40, width=48):
@@ -57,7 +58,7 @@ def test_channels_last_memory_and_autocast_change_nothing():
 
 @pytest.mark.parametrize("crop", ["resized", "multi_scale", "none"])
 def test_boxes_lie_inside_the_frame(crop):
-    spec, rng = ViewSpec(crop, scale=(0.2, 1.0), flip=0.5), np.random.default_rng(0)
+    spec, rng = ViewSpec(crop, crop_scale=(0.2, 1.0), flip=0.5), np.random.default_rng(0)
     views = [spec.draw(rng, 60, 90) for _ in range(300)]
     boxes = np.array([box for box, _ in views])
     assert (boxes >= 0).all() and (boxes[:, :2] + boxes[:, 2:] <= 1 + 1e-9).all()
@@ -72,19 +73,19 @@ def test_boxes_lie_inside_the_frame(crop):
 
 
 def test_a_crop_that_cannot_fit_falls_back_to_the_centre():
-    box, _ = ViewSpec("resized", scale=(1.0, 1.0)).draw(np.random.default_rng(0), 100, 300)
+    box, _ = ViewSpec("resized", crop_scale=(1.0, 1.0)).draw(np.random.default_rng(0), 100, 300)
     assert box == pytest.approx(((1 - 4 / 9) / 2, 0.0, 4 / 9, 1.0))
 
 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"crop": "square"}, "--data.crop square"),
-        ({"scale": (0.9, 0.5)}, "--data.crop_scale"),
-        ({"aspect": (2.0, 1.0)}, "--data.crop_aspect"),
-        ({"flip": 1.5}, "--data.flip 1.5"),
+        ({"crop": "square"}, "^crop: square"),
+        ({"crop_scale": (0.9, 0.5)}, "^crop_scale: "),
+        ({"crop_aspect": (2.0, 1.0)}, "^crop_aspect: "),
+        ({"flip": 1.5}, "^flip: 1.5"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(setting, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         ViewSpec(**setting)

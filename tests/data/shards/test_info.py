@@ -9,6 +9,7 @@ from maedfer.data.pack.command import pack
 from maedfer.data.shards.format import read_index, read_shard, write_shard
 from maedfer.data.shards.info import CAPTION, CELL, info
 from maedfer.data.shards.verify import verify
+from maedfer.errors import UserError
 from maedfer.files import dump_json
 
 
@@ -48,7 +49,7 @@ def test_info_counts_and_draws(shards, tmp_path):
     picture = cv2.imread(str(sheet))
     assert picture.shape == (2 * (CELL + CAPTION), 5 * CELL, 3)
     assert picture[CAPTION + CELL // 2 :: CELL + CAPTION].max() > 150  # the drawn face is there
-    with pytest.raises(ValueError, match=r"must end in \.png"):
+    with pytest.raises(UserError, match=r"^sheet: .* must end in \.png"):
         info(str(shards), str(tmp_path / "a.pdf"))
 
 
@@ -82,10 +83,10 @@ def test_damage_is_one_line_that_names_it(shards, capsys):
     path.write_bytes(whole)
     samples = list(read_shard(path))
     write_shard(path, [sample | {"json": b"[]"} for sample in samples])
-    with pytest.raises(ValueError, match=r"record of sample .* is damaged.*; run `maedfer verify"):
+    with pytest.raises(UserError, match=r"record of sample .* is damaged.*; run `maedfer verify"):
         info(str(shards))
     write_shard(path, samples[:0])
-    with pytest.raises(ValueError, match=r"after 0 samples \(the index says 1\)"):
+    with pytest.raises(UserError, match=r"after 0 samples \(the index says 1\)"):
         info(str(shards))
 
 

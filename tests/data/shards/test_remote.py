@@ -17,6 +17,7 @@ from helpers.loopback import Loopback
 
 from maedfer.data.shards import remote
 from maedfer.data.shards.remote import Fetcher, FetchFailed, RemoteFile, fetched_in_turn
+from maedfer.errors import UserError
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 HALF, THREE_QUARTERS = 1_500_000, 2_250_000
@@ -80,7 +81,7 @@ def test_a_file_arrives_as_it_is_whatever_goes_wrong_before(server, faults, star
 )
 def test_after_the_last_try_one_error_says_what_was_tried(server, fault, tries, cause):
     server.fail("x.tar", itertools.repeat(fault))
-    told = rf"^x.tar .*{server.address}/x.tar; try {tries} of {tries}: .*{cause}.*--data.shards"
+    told = rf"^shards: x.tar .*{server.address}/x.tar; try {tries} of {tries}: .*{cause}.*Check the address"
     with pytest.raises(FetchFailed, match=told):
         Fetcher(patience(fault), tries).fetch(wanted(f"{server.address}/x.tar"))
     assert len(server.requests) == tries
@@ -89,7 +90,7 @@ def test_after_the_last_try_one_error_says_what_was_tried(server, fault, tries, 
 @pytest.mark.parametrize("fault, kind", [("404", FileNotFoundError), ("403", FetchFailed)])
 def test_what_a_server_refuses_is_not_asked_for_again(server, fault, kind):
     server.fail("x.tar", [fault])
-    with pytest.raises(kind, match=rf"x.tar is not to be had: {server.address}/x.tar answers {fault}"):
+    with pytest.raises(kind, match=rf"x.tar cannot be fetched: {server.address}/x.tar answers {fault}"):
         Fetcher().fetch(wanted(f"{server.address}/x.tar"))
     assert len(server.requests) == 1
 
@@ -141,7 +142,7 @@ def test_a_command_that_fails_or_stalls_is_given_up():
 @pytest.mark.parametrize(
     "address, message",
     [
-        ("s3://bucket/x.tar", r"nothing here reads s3: addresses.*pipe:aws s3 cp"),
+        ("s3://bucket/x.tar", r"^shards: s3: addresses cannot be read.*pipe:aws s3 cp"),
         ("https://me:secret@host/x.tar", r"a password is not read; give 'pipe:curl"),
     ],
 )
@@ -150,7 +151,7 @@ def test_addresses_that_nothing_reads_are_refused_with_the_remedy(address, messa
         Fetcher().fetch(RemoteFile("x.tar", address))
     assert "secret" not in str(refused.value)
     for settings in ((0.0, 6), (30.0, 0)):
-        with pytest.raises(ValueError, match=r"--data.stall_timeout_s .* --data.fetch_tries"):
+        with pytest.raises(UserError, match=r"^(stall_timeout_s|fetch_tries): "):
             Fetcher(*settings)
 
 
@@ -214,6 +215,6 @@ def test_a_full_disk_is_named(monkeypatch, server, temporary):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda prefix: Full())
-    with pytest.raises(FetchFailed, match=rf"{temporary} has no room for x.tar: let TMPDIR"):
+    with pytest.raises(FetchFailed, match=rf"{temporary} has no room for x.tar: set TMPDIR"):
         Fetcher().fetch(wanted(f"{server.address}/x.tar"))
     assert len(server.requests) == 1

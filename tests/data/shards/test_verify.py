@@ -8,6 +8,7 @@ from helpers.pack_videos import still, write_video
 from maedfer.data.pack.command import pack
 from maedfer.data.shards.format import read_shard, write_shard
 from maedfer.data.shards.verify import verify
+from maedfer.errors import UserError
 from maedfer.files import dump_json, sha256
 
 
@@ -132,7 +133,7 @@ def test_without_an_index_it_says_what_to_do(tmp_path):
     with pytest.raises(FileNotFoundError, match="maedfer pack"):
         verify(str(tmp_path))
     (tmp_path / "index.json").write_text("{")
-    with pytest.raises(ValueError, match="is not a shard index"):
+    with pytest.raises(UserError, match="is not a shard index"):
         verify(str(tmp_path))
 
 

@@ -79,8 +79,8 @@ def test_the_classifier_names_its_classes_and_takes_clips(from_scratch, labelled
 def test_nobody_is_trained_on_and_scored(from_scratch, labelled_shards):
     data = LabelledDataModule(str(labelled_shards), val_share=0.25)
     trained = {line.split(" ")[1] for line in (from_scratch / "keys" / "rank0.txt").read_text().splitlines()}
-    assert trained <= set(data.part_of("train").keys)
-    people = [set(data.part_of(name).groups("subject")) for name in ("train", "val", "test")]
+    assert trained <= set(data.subset("train").keys)
+    people = [set(data.subset(name).groups("subject")) for name in ("train", "val", "test")]
     assert sum(map(len, people)) == len(set.union(*people))
 
 

@@ -137,7 +137,7 @@ def test_a_fold_is_evaluated_alone(tracks, labelled_shards, from_scratch, tmp_pa
 
 
 def test_a_run_is_evaluated_as_it_was_trained(tracks, tmp_path):
-    run, official = tmp_path / "run", ("--data.sampling", "official", "--data.draws", "official")
+    run, official = tmp_path / "run", ("--data.sampling", "official")
     words = (*official, "--model.region_tokens", "official", "--data.test_split", "test", "--official")
     assert main(arguments(tracks, run, *words, steps=2)) == 0
     assert read_config(run / "classifier").input.sampling == "official"

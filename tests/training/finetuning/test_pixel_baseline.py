@@ -20,7 +20,7 @@ def shards(tmp_path_factory):
 
 def test_features_are_the_last_frame_minus_the_first(shards):
     data = LabelledDataModule(str(shards), val_share=0.0, workers=0)
-    part = data.part_of("test")
+    part = data.subset("test")
     found = differences(data, part)
     assert found.shape == (14, 3 * 32 * 32)
     clips = [
@@ -34,7 +34,7 @@ def test_features_are_the_last_frame_minus_the_first(shards):
 def test_it_answers_for_every_test_clip_and_learns(shards):
     data = LabelledDataModule(str(shards), val_share=0.0, workers=0)
     predictions = pixel_predictions(data)
-    assert list(predictions.keys) == list(data.part_of("test").keys)
+    assert list(predictions.keys) == list(data.subset("test").keys)
     assert scores(predictions)["uar"] > 2 / 7
 
 
