@@ -12,22 +12,26 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from maedfer.errors import UserError
 from maedfer.parsing import Flags, Parser, parse, with_values
 from maedfer.verbs import VERBS, Verb
 
+TRAINING_FLAGS = ("--config", "--run", "--resume", "--init-from")
+"""Flags of all verbs that train, for errors before their parser exists."""
+
 
 def run(name: str, args: list[str]) -> int:
     """Runs a verb with the words after it and returns the exit code."""
     verb = VERBS[name]
     call = _train if verb.trains else _call
-    return report_errors(f"maedfer {name}", args, lambda: call(verb, args))
+    known = (*args, *(TRAINING_FLAGS if verb.trains else ()))
+    return report_errors(f"maedfer {name}", known, lambda: call(verb, args))
 
 
-def report_errors(program: str, args: list[str], call: Callable[[], int]) -> int:
+def report_errors(program: str, args: Sequence[str], call: Callable[[], int]) -> int:
     """Calls a function and turns its errors into messages and exit codes: 2, 130 (Ctrl-C) or 1 (a bug)."""
     with Flags(args).active() as flags:
         try:

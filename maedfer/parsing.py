@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -106,7 +106,7 @@ class Flags:
         args: the words after the verb.
     """
 
-    def __init__(self, args: list[str]) -> None:
+    def __init__(self, args: Sequence[str]) -> None:
         typed = [word[2:].partition("=")[0].replace("-", "_") for word in args if word.startswith("--")]
         self._spelt = {name.rsplit(".", 1)[-1]: _spell(name) for name in typed}
         self._parsed = False

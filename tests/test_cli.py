@@ -46,6 +46,7 @@ def test_every_verb_has_help(verb, capsys):
         (["verify", "nowhere"], "nowhere"),
         (["pack", "x"], "missing: --out"),
         (["verify"], "missing: FOLDER"),
+        (["pretrain", "--run", "nowhere", "--resume"], "nothing to continue without --config"),
     ],
 )
 def test_wrong_words_exit_2_with_one_line(args, words, capsys):

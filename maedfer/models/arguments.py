@@ -6,7 +6,7 @@ Python itself reports an unknown name without the right one, and a wrong type on
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any, get_type_hints
@@ -82,37 +82,28 @@ def check_arguments(model: str, arguments: Mapping[str, Any], kind: type[Encoder
             raise UserError(
                 "model_args", f"{source}: {model} takes no {name!r}; did you mean {', '.join(near)}?"
             )
-        words, fits = KINDS[hints[name]]
-        if value is not None and not fits(value):
+        words, expected = KINDS[hints[name]]
+        if value is not None and not _fits(value, expected):
             raise UserError("model_args", f"{source}: {name}={value!r} must be {words}")
 
 
+def _fits(value: object, kind: Any) -> bool:
+    """Returns whether a value is of a kind of `KINDS`; true and false are not numbers."""
+    if kind is Sequence:
+        return isinstance(value, Sequence) and not isinstance(value, str) and all(map(_is_whole, value))
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
 def _is_whole(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    return _fits(value, Integral)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _is_word(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_flag(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str) and all(map(_is_whole, value))
-
-
-KINDS: dict[Any, tuple[str, Callable[[object], bool]]] = {
-    int: ("a whole number", _is_whole),
-    float: ("a number", _is_number),
-    str: ("a word", _is_word),
-    bool: ("true or false", _is_flag),
-    bool | None: ("true or false", _is_flag),
-    Sequence[int]: ("a list of whole numbers, like [2, 5, 10]", _is_list),
+KINDS: dict[Any, tuple[str, Any]] = {
+    int: ("a whole number", Integral),
+    float: ("a number", Real),
+    str: ("a word", str),
+    bool: ("true or false", bool),
+    bool | None: ("true or false", bool),
+    Sequence[int]: ("a list of whole numbers, like [2, 5, 10]", Sequence),
 }
-"""Annotation -> its words in a message, and whether a value fits it."""
+"""Annotation -> its words in a message, and the type of a value that fits it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, cast
 
 import timm
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
@@ -23,11 +23,30 @@ from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.mae import MaskedAutoencoder
 from maedfer.models.vit import JointViT
 
-Encoder = TypeVar("Encoder", bound=VideoEncoder)
 LGI_BASE = {"embed_dim": 512, "depth": 16, "num_heads": 8}
 LGI_SMALL = {"embed_dim": 384, "depth": 12, "num_heads": 6}
-TINY = {"patch_size": 8, "embed_dim": 96, "depth": 4, "num_heads": 4}
+TINY = {"img_size": 64, "patch_size": 8, "embed_dim": 96, "depth": 4, "num_heads": 4}
 VIT_BASE = {"embed_dim": 768, "depth": 12, "num_heads": 12}
+
+ARCHITECTURES: dict[str, tuple[type[VideoEncoder], dict[str, Any]]] = {
+    # The published encoder: 16 x 160 x 160, 8 regions of (2, 5, 10) tokens.
+    "lgi_former_base_patch16_160": (LGIFormer, LGI_BASE),
+    # The published width and depth at 224 pixels, still 8 regions of upper and lower face.
+    "lgi_former_base_patch16_224": (LGIFormer, LGI_BASE | {"img_size": 224, "region_size": (2, 7, 14)}),
+    # Two fifths of the published size, same tokens and regions.
+    "lgi_former_small_patch16_160": (LGIFormer, LGI_SMALL),
+    # 7 x 7 tokens a frame, so a region is two whole token frames.
+    "lgi_former_small_patch16_112": (LGIFormer, LGI_SMALL | {"img_size": 112, "region_size": (2, 7, 7)}),
+    # For a CPU: 512 tokens of 8 x 8 pixels, 8 regions of upper and lower face.
+    "lgi_former_tiny_patch8_64": (LGIFormer, TINY | {"region_size": (2, 4, 8)}),
+    # VideoMAE's ViT-B: the baseline of the paper's tables.
+    "vit_joint_base_patch16_160": (JointViT, VIT_BASE),
+    "vit_joint_base_patch16_224": (JointViT, VIT_BASE | {"img_size": 224}),
+    # Joint attention in LGI-Former's width and depth, to compare the attention alone.
+    "vit_joint_base_dim512_patch16_160": (JointViT, LGI_BASE),
+    "vit_joint_tiny_patch8_64": (JointViT, TINY),
+}
+"""Name -> class, and the arguments that differ from its defaults."""
 
 
 def _cfg(img_size: int) -> dict[str, Any]:
@@ -45,92 +64,34 @@ def _cfg(img_size: int) -> dict[str, Any]:
 
 
 default_cfgs = generate_default_cfgs(
-    {
-        "lgi_former_base_patch16_160": _cfg(160),
-        "lgi_former_base_patch16_224": _cfg(224),
-        "lgi_former_small_patch16_160": _cfg(160),
-        "lgi_former_small_patch16_112": _cfg(112),
-        "lgi_former_tiny_patch8_64": _cfg(64),
-        "vit_joint_base_patch16_160": _cfg(160),
-        "vit_joint_base_patch16_224": _cfg(224),
-        "vit_joint_base_dim512_patch16_160": _cfg(160),
-        "vit_joint_tiny_patch8_64": _cfg(64),
-    }
+    {name: _cfg(shape.get("img_size", 160)) for name, (_, shape) in ARCHITECTURES.items()}
 )
 
 
-def _build(
-    model: type[Encoder], name: str, pretrained: bool, kwargs: dict[str, Any], **shape: Any
-) -> Encoder:
-    args = shape | kwargs
-    side = args.get("img_size", default_cfgs[name].default.input_size[-1])
-    args["pretrained_cfg_overlay"] = {"input_size": (3, side, side)} | (
-        args.pop("pretrained_cfg_overlay", None) or {}
-    )
-    features = {"out_indices": 3, "feature_cls": "getter"}
-    return build_model_with_cfg(model, name, pretrained, feature_cfg=features, **args)
+def _register(name: str) -> None:
+    """Registers the function that builds an architecture with timm."""
+    model, shape = ARCHITECTURES[name]
+
+    def build(pretrained: bool = False, **kwargs: Any) -> VideoEncoder:
+        args = shape | kwargs
+        side = args.get("img_size", default_cfgs[name].default.input_size[-1])
+        overlay = {"input_size": (3, side, side)} | (args.pop("pretrained_cfg_overlay", None) or {})
+        features = {"out_indices": 3, "feature_cls": "getter"}
+        return build_model_with_cfg(
+            model, name, pretrained, feature_cfg=features, pretrained_cfg_overlay=overlay, **args
+        )
+
+    build.__name__ = name  # timm registers functions by their names
+    register_model(build)
 
 
-@register_model
-def lgi_former_base_patch16_160(pretrained: bool = False, **kwargs: Any) -> LGIFormer:
-    """Builds the published encoder: 16 x 160 x 160, 8 regions of (2, 5, 10) tokens."""
-    return _build(LGIFormer, "lgi_former_base_patch16_160", pretrained, kwargs, **LGI_BASE)
-
-
-@register_model
-def lgi_former_base_patch16_224(pretrained: bool = False, **kwargs: Any) -> LGIFormer:
-    """Builds the published width and depth at 224 pixels, still 8 regions of upper and lower face."""
-    shape = LGI_BASE | {"img_size": 224, "region_size": (2, 7, 14)}
-    return _build(LGIFormer, "lgi_former_base_patch16_224", pretrained, kwargs, **shape)
-
-
-@register_model
-def lgi_former_small_patch16_160(pretrained: bool = False, **kwargs: Any) -> LGIFormer:
-    """Builds two fifths of the published size, same tokens and regions."""
-    return _build(LGIFormer, "lgi_former_small_patch16_160", pretrained, kwargs, **LGI_SMALL)
-
-
-@register_model
-def lgi_former_small_patch16_112(pretrained: bool = False, **kwargs: Any) -> LGIFormer:
-    """Builds the small model at 112 pixels: 7 x 7 tokens a frame, so a region is two whole token frames."""
-    shape = LGI_SMALL | {"img_size": 112, "region_size": (2, 7, 7)}
-    return _build(LGIFormer, "lgi_former_small_patch16_112", pretrained, kwargs, **shape)
-
-
-@register_model
-def lgi_former_tiny_patch8_64(pretrained: bool = False, **kwargs: Any) -> LGIFormer:
-    """Builds a model for a CPU: 64 pixels, 512 tokens of 8 x 8 pixels, 8 regions of upper and lower face."""
-    shape = TINY | {"img_size": 64, "region_size": (2, 4, 8)}
-    return _build(LGIFormer, "lgi_former_tiny_patch8_64", pretrained, kwargs, **shape)
-
-
-@register_model
-def vit_joint_base_patch16_160(pretrained: bool = False, **kwargs: Any) -> JointViT:
-    """Builds VideoMAE's ViT-B at 160 pixels: the baseline of the paper's tables."""
-    return _build(JointViT, "vit_joint_base_patch16_160", pretrained, kwargs, **VIT_BASE)
-
-
-@register_model
-def vit_joint_base_patch16_224(pretrained: bool = False, **kwargs: Any) -> JointViT:
-    """Builds VideoMAE's ViT-B at 224 pixels."""
-    return _build(JointViT, "vit_joint_base_patch16_224", pretrained, kwargs, **VIT_BASE | {"img_size": 224})
-
-
-@register_model
-def vit_joint_base_dim512_patch16_160(pretrained: bool = False, **kwargs: Any) -> JointViT:
-    """Builds joint attention in LGI-Former's width and depth, to compare the attention alone."""
-    return _build(JointViT, "vit_joint_base_dim512_patch16_160", pretrained, kwargs, **LGI_BASE)
-
-
-@register_model
-def vit_joint_tiny_patch8_64(pretrained: bool = False, **kwargs: Any) -> JointViT:
-    """Builds joint attention in the shape of `lgi_former_tiny_patch8_64`."""
-    return _build(JointViT, "vit_joint_tiny_patch8_64", pretrained, kwargs, **TINY | {"img_size": 64})
+for _name in ARCHITECTURES:
+    _register(_name)
 
 
 def architectures() -> list[str]:
     """Returns the names registered here, sorted."""
-    return sorted(default_cfgs)
+    return sorted(ARCHITECTURES)
 
 
 def unknown_architecture(name: str) -> UserError:
@@ -149,10 +110,10 @@ def build_encoder(architecture: str, model_args: Mapping[str, Any] | None = None
     Raises:
         UserError: an unknown name or argument (the nearest are listed), or a value of another type.
     """
-    if architecture not in default_cfgs:
+    if architecture not in ARCHITECTURES:
         raise unknown_architecture(architecture)
     model_args = model_args or {}
-    model: type[VideoEncoder] = get_type_hints(timm.model_entrypoint(architecture))["return"]
+    model, _ = ARCHITECTURES[architecture]
     check_arguments(model.__name__, model_args, model.Args, architecture)
     return cast(VideoEncoder, timm.create_model(architecture, **model_args))
 

@@ -186,6 +186,14 @@ def test_masks_of_an_ablation_hide_every_token_equally_often(mode, symmetry):
         assert (on_left[:, 0, 0] == on_left[:, 1, 0]).all() == (mode == "tube")
 
 
+def test_a_mode_is_added_by_its_function_alone(monkeypatch):
+    monkeypatch.setitem(MASKS, "frames", lambda grid, region: (grid, (1, *region[1:])))
+    spec = MaskSpec(*PUBLISHED, "frames")
+    cube = spec.draw(np.random.default_rng(0)).reshape(8, 2, 50)
+    assert spec.num_masked == 720 and (cube.sum(-1) == 45).all()
+    assert len({frame.tobytes() for frame in cube}) == 8
+
+
 def test_masks_of_a_seed_stay_what_they_were():
     """A resumed run draws the masks that it would have drawn before there were ablations."""
     mask = draw_region_mask(*PUBLISHED, np.random.default_rng(0))

@@ -8,7 +8,7 @@ from torch import nn
 from maedfer import load_classifier, load_encoder
 from maedfer.models import MaskedAutoencoder
 from maedfer.models.config import ModelConfig
-from maedfer.models.pooling import AttentivePool
+from maedfer.models.pooling import POOLINGS, AttentivePool, Pooling
 from maedfer.models.probe import LinearProbe, StandardisedHead
 from maedfer.models.weights import save_encoder
 
@@ -192,3 +192,35 @@ def test_what_cannot_be_probed_is_refused(build_tiny):
         LinearProbe(build_tiny("vit_joint_tiny_patch8_64"), 2, "region")
     with pytest.raises(ValueError, match=r"^batch_size: .*take 2 or more"):
         LinearProbe(build_tiny(), 2)(many_clips(1))
+
+
+class MaxPool(Pooling):
+    """A pooling that the package does not have: one class and one entry of `POOLINGS`."""
+
+    reads = frozenset(("local",))
+    learned = True
+
+    def __init__(self, dim, num_heads):
+        super().__init__(dim, num_heads)
+        self.scale = nn.Parameter(torch.ones(dim))
+
+    def forward(self, features):
+        return features.tokens.amax(dim=1) * self.scale
+
+
+@BOTH
+def test_a_pooling_is_added_by_its_class_alone(build_tiny, clip, tmp_path, monkeypatch, architecture):
+    monkeypatch.setitem(POOLINGS, "max", MaxPool)
+    model = build_tiny(architecture)
+    expected = model.forward_features(clip).tokens.amax(dim=1)
+    model.reset_classifier(3, "max")
+    assert isinstance(model.norm, nn.LayerNorm) and torch.equal(
+        model.pool(model.forward_features(clip)), expected
+    )
+    save(model.eval(), tmp_path)
+    assert torch.equal(load_classifier(tmp_path)(clip), model(clip))
+    probe = LinearProbe(load_encoder(tmp_path), 2, "max")
+    trained = {name for name, parameter in probe.named_parameters() if parameter.requires_grad}
+    assert trained == {"encoder.max_pool.scale", "head.linear.weight", "head.linear.bias"}
+    with pytest.raises(ValueError, match=r"^pool: 'max' has weights"):
+        MaskedAutoencoder(build_tiny(architecture, pool="max"))

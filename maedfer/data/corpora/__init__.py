@@ -37,14 +37,18 @@ def load_corpus(name: str) -> Corpus:
 
 def table() -> str:
     """Returns the table of all corpora in Markdown, for `docs/corpora.md`."""
-    rows = [("`--corpus`", "corpus", "classes", "parts", "terms (its page decides)", "folder"), ("---",) * 6]
+    rows = [
+        ("`--corpus`", "corpus", "classes", "clips", "folds", "terms (its page decides)", "folder"),
+        ("---",) * 7,
+    ]
     for corpus in map(_import, NAMES):
         rows.append(
             (
                 f"`{corpus.name}`",
                 f"[{corpus.title}]({corpus.ask})",
                 str(len(corpus.classes) or "none"),
-                corpus.parts,
+                f"{corpus.total:,}" if corpus.total else "not published",
+                str(corpus.folds or "none"),
                 corpus.terms,
                 corpus.layout.replace("<", "&lt;") + ("" if corpus.tested else f" ({UNTESTED})"),
             )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from maedfer.constants import NUM_FRAMES, STORED_FPS
-from maedfer.data.faces.detectors import DetectorName
+
+DetectorName = Literal["haar", "yunet", "none"]
 
 FrameCrop = tuple[float, float, float, float]
 """left, top, width and height of a part of the frame, in shares of its centred square."""
@@ -45,14 +46,24 @@ class CropSettings:
     min_frames: int = NUM_FRAMES
     squeeze: bool = False
 
+    def __post_init__(self) -> None:
+        """Makes a tuple of a list, so that settings can be compared and hashed."""
+        if self.frame_crop is not None:
+            object.__setattr__(self, "frame_crop", tuple(self.frame_crop))
+
+    @property
+    def finds_faces(self) -> bool:
+        """False if whole frames are taken as faces."""
+        return self.detector != "none"
+
     def changed(self, **given: object) -> CropSettings:
         """Returns these settings with the given ones that are not None.
 
         A detector that looks for faces drops `frame_crop` and `squeeze`, unless they are given.
         """
         values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        whole = values.get("detector", self.detector) == "none"
-        return replace(self if whole else replace(self, frame_crop=None, squeeze=False), **values)
+        finds_faces = values.get("detector", self.detector) != "none"
+        return replace(replace(self, frame_crop=None, squeeze=False) if finds_faces else self, **values)
 
     @classmethod
     def from_geometry(cls, geometry: Mapping[str, Any], detector_model: str | None = None) -> CropSettings:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from maedfer.constants import CLIP_SPAN_S, NUM_FRAMES
+from maedfer.constants import CLIP_SPAN_S
+from maedfer.data.faces.crop_settings import CropSettings
 from maedfer.data.faces.tracks import FaceTrack
 from maedfer.data.video.video import Frame
 
@@ -51,39 +52,27 @@ class CropPlan:
         return float(self.times[-1] - self.times[0])
 
 
-def plan_crops(
-    track: FaceTrack,
-    frame_times: np.ndarray,
-    *,
-    fps: float,
-    margin: float,
-    max_seconds: float,
-    found: bool,
-    min_frames: int = NUM_FRAMES,
-) -> list[CropPlan]:
+def plan_crops(track: FaceTrack, frame_times: np.ndarray, crop: CropSettings) -> list[CropPlan]:
     """Plans the clips of a track; none if it has fewer source frames than a clip must have.
 
     Args:
         track: The face.
         frame_times: Times of all frames of the source, float64 (all,), rising.
-        fps: Stored frames per second, at most.
-        margin: Share of the face box that is added on every side.
-        max_seconds: Length of the longest clip.
-        found: False if no detector looked for the face.
-        min_frames: Frames that a clip must have.
+        crop: Rate, margin, and shortest and longest clip.
     """
     first = np.searchsorted(frame_times, track.start_s - 1e-6, "left")
     inside = frame_times[first : np.searchsorted(frame_times, track.end_s + 1e-6, "right")]
-    if len(inside) < max(1, min_frames):
+    if len(inside) < max(1, crop.min_frames):
         return []
+    pieces = math.ceil((inside[-1] - inside[0]) / crop.max_seconds - 1e-6) or 1
     plans = []
-    for piece in np.array_split(inside, math.ceil((inside[-1] - inside[0]) / max_seconds - 1e-6) or 1):
-        times, rate = stored_times(piece, fps)
-        areas = track.areas(times, square=found)
-        areas[:, 2:] *= 1 + 2 * margin
-        seen = track.seen(piece[0], piece[-1]) if found else None
+    for piece in np.array_split(inside, pieces):
+        times, rate = stored_times(piece, crop.fps)
+        areas = track.areas(times, square=crop.finds_faces)
+        areas[:, 2:] *= 1 + 2 * (crop.margin if crop.finds_faces else 0.0)
+        seen = track.seen(piece[0], piece[-1]) if crop.finds_faces else None
         plans.append(CropPlan(times, rate, areas, track.rotations(times), seen))
-    return [plan for plan in plans if len(plan.times) >= min_frames]
+    return [plan for plan in plans if len(plan.times) >= crop.min_frames]
 
 
 def stored_times(times: np.ndarray, fps: float) -> tuple[np.ndarray, float]:

@@ -7,17 +7,17 @@ videos that already are face crops.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
 
+from maedfer.data.faces.crop_settings import CropSettings, FrameCrop
 from maedfer.errors import UserError
-
-DetectorName = Literal["haar", "yunet", "none"]
 
 Box = tuple[float, float, float, float]
 """(x, y, w, h) in pixels."""
@@ -136,7 +136,7 @@ class WholeFrame:
     finds_faces = False
     max_side = 1
 
-    def __init__(self, part: Sequence[float] | None = None, squeeze: bool = False) -> None:
+    def __init__(self, part: FrameCrop | None = None, squeeze: bool = False) -> None:
         left, top, width, height = part = (0.0, 0.0, 1.0, 1.0) if part is None else part
         inside = min(left, top) >= 0 and max(left + width, top + height) <= 1 + 1e-6
         if not inside or width <= 0 or abs(width - height) > 1e-6:
@@ -156,38 +156,28 @@ class WholeFrame:
         return [Detection((x, y, share * across, share * down), None, 1.0)]
 
 
-def make_detector(
-    name: DetectorName,
-    model: str | Path | None = None,
-    frame_crop: Sequence[float] | None = None,
-    squeeze: bool = False,
-) -> Detector:
-    """Returns the detector of a name.
-
-    Args:
-        name: Its name.
-        model: The YuNet file; only for `yunet`.
-        frame_crop: The part of the frame to take; only for `none`, see `WholeFrame`.
-        squeeze: Squeeze the frame to a square; only for `none`.
+@cache
+def make_detector(crop: CropSettings) -> Detector:
+    """Returns the detector of some settings; it is kept, as loading a model takes longer than a short clip.
 
     Raises:
         UserError: an unknown name, or an option that is missing, wrong, or of another detector.
         FileNotFoundError: the model file is missing.
     """
-    if name != "none" and (frame_crop is not None or squeeze):
-        option = "squeeze" if frame_crop is None else "frame_crop"
-        raise UserError(option, f"works only with `detector` none: {name} decides where to crop")
-    if name == "yunet":
-        if model is None:
+    if crop.finds_faces and (crop.frame_crop is not None or crop.squeeze):
+        option = "squeeze" if crop.frame_crop is None else "frame_crop"
+        raise UserError(option, f"works only with `detector` none: {crop.detector} decides where to crop")
+    if crop.detector == "yunet":
+        if crop.detector_model is None:
             raise UserError(
                 "detector_model", "`detector` yunet needs the YuNet .onnx file (OpenCV model zoo)"
             )
-        return YuNetDetector(model)
-    if model is not None:
-        raise UserError("detector_model", f"works only with `detector` yunet, not with {name}")
-    if name not in ("haar", "none"):
-        raise UserError("detector", f"{name} is unknown: take haar, yunet or none")
-    return HaarDetector() if name == "haar" else WholeFrame(frame_crop, squeeze)
+        return YuNetDetector(crop.detector_model)
+    if crop.detector_model is not None:
+        raise UserError("detector_model", f"works only with `detector` yunet, not with {crop.detector}")
+    if crop.detector not in ("haar", "none"):
+        raise UserError("detector", f"{crop.detector} is unknown: take haar, yunet or none")
+    return HaarDetector() if crop.detector == "haar" else WholeFrame(crop.frame_crop, crop.squeeze)
 
 
 def overlap(first: Box, second: Box) -> float:

@@ -14,14 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 import numpy as np
 
-from maedfer.data.faces.crop_settings import CropSettings, FrameCrop
+from maedfer.data.faces.crop_settings import CropSettings
 from maedfer.data.faces.crops import CropPlan, cut_crops, plan_crops
-from maedfer.data.faces.detectors import Detector, DetectorName, make_detector
+from maedfer.data.faces.detectors import make_detector
 from maedfer.data.faces.tracks import follow_faces, largest_at_a_time
 from maedfer.data.video.video import UnreadableVideo, Video
 
@@ -101,9 +100,8 @@ def plan_face_clips(
         NoFaceClip: no frame, no face, or none that is long enough.
         UnreadableVideo: the video cannot be opened.
     """
-    detector = _detector(crop.detector, crop.detector_model, crop.frame_crop, crop.squeeze)
-    found = detector.finds_faces
-    tracks, times = follow_faces(video.frames(*span, on_frame), detector, crop.min_face if found else 0)
+    detector, min_face = make_detector(crop), crop.min_face if crop.finds_faces else 0
+    tracks, times = follow_faces(video.frames(*span, on_frame), detector, min_face)
     tracks = largest_at_a_time(tracks) if crop.largest_face else tracks
     remark = _remark(video, len(times), span)
     if not len(times):
@@ -113,19 +111,7 @@ def plan_face_clips(
         raise NoFaceClip("too_short", _join(text, remark))
     if not tracks:
         raise NoFaceClip("no_face", _join(f"no face in {times[-1] - times[0]:.1f} s", remark))
-    plans = [
-        plan
-        for track in tracks
-        for plan in plan_crops(
-            track,
-            times,
-            fps=crop.fps,
-            margin=crop.margin if found else 0.0,
-            max_seconds=crop.max_seconds,
-            found=found,
-            min_frames=crop.min_frames,
-        )
-    ]
+    plans = [plan for track in tracks for plan in plan_crops(track, times, crop)]
     if not plans:
         longest = max(np.count_nonzero((times >= each.start_s) & (times <= each.end_s)) for each in tracks)
         text = f"the longest face track has {longest} frames, a clip needs {crop.min_frames}"
@@ -152,9 +138,3 @@ def _no_frame(span: tuple[float, float]) -> str:
 
 def _join(*texts: str) -> str:
     return "; ".join(text for text in texts if text)
-
-
-@cache
-def _detector(name: DetectorName, model: str | None, part: FrameCrop | None, squeeze: bool) -> Detector:
-    """Makes one detector per process: loading a model takes longer than a short clip."""
-    return make_detector(name, model, part, squeeze)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from maedfer.data.faces.detectors import Box, Detection, Detector, as_box, overlap
+from maedfer.data.faces.shots import shot_changed
 from maedfer.data.video.video import Frame
 
 LOOK_EVERY_S = 0.2
@@ -49,9 +50,6 @@ REACH_S = 40 * SMOOTHING_S
 LONG_TRACK = 3000
 """Looks from which on only those within `REACH_S` are smoothed, so that memory stays bounded. Shorter tracks
 use all looks, as zeros change the last digit of a sum, and packed bytes must stay what they were."""
-
-SHOT_COLOURS, SHOT_PIXELS = 0.5, 20.0
-"""A shot changes when half of the colour histogram and, on average, 20 of 255 levels of each pixel change."""
 
 
 @dataclass(frozen=True)
@@ -263,25 +261,6 @@ def largest_at_a_time(tracks: list[FaceTrack]) -> list[FaceTrack]:
         if all(track.end_s < other.start_s or track.start_s > other.end_s for other in kept):
             kept.append(track)
     return [track for track in tracks if any(track is each for each in kept)]
-
-
-def shot_changed(before: np.ndarray, now: np.ndarray) -> bool:
-    """Returns True if two successive uint8 RGB thumbnails (h, w, 3) belong to different shots.
-
-    Both colours and pixels must change: colours alone change when a flat area crosses the border of a
-    histogram bin, pixels alone when the camera moves.
-    """
-    if np.abs(before.astype(np.int16) - now).mean() < SHOT_PIXELS:
-        return False
-    moved = np.abs(_colours(before) - _colours(now)).sum() / 2
-    return bool(moved > SHOT_COLOURS)
-
-
-def _colours(thumbnail: np.ndarray) -> np.ndarray:
-    """Returns the share of the pixels in each of 4 x 4 x 4 colour bins (64,)."""
-    bins = (thumbnail >> 6).reshape(-1, 3) @ np.array([16, 4, 1])
-    shares: np.ndarray = np.bincount(bins, minlength=64) / len(bins)
-    return shares
 
 
 def _detect(frame: Frame, detector: Detector) -> list[Detection]:

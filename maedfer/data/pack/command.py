@@ -17,8 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from maedfer.data.faces.crop_settings import FrameCrop
-from maedfer.data.faces.detectors import DetectorName
+from maedfer.data.faces.crop_settings import DetectorName, FrameCrop
 from maedfer.data.pack.inputs import find_inputs
 from maedfer.data.pack.job import SourceResult, WorkerFailed
 from maedfer.data.pack.plan import PackPlan, begin, finished_before, make_plan
@@ -231,7 +230,7 @@ def _index(plan: PackPlan, entries: tuple[ShardEntry, ...]) -> ShardIndex:
         geometry=describe_geometry(
             detector=crop.detector,
             size=crop.size,
-            margin=0.0 if crop.detector == "none" else crop.margin,
+            margin=crop.margin if crop.finds_faces else 0.0,
             rotated=crop.detector == "yunet",
             squeezed=crop.squeeze,
         ),

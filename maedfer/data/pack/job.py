@@ -45,10 +45,8 @@ class Job:
     def from_line(cls, line: bytes) -> Job:
         """Reads a job from its JSON line."""
         values = json.loads(line)
-        part = values["crop"]["frame_crop"]
-        crop = values["crop"] | {"frame_crop": None if part is None else tuple(part)}
-        nested = {"source": Source(**values["source"]), "crop": CropSettings(**crop)}
-        return cls(**values | nested | {"store": StoreSettings(**values["store"])})
+        types = {"source": Source, "crop": CropSettings, "store": StoreSettings}
+        return cls(**values | {name: make(**values[name]) for name, make in types.items()})
 
 
 @dataclass

@@ -73,7 +73,7 @@ def _sample(job: Job, clip: FaceClip, fingerprint: str) -> dict[str, bytes]:
     source, crop, store, plan = job.source, job.crop, job.store, clip.plan
     encoded = encode_track(clip.frames, store.encoding, plan.fps, store.quality)
     angles = None if plan.angles is None else plan.angles.round(2).tolist()
-    margin = 0.0 if crop.detector == "none" else crop.margin
+    margin = crop.margin if crop.finds_faces else 0.0
     record = TrackRecord(
         key=sample_key(source.name, clip.number, fingerprint, (source.start_s, source.end_s)),
         frames=len(clip.frames),

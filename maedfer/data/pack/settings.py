@@ -132,7 +132,7 @@ class PackSettings:
                 raise UserError(name, f"{value} must not be negative")
         if not 0 <= shards.val_share <= 1:
             raise UserError("val_share", f"{shards.val_share} must lie between 0 and 1")
-        make_detector(crop.detector, crop.detector_model, crop.frame_crop, crop.squeeze)
+        make_detector(crop)
 
     def recorded(self, corpus: str | None) -> dict[str, Any]:
         """Returns the settings that decide the bytes, as plain JSON values for the index.

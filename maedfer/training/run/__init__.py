@@ -1,1 +1,1 @@
-"""What every training run has: command line, records, progress, checkpoints, resume."""
+"""The parts that every training run shares: command line, records, progress, checkpoints, resume."""

@@ -16,7 +16,7 @@ CROP = CropSettings(size=32, margin=0.1, min_face=8)
 
 @pytest.fixture
 def red_squares(monkeypatch):
-    monkeypatch.setattr("maedfer.data.faces.face_tracks._detector", lambda *_: RedSquares())
+    monkeypatch.setattr("maedfer.data.faces.face_tracks.make_detector", lambda *_: RedSquares())
 
 
 def test_clips_come_with_their_frames_plan_and_number(red_squares, tmp_path):

@@ -5,7 +5,8 @@ from helpers.pack_videos import Drawn, RedSquares, scene, still, write_video
 from maedfer.data.faces.crop_settings import CropSettings
 from maedfer.data.faces.crops import cut_area, cut_crops, plan_crops, stored_times
 from maedfer.data.faces.detectors import Detection, make_detector, overlap, suppress
-from maedfer.data.faces.tracks import FaceTracker, follow_faces, largest_at_a_time, shot_changed, smooth_curve
+from maedfer.data.faces.shots import shot_changed
+from maedfer.data.faces.tracks import FaceTracker, follow_faces, largest_at_a_time, smooth_curve
 from maedfer.data.pack.job import Job
 from maedfer.data.pack.one_source import pack_source
 from maedfer.data.pack.settings import StoreSettings
@@ -23,7 +24,7 @@ def test_a_moving_face_is_one_track_that_the_crops_follow(tmp_path):
     path = write_video(tmp_path / "a.mp4", scene(lambda t: (20 + 18 * t, 32)), 75)
     tracks, times = follow_faces(VideoFile(path).frames(), RedSquares())
     assert len(tracks) == 1 and (tracks[0].start_s, tracks[0].end_s) == (0.0, times[-1])
-    (plan,) = plan_crops(tracks[0], times, fps=12.5, margin=0.5, max_seconds=10, found=True)
+    (plan,) = plan_crops(tracks[0], times, CropSettings(margin=0.5))
     assert plan.fps == 12.5 and plan.face_ok == 1.0 and len(plan.times) == 38
     ((number, crops),) = cut_crops(VideoFile(path).frames(), [plan], 48)
     assert number == 0 and crops.shape == (38, 48, 48, 3)
@@ -52,7 +53,7 @@ def test_only_the_largest_face_of_a_time_may_be_kept(tmp_path):
 def test_a_source_of_two_faces_may_give_one_sample_at_a_time(tmp_path, monkeypatch, largest_face, tracks):
     small, large = scene(lambda _: (20, 32), face=16), scene(lambda _: (70, 32))
     path = write_video(tmp_path / "a.mp4", lambda t: np.maximum(small(t), large(t)), 75)
-    monkeypatch.setattr("maedfer.data.faces.face_tracks._detector", lambda *_: RedSquares())
+    monkeypatch.setattr("maedfer.data.faces.face_tracks.make_detector", lambda *_: RedSquares())
     settings = CropSettings(size=32, margin=0.1, min_face=8, largest_face=largest_face)
     result = pack_source(
         Job(Source("a.mp4", str(path)), settings, StoreSettings(), str(tmp_path / "spool.tar"))
@@ -210,34 +211,36 @@ def test_the_stored_rate():
 
 def test_long_tracks_are_split_into_equal_pieces_and_short_ones_dropped(tmp_path):
     (track,), times = follow(tmp_path, still(), 300)
-    options = {"fps": 12.5, "margin": 0.1, "max_seconds": 5.0, "found": True}
-    plans = plan_crops(track, times, **options)
+    crop = CropSettings(max_seconds=5.0)
+    plans = plan_crops(track, times, crop)
     assert [len(plan.times) for plan in plans] == [50, 50, 50]
-    assert len(plan_crops(track, times[:126], **options)) == 1  # of five seconds and not a frame more
-    assert plan_crops(track, times[:15], **options) == []
-    assert len(plan_crops(track, times[:16], **options)[0].times) == 16
+    assert len(plan_crops(track, times[:126], crop)) == 1  # of five seconds and not a frame more
+    assert plan_crops(track, times[:15], crop) == []
+    assert len(plan_crops(track, times[:16], crop)[0].times) == 16
 
 
 def test_detectors_are_chosen_by_name(tmp_path):
-    (whole,) = make_detector("none").detect(np.zeros((40, 60, 3), np.uint8))
+    (whole,) = make_detector(CropSettings("none")).detect(np.zeros((40, 60, 3), np.uint8))
     assert whole.box == (10, 0, 40, 40)
-    (part,) = make_detector("none", None, (0.25, 0.0, 0.5, 0.5)).detect(np.zeros((40, 60, 3), np.uint8))
+    (part,) = make_detector(CropSettings("none", frame_crop=(0.25, 0.0, 0.5, 0.5))).detect(
+        np.zeros((40, 60, 3), np.uint8)
+    )
     assert part.box == (20, 0, 20, 20)
     for wrong in ((0.6, 0, 0.5, 0.5), (0, 0, 0.5, 0.4), (-0.1, 0, 0.5, 0.5), (0, 0, 0, 0)):
         with pytest.raises(UserError, match=r"^frame_crop: .* must be left, top, width, height"):
-            make_detector("none", None, wrong)
+            make_detector(CropSettings("none", frame_crop=wrong))
     with pytest.raises(UserError, match=r"^frame_crop: .*haar"):
-        make_detector("haar", None, (0, 0, 1, 1))
-    assert make_detector("haar").detect(np.zeros((240, 320, 3), np.uint8)) == []
+        make_detector(CropSettings(frame_crop=(0, 0, 1, 1)))
+    assert make_detector(CropSettings()).detect(np.zeros((240, 320, 3), np.uint8)) == []
     with pytest.raises(UserError, match=r"^detector_model: "):
-        make_detector("yunet")
+        make_detector(CropSettings("yunet"))
     with pytest.raises(FileNotFoundError, match=r"nothing\.onnx"):
-        make_detector("yunet", tmp_path / "nothing.onnx")
+        make_detector(CropSettings("yunet", str(tmp_path / "nothing.onnx")))
     (tmp_path / "text.onnx").write_text("no network")
     with pytest.raises(UserError, match=r"^detector_model: .*text\.onnx"):
-        make_detector("yunet", tmp_path / "text.onnx")
+        make_detector(CropSettings("yunet", str(tmp_path / "text.onnx")))
     with pytest.raises(UserError, match=r"^detector: mtcnn"):
-        make_detector("mtcnn")
+        make_detector(CropSettings("mtcnn"))
 
 
 def test_boxes_that_overlap_or_nest_are_one_face():
@@ -260,7 +263,7 @@ def test_boxes_that_overlap_or_nest_are_one_face():
 )
 def test_real_faces_are_found_and_a_cartoon_has_none(shared, name, clip, tracks):
     model = shared / "models" / "yunet_n_320_320.onnx"
-    detector = make_detector(name, model if name == "yunet" else None)
+    detector = make_detector(CropSettings(name, str(model) if name == "yunet" else None))
     found, _ = follow_faces(VideoFile(shared / "faces" / clip).frames(), detector, 48)
     assert [(track.start_s, track.end_s) for track in found] == [
         pytest.approx(span, abs=0.25) for span in tracks

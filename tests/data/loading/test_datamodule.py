@@ -1,5 +1,7 @@
 """The data module: ranks share an epoch, evaluation, masks, remote shards, and what it refuses."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -39,6 +41,13 @@ def test_two_ranks_share_an_epoch(folder):
     assert len(set(keys)) == 24 == len(keys)
     assert modules[0].state_dict() == modules[1].state_dict()
     assert modules[0].total_batches(3) == 3 * 26 // 6
+
+
+def test_a_worker_is_sent_the_table_of_shards_once(folder):
+    data = ClipDataModule(str(folder), **SETTINGS)
+    data.train_dataloader()
+    loader, first = data._start_pass()
+    assert first == 0 and pickle.dumps(loader.dataset).count(data.plan.table.fingerprint.encode()) == 1
 
 
 def test_a_spawned_worker_reads_what_the_main_process_reads(folder):

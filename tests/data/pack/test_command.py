@@ -92,6 +92,16 @@ def test_records_have_every_field_and_no_path_of_this_machine(packed, pack_folde
     assert index.encoding == {"name": "jpeg", "extension": "mjpg", "quality": 85, "fps": 12.5}
 
 
+def test_the_recorded_settings_are_those_of_earlier_versions(packed):
+    """A run that another version began is continued only if it recorded the same."""
+    crop = {"detector": "none", "detector_model": None, "size": 32, "margin": 0.15, "fps": 12.5}
+    crop |= {"min_face": 48, "min_frames": 16, "max_seconds": 10.0, "largest_face": False}
+    crop |= {"one_track": False, "frame_crop": None, "squeeze": False}
+    others = {"encoding": "jpeg", "quality": 85, "split": "train", "val_share": 0.0, "shard_size": 128}
+    others |= {"max_samples": 3, "part": "1/1", "corpus": None}
+    assert read_index(packed[0]).made_by["settings"] == crop | others
+
+
 def test_the_recipe_of_the_format_page_reads_the_shards(packed, capsys):
     page = (ROOT / "data_shards" / "README.md").read_text()
     code = page.split("```python\n")[1].split("```")[0]

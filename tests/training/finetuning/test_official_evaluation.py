@@ -187,8 +187,8 @@ def test_what_does_not_fit_is_one_line(tracks, weights, from_scratch, tmp_path, 
     assert "unknown labels" in refused(path, "--classes", '["a","b","c","d","e","f","g"]')
     assert "leave out --views 4" in refused(path, "--official", "true", "--views", "4")
     message = refused(from_scratch, "--fold", "7")
-    assert "--fold 7 must be one of several folds of split train (folds: 1, 2)" in message
-    assert "--frame_interval_s" in refused(from_scratch, "--frame-interval-s", "0")
+    assert "--fold" in message and "(folds: 1, 2)" in message
+    assert "--frame-interval-s" in refused(from_scratch, "--frame-interval-s", "0")
     assert not (tmp_path / "out").exists()
 
 

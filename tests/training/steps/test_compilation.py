@@ -11,6 +11,7 @@ from helpers.two_ranks import on_two, run_together
 from safetensors.torch import load_file
 
 from maedfer.__main__ import main
+from maedfer.errors import UserError
 from maedfer.training.distributed.refusals import prepare_to_compile
 from maedfer.training.distributed.zero_strategy import ZeroStrategy
 
@@ -118,7 +119,7 @@ def test_no_compiler_is_one_line_and_no_run(synthetic_shards, tmp_path, capsys):
 
 def test_split_weights_are_refused():
     trainer = SimpleNamespace(strategy=ZeroStrategy(stage=3))
-    with pytest.raises(ValueError, match=r"--model.compile does not go with ZeRO 3.*deepspeed_stage_2"):
+    with pytest.raises(UserError, match=r"^compile: .*ZeRO 3.*deepspeed_stage_2"):
         prepare_to_compile(trainer)
 
 

@@ -109,17 +109,15 @@ class Corpus:
         return f"{self.title} holds {self.layout}{untested}; ask for it at {self.ask}"
 
     @property
-    def parts(self) -> str:
-        """The number of its clips, and its folds or splits, in words."""
-        folds = sum(part.startswith("fold ") for part in self.sizes)
-        splits = [part for part in self.sizes if part != "all" and not part.startswith("fold ")]
-        total = self.sizes.get("all", sum(_total(self.sizes[split]) for split in splits))
-        words = [f"{_total(total):,} clips"] if self.sizes else []
-        return "; ".join(words + ([f"{folds} folds"] if folds else []) + splits) or "not published"
+    def folds(self) -> int:
+        """The number of its published folds."""
+        return sum(part.startswith("fold ") for part in self.sizes)
 
-
-def _total(size: int | tuple[int, ...]) -> int:
-    return size if isinstance(size, int) else sum(size)
+    @property
+    def total(self) -> int:
+        """The published number of its clips; 0 where none is published."""
+        sizes = [self.sizes["all"]] if "all" in self.sizes else self.sizes.values()
+        return sum(size if isinstance(size, int) else sum(size) for size in sizes)
 
 
 def _missing(missing: Mapping[str, Sequence[str]]) -> str:

@@ -36,12 +36,8 @@ def differences(corpus: Corpus, sources: Sequence[Source], splits: Sequence[str]
 
 def agreement(corpus: Corpus) -> str:
     """Returns the line for a corpus whose counts all agree with the published sizes."""
-    total = corpus.sizes.get("all")
-    sizes = [total] if total is not None else list(corpus.sizes.values())
-    clips = sum(size if isinstance(size, int) else sum(size) for size in sizes)
-    folds = sum(part.startswith("fold ") for part in corpus.sizes)
-    where = f" in {folds} folds" if folds else ""
-    return f"{corpus.name}: {clips:,} clips{where}, as published"
+    where = f" in {corpus.folds} folds" if corpus.folds else ""
+    return f"{corpus.name}: {corpus.total:,} clips{where}, as published"
 
 
 def _difference(
