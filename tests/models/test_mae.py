@@ -173,6 +173,7 @@ def test_heads_that_start_at_zero_predict_zero_and_learn(clip):
     assert second.loss < first.loss and zeroed.encoder.patch_embed.proj.weight.grad.abs().max() > 0
 
 
+@pytest.mark.long
 def test_a_step_compiles_to_one_graph(build_tiny_mae, clip):
     mae = build_tiny_mae()
     mask = region_tube_mask(2, (4, 4, 4), (2, 2, 4), 0.75)
