@@ -79,7 +79,7 @@ class ClipLoader:
     def __init__(
         self,
         length: Callable[[], int],
-        start: Callable[[], tuple[DataLoader, int]],
+        start: Callable[[], tuple[DataLoader[Any], int]],
         samples: int,
         batch_size: int,
         max_broken_share: float,
@@ -110,7 +110,7 @@ class ClipLoader:
             watch.check(batch, self._samples)
             yield batch
 
-    def _clocked(self, loader: DataLoader) -> Iterator[ClipBatch | WorkerFailure]:
+    def _clocked(self, loader: DataLoader[Any]) -> Iterator[ClipBatch | WorkerFailure]:
         """Yields the batches of a loader and adds up the time spent waiting for them."""
         began = time.perf_counter()
         for batch in loader:

@@ -46,7 +46,9 @@ class SharedBlocks:
 
 def _shared(size: int) -> Tensor:
     try:
-        return torch.zeros(size, dtype=torch.uint8).share_memory_()
+        block = torch.zeros(size, dtype=torch.uint8)
+        block.share_memory_()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        return block
     except RuntimeError as error:
         raise UserError(
             "batch_size",

@@ -29,7 +29,7 @@ Memory = Callable[[Sequence[int]], torch.Tensor]
 _own_memory: Memory = partial(torch.empty, dtype=torch.uint8)
 
 
-class ClipStream(IterableDataset):
+class ClipStream(IterableDataset[ClipBatch | SharedBatch | WorkerFailure]):
     """Yields batches of clips in the order of a plan; each loader worker makes its own share of them.
 
     Args:

@@ -179,7 +179,8 @@ def wrong_values(values: Mapping[str, Any]) -> Iterator[str]:
         value: Any = values.get(name)
         if name not in values or (name in OPTIONAL and value is None):
             continue
-        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+        well_typed: bool = isinstance(value, allowed) and (bool in allowed or not isinstance(value, bool))
+        if not well_typed:
             names = ("null" if kind is types.NoneType else kind.__name__ for kind in allowed)
             yield f"its {name} is {str(value)[:40]!r}, not {' or '.join(names)}"
         elif name in ("frames", "fps", "width", "height") and not value > 0:

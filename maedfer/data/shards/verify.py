@@ -1,4 +1,4 @@
-"""`maedfer verify`: re-read every sample of a shard folder and name what is broken."""
+"""Runs `maedfer verify`: reads every sample of a shard folder and names the broken ones."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from maedfer.data.shards.records import (
 from maedfer.files import sha256
 
 DECODED_AT_ONCE = 256
-"""JPEG frames that are held in memory together."""
+"""Number of JPEG frames that are held in memory together."""
 
 
 @dataclass
 class VerifyReport:
-    """What was read and what is wrong with it, one line per problem; `ok` when nothing is."""
+    """Counts of shards and samples that were read, and one line per problem; `ok` without any."""
 
     folder: str
     shards: int = 0
@@ -46,7 +46,7 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is broken."""
+        """True if nothing is broken."""
         return not self.problems
 
     def __str__(self) -> str:
@@ -59,14 +59,14 @@ class VerifyReport:
 
 
 def verify(folder: str) -> VerifyReport:
-    """Check a shard folder against its index: every file, every record, every frame count.
+    """Checks a shard folder against its index: every file, every record, every frame count.
 
     Args:
         folder: A folder that `maedfer pack` or `maedfer merge` wrote.
 
     Raises:
         FileNotFoundError: there is no index.
-        ValueError: the index cannot be read.
+        UserError: the index cannot be read.
     """
     index, root = read_index(folder), Path(folder)
     report = VerifyReport(folder)
@@ -99,7 +99,7 @@ def _check_file(path: Path, entry: ShardEntry) -> Iterator[str]:
 def _check_samples(
     path: Path, entry: ShardEntry, index: ShardIndex, keys: dict[str, str], problems: list[str]
 ) -> int:
-    """Read the samples of one shard and return how many there are."""
+    """Reads the samples of one shard, adds their problems, and returns the number of samples."""
     count = 0
     try:
         for sample in read_shard(path):
@@ -157,7 +157,7 @@ def _check_frames(sample: dict[str, bytes], record: TrackRecord) -> Iterator[str
 
 
 def _decode_all(data: bytes, record: TrackRecord) -> None:
-    """Decode every frame.
+    """Decodes every frame.
 
     Raises:
         BrokenSample: one does not decode, or is not of the record's size.
@@ -165,20 +165,20 @@ def _decode_all(data: bytes, record: TrackRecord) -> None:
     count = record.frames
     if record.encoding == "h264":
         _count_frames(data, record)
-        decode_frames(data, record, [0, count - 1])  # as readers do it, which trust the index of the file
+        decode_frames(data, record, [0, count - 1])  # as readers do, which rely on the index of the file
         return
     for first in range(0, count, DECODED_AT_ONCE):
         decode_frames(data, record, range(first, min(first + DECODED_AT_ONCE, count)))
 
 
 def _count_frames(data: bytes, record: TrackRecord) -> None:
-    """Decode a whole mp4, of which readers decode only what they need.
+    """Decodes a whole mp4, of which readers decode only some frames.
 
     Raises:
         BrokenSample: it does not decode, or not to the record's count.
     """
     try:
-        with av.open(io.BytesIO(data)) as container:
+        with av.open(io.BytesIO(data), "r") as container:
             count = sum(not frame.is_corrupt for frame in container.decode(video=0))
     except (av.error.FFmpegError, IndexError) as error:
         raise BrokenSample(None, f"its mp4 does not decode: {error}") from error

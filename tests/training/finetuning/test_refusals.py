@@ -70,7 +70,7 @@ LABELS = {
     "a fold that is not there": (
         edited(folds_with_all_fear_in_one),
         ("--data.fold", "7", "--data.test_split", "none"),
-        ("--data.fold 7", "1, 2"),
+        ("--data.fold: 7", "1, 2"),
     ),
     "a test set of one class": (edited(one_class_in_the_test_set), (), ("all 14 test samples", "are happy")),
     "official without a test set": (
