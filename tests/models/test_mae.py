@@ -112,7 +112,7 @@ def test_uneven_masks_are_refused_by_number(build_tiny_mae, clip):
         ({"decoder_num_heads": 5}, "^decoder_num_heads: 5 does not divide the width 16"),
         ({"appearance_weight": 1.5}, "^appearance_weight: 1.5"),
         ({"target_std_floor": -1.0}, "^target_std_floor: -1.0"),
-        ({"decoder_positions": "raster"}, "^decoder_positions: 'raster'"),
+        ({"decoder_positions": "raster"}, "^decoder_positions: raster"),
     ],
 )
 def test_settings_out_of_range_are_refused(build_tiny_mae, settings, message):

@@ -64,7 +64,7 @@ def test_the_encoder_loads_in_one_line_and_says_it_is_synthetic(finished):
 
 def test_the_report_stands_alone(finished):
     page = (finished / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 2 and "src='data:" in page and "http" not in page
+    assert page.count("data:image/png;base64,") == 2 and 'src="data:' in page and "http" not in page
     assert "synthetic" in page and "mask_ratio" in page and torch.__version__.split("+")[0] in page
 
 
