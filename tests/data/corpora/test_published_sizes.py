@@ -18,6 +18,8 @@ from maedfer.data.corpora.reading.counts import agreement, count_parts, differen
 from maedfer.data.pack.inputs import PackInputs
 from maedfer.data.pack.sources import split_of
 
+pytestmark = pytest.mark.long
+
 DFEW = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 FERV39K = ("Happy", "Sad", "Neutral", "Angry", "Surprise", "Disgust", "Fear")
 MAFW = (
