@@ -56,7 +56,9 @@ class RecipeParser(Parser, LightningArgumentParser):
         """Parses a recipe, or the settings of a run that still has `data.draws: correct`."""
         # The text is the first argument or, by version of jsonargparse, has one of these names.
         named = {name: without_draws(kwargs[name]) for name in ("content", "cfg_str") if name in kwargs}
-        return super().parse_string(*(without_draws(arg) for arg in args[:1]), *args[1:], **kwargs | named)
+        texts = (without_draws(text) for text in args[:1])
+        parsed: Namespace = super().parse_string(*texts, *args[1:], **kwargs | named)
+        return parsed
 
 
 class RunCLI(LightningCLI, ABC):

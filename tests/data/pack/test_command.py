@@ -22,6 +22,8 @@ from maedfer.data.shards.verify import verify
 from maedfer.data.video.video_file import VideoFile
 from maedfer.errors import UserError
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = {"detector": "none", "size": 32, "workers": 1, "max_samples": 3}
 

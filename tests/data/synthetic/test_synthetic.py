@@ -8,6 +8,7 @@ import multiprocessing
 import numpy as np
 import pytest
 
+from maedfer.__main__ import main
 from maedfer.data.shards.format import read_index
 from maedfer.data.synthetic import (
     ALIKE_PAIRS,
@@ -143,7 +144,9 @@ def test_difficulty_buries_the_expression():
     ("make", "word"),
     [
         (lambda: SyntheticFaces(size=16), "size: 16"),
-        (lambda: SyntheticFaces(fps=0), "fps=0"),
+        (lambda: SyntheticFaces(fps=0), "^fps: 0"),
+        (lambda: SyntheticFaces(num_frames=0), "^num_frames: 0"),
+        (lambda: SyntheticFaces(seed=-1), "^seed: -1"),
         (lambda: SyntheticFaces(difficulty="hard"), "clean, diverse, messy"),
         (lambda: Difficulty(noise=-1), "noise=-1"),
         (lambda: Difficulty(jpeg=101), "jpeg=101"),
@@ -154,6 +157,23 @@ def test_difficulty_buries_the_expression():
 def test_settings_without_meaning_are_refused(make, word):
     with pytest.raises(ValueError, match=word):
         make()
+
+
+@pytest.mark.parametrize(
+    ("flags", "flag"),
+    [
+        ("--clips -1", "--clips"),
+        ("--test-clips -1", "--test-clips"),
+        ("--clips 0", "--clips"),
+        ("--seconds 0", "--seconds"),
+        ("--fps 0", "--fps"),
+        ("--seed -1", "--seed"),
+        ("--size 33", "--size"),
+    ],
+)
+def test_the_command_line_names_the_flag_to_change(flags, flag, tmp_path, capsys):
+    assert main(["synthesize", "--out", str(tmp_path / "a"), *flags.split()]) == 2
+    assert capsys.readouterr().err.startswith(f"maedfer synthesize: {flag}: ")
 
 
 def test_shards_do_not_depend_on_the_workers_and_say_synthetic(tmp_path):

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 import maedfer
 from maedfer.__main__ import main
 
-pytestmark = pytest.mark.timeout(480)  # the first test waits for every pair of processes
+pytestmark = [pytest.mark.long, pytest.mark.timeout(480)]  # the first test waits for every pair of processes
 
 STEPS = 10
 PLAIN = ("--data.shuffle_window", "3", "--trainer.enable_progress_bar", "false")

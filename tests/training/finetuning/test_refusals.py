@@ -8,6 +8,8 @@ from helpers.finetuning_runs import MODEL, arguments, rewritten
 
 from maedfer.__main__ import main
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def refusal(capsys):

@@ -14,6 +14,8 @@ from helpers.pretraining_runs import STEPS, arguments, keys, rows
 import maedfer
 from maedfer.__main__ import main
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def finished(synthetic_shards, tmp_path_factory):
