@@ -126,7 +126,7 @@ def from_official(
         pool: Tokens that a classifier pools; `region` by default, `token` for joint attention.
         img_size: Side of the frames in pixels.
         num_frames: Frames of a clip.
-        decoder_positions: `official` reconstructs as the released weights were trained, with upstream's permuted
+        decoder_positions: `official` reconstructs as the released weights were trained, with permuted
             positions; `correct` gives each token its own.
 
     Returns:
