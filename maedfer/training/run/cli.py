@@ -23,7 +23,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from maedfer.data.loading.datamodule import ClipDataModule
 from maedfer.errors import UserError
 from maedfer.files import make_folder, write_atomically
-from maedfer.lightning_internals import callbacks_of, forget_children
+from maedfer.lightning_internals import forget_children
 from maedfer.models.config import ModelConfig
 from maedfer.models.weights import save_encoder, write_unfinished
 from maedfer.parsing import Parser, parse
@@ -34,7 +34,6 @@ from maedfer.training.distributed.ranks import is_lost_rank, stop_ranks
 from maedfer.training.distributed.refusals import check_optimizer, prepare_to_compile
 from maedfer.training.distributed.threads import settle_threads
 from maedfer.training.distributed.zero_strategy import settle_strategy, whole_parameters
-from maedfer.training.run.callbacks import check_order
 from maedfer.training.run.checkpoints import checkpoint_to_resume
 from maedfer.training.run.interruption import RunInterrupted
 from maedfer.training.run.non_finite import skipped_steps
@@ -104,17 +103,16 @@ class RunCLI(LightningCLI, ABC):
         """
         self.datamodule.settle_workers(self.trainer.num_devices)
         checkpoint = checkpoint_to_resume(self.folder, self.config.resume, self.trainer)
-        done = self.folder.finished()
-        if done is not None and self.is_finished(self.folder):
-            print_rank_zero(f"{self.folder.path} has done all its {done['steps']} steps: nothing to resume")
+        if self.is_finished(self.folder):
+            steps = self.folder.finished()["steps"]
+            print_rank_zero(f"{self.folder.path} has done all its {steps} steps: nothing to resume")
             return 0
         settled = self.prepare(None if checkpoint is not None else self.config.init_from)
         if checkpoint is not None and self.trainer.is_global_zero:  # the other ranks need not read it twice
             check_resumable(self.model, checkpoint)
         opening = self.opening_line()
         self.save_config(settled)
-        if self.trainer.is_global_zero:
-            self.write_model_config()
+        self.write_model_config()
         print_rank_zero(opening)
         return self.fit(checkpoint) or self.finish()
 
@@ -139,6 +137,16 @@ class RunCLI(LightningCLI, ABC):
 
     def choose_weights(self) -> None:
         """Puts the weights into the model that the run ends with; by default its last ones."""
+
+    @classmethod
+    @abstractmethod
+    def rebuild(cls, settings: Mapping[str, Any], config: ModelConfig) -> ScheduledModule:
+        """Builds the module of a run again, with fresh weights and not compiled.
+
+        Args:
+            settings: contents of `config.yaml`.
+            config: of its model folder.
+        """
 
     @abstractmethod
     def model_config(self, steps: int, clips: int) -> ModelConfig:
@@ -194,12 +202,15 @@ class RunCLI(LightningCLI, ABC):
         """Returns the trainer, with the callbacks and loggers of the run and those of the recipe."""
         asked = self.config_init.trainer.logger
         loggers = [asked] if isinstance(asked, Logger) else asked if isinstance(asked, list) else []
-        trainer = super().instantiate_trainer(
-            logger=[EventsLogger(self.folder.path, name=None, version=""), *loggers],
-            default_root_dir=self.folder.path,
-            callbacks=[*(self.config_init.trainer.callbacks or []), *self.callbacks()],
-        )
-        check_order(callbacks_of(trainer))
+        callbacks = [*(self.config_init.trainer.callbacks or []), *self.callbacks()]
+        try:
+            trainer = super().instantiate_trainer(
+                logger=[EventsLogger(self.folder.path, name=None, version=""), *loggers],
+                default_root_dir=self.folder.path,
+                callbacks=callbacks,
+            )
+        except ValueError as error:  # how Lightning reports a value of one of its own settings
+            raise UserError("trainer", str(error)) from error
         if not self.under_zero:
             trainer.strategy.checkpoint_io = RenamedFile()
         check_optimizer(self.model.optimizer_name, trainer.strategy)
@@ -252,6 +263,7 @@ class RunCLI(LightningCLI, ABC):
         print_rank_zero(f"{model}   report: {folder.report}   figures: {folder.figures}")
         return 0
 
+    @rank_zero_only
     def write_model_config(self) -> None:
         """Writes configuration and card of the model folder, before there are weights."""
         write_unfinished(self.model.exported(), self.model_folder, self.model_config(steps=0, clips=0))
@@ -262,8 +274,7 @@ class RunCLI(LightningCLI, ABC):
 
     def is_finished(self, folder: RunFolder) -> bool:
         """Tests whether a run has ended by itself and no further steps or epochs are asked for now."""
-        done = folder.finished()
-        return done is not None and all(done[name] == value for name, value in self.asked_length().items())
+        return folder.finished().items() >= self.asked_length().items()
 
     @rank_zero_only
     def save_config(self, settled: Mapping[str, Any]) -> None:
