@@ -97,6 +97,7 @@ def test_runs_in_the_background_leave_cores_to_the_foreground(cores, asked, own,
     assert torch.get_num_threads() == threads and os.environ.get("OMP_NUM_THREADS") == asked
 
 
+@pytest.mark.long
 def test_runs_in_the_background_that_failed_are_reported_later(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(parallel_runs, "usable_cores", lambda: 2)

@@ -22,11 +22,9 @@ from maedfer.data.faces.crop_settings import CropSettings
 from maedfer.data.faces.crops import CropPlan, cut_crops, plan_crops
 from maedfer.data.faces.detectors import make_detector
 from maedfer.data.faces.tracks import follow_faces, largest_at_a_time
-from maedfer.data.video.video import UnreadableVideo, Video
+from maedfer.data.video.video import WHOLE, Span, UnreadableVideo, Video
 
 FailureStatus = Literal["no_face", "unreadable", "too_short"]
-
-WHOLE = (0.0, math.inf)
 
 
 class NoFaceClip(Exception):
@@ -60,7 +58,7 @@ class FaceClip:
 def read_face_tracks(
     video: Video,
     crop: CropSettings,
-    span: tuple[float, float] = WHOLE,
+    span: Span = WHOLE,
     on_frame: Callable[[], object] = lambda: None,
 ) -> Iterator[FaceClip]:
     """Yields the faces of a video, each as soon as its last frame was read in the second pass.
@@ -79,7 +77,7 @@ def read_face_tracks(
         plans, remark = _plan_clips(video, crop, span, on_frame)
         first_s = max(span[0], min(float(plan.times[0]) for plan in plans))
         done = 0
-        for number, frames in cut_crops(video.frames(first_s, span[1], on_frame), plans, crop.size):
+        for number, frames in cut_crops(video.frames((first_s, span[1]), on_frame), plans, crop.size):
             yield FaceClip(frames, plans[number], number, remark)
             done += 1
     except UnreadableVideo as error:
@@ -89,7 +87,7 @@ def read_face_tracks(
 
 
 def _plan_clips(
-    video: Video, crop: CropSettings, span: tuple[float, float], on_frame: Callable[[], object]
+    video: Video, crop: CropSettings, span: Span, on_frame: Callable[[], object]
 ) -> tuple[list[CropPlan], str]:
     """Finds and follows the faces of a video: the first pass of `read_face_tracks`.
 
@@ -101,7 +99,7 @@ def _plan_clips(
         UnreadableVideo: the video cannot be opened.
     """
     detector, min_face = make_detector(crop), crop.min_face if crop.finds_faces else 0
-    tracks, times = follow_faces(video.frames(*span, on_frame), detector, min_face)
+    tracks, times = follow_faces(video.frames(span, on_frame), detector, min_face)
     tracks = largest_at_a_time(tracks) if crop.largest_face else tracks
     remark = _remark(video, len(times), span)
 
@@ -122,7 +120,7 @@ def _plan_clips(
     return ([max(plans, key=lambda plan: plan.seconds)] if crop.one_track else plans), remark
 
 
-def _remark(video: Video, frames: int, span: tuple[float, float]) -> str:
+def _remark(video: Video, frames: int, span: Span) -> str:
     """Describes damage: packets that were left out, frames that the container promises and does not have."""
     remarks = [f"{video.damaged} damaged {video.pieces} left out"] if video.damaged else []
     if span == WHOLE and frames < 0.9 * video.promised:
@@ -130,7 +128,7 @@ def _remark(video: Video, frames: int, span: tuple[float, float]) -> str:
     return "; ".join(remarks)
 
 
-def _no_frame(span: tuple[float, float]) -> str:
+def _no_frame(span: Span) -> str:
     """Names the reason why there is no frame: the span may lie beyond the end of the video."""
     start_s, end_s = span
     if span == WHOLE:

@@ -18,15 +18,16 @@ import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedRandom
 from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-from maedfer.data.shards.transfers import BLOCK, TROUBLES, empty, is_http, missing_blocks
+from maedfer.data.shards.transfers import TROUBLES, empty, is_http, missing_blocks
 from maedfer.errors import UserError
 
 FIRST_PAUSE_S = 1.0
@@ -98,7 +99,7 @@ class Fetcher:
             raise
         return file
 
-    def _try(self, remote: RemoteFile, file: BinaryIO, stop: threading.Event) -> None:
+    def _try(self, remote: RemoteFile, file: BufferedRandom, stop: threading.Event) -> None:
         """Fills a file, in at most `tries` tries."""
         for number in range(1, self.tries + 1):
             try:
@@ -122,7 +123,7 @@ class Fetcher:
             f"{cause}. Check the address and the network, then start again (`resume=true` continues a run)",
         )
 
-    def _fill(self, remote: RemoteFile, file: BinaryIO, stop: threading.Event) -> None:
+    def _fill(self, remote: RemoteFile, file: BufferedRandom, stop: threading.Event) -> None:
         """Appends the missing bytes; those received stay in the file when the transfer breaks."""
         have = file.seek(0, os.SEEK_END)
         if have and have == remote.size:
@@ -165,19 +166,17 @@ def fetched_in_turn(remotes: Iterable[RemoteFile], fetcher: Fetcher) -> Iterator
 def _begin(waiting: Iterator[RemoteFile], fetcher: Fetcher, stop: threading.Event) -> Future[BinaryIO] | None:
     """Starts to fetch the next file; returns None where there is none."""
     remote = next(waiting, None)
-    return None if remote is None else _in_background(lambda: fetcher.fetch(remote, stop))
-
-
-def _in_background(task: Callable[[], BinaryIO]) -> Future[BinaryIO]:
-    """Runs a task in a daemon thread: those of a `ThreadPoolExecutor` would delay the exit of the process."""
+    if remote is None:
+        return None
     future: Future[BinaryIO] = Future()
 
     def run() -> None:
         try:
-            future.set_result(task())
+            future.set_result(fetcher.fetch(remote, stop))
         except BaseException as error:
             future.set_exception(error)
 
+    # A thread of a `ThreadPoolExecutor`, which is no daemon, would delay the exit of the process.
     threading.Thread(target=run, daemon=True).start()
     return future
 
@@ -228,7 +227,7 @@ def _check_hope(remote: RemoteFile, error: BaseException) -> None:
         ) from error
 
 
-def _verify(remote: RemoteFile, file: BinaryIO) -> None:
+def _verify(remote: RemoteFile, file: BufferedRandom) -> None:
     """Rewinds a file with the right content; empties one with another content, keeps one that lacks its end.
 
     Raises:
@@ -238,14 +237,7 @@ def _verify(remote: RemoteFile, file: BinaryIO) -> None:
     if remote.size is not None and size < remote.size:
         raise OSError(f"{size:,} of {remote.size:,} bytes came")
     file.seek(0)
-    if remote.sha256 is not None and _sha256(file) != remote.sha256:
+    if remote.sha256 is not None and hashlib.file_digest(file, "sha256").hexdigest() != remote.sha256:
         empty(file)
         raise OSError("its content is not what index.json says (sha256)")
     file.seek(0)
-
-
-def _sha256(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(BLOCK):
-        digest.update(block)
-    return digest.hexdigest()

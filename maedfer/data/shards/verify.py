@@ -79,13 +79,14 @@ def verify(folder: str) -> VerifyReport:
     keys: dict[str, str] = {}
     for entry in tqdm(index.shards, unit="shard", desc="verify", dynamic_ncols=True):
         report.shards += 1
-        report.problems += [f"{entry.name}: {text}" for text in _check_file(root / entry.name, entry)]
+        report.problems += [f"{entry.name}: {text}" for text in check_file(root / entry.name, entry)]
         if (root / entry.name).is_file():
             report.samples += _check_samples(root / entry.name, entry, index, keys, report.problems)
     return report
 
 
-def _check_file(path: Path, entry: ShardEntry) -> Iterator[str]:
+def check_file(path: Path, entry: ShardEntry) -> Iterator[str]:
+    """Yields the difference of a shard to its entry of the index, if there is one."""
     if not path.is_file():
         yield "missing"
         return

@@ -8,7 +8,6 @@ there. An image of another size than the first one is stretched to it, as frames
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maedfer.data.video.video import THUMBNAIL, Frame, UnreadableVideo
+from maedfer.data.video.video import THUMBNAIL, WHOLE, Frame, Span, UnreadableVideo
 
 IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 
@@ -92,19 +91,14 @@ class ImageFolder:
         self.fps = fps
         self.damaged = self.promised = 0
 
-    def frames(
-        self,
-        start_s: float = 0.0,
-        end_s: float = math.inf,
-        on_frame: Callable[[], object] = lambda: None,
-    ) -> Iterator[Frame]:
+    def frames(self, span: Span = WHOLE, on_frame: Callable[[], object] = lambda: None) -> Iterator[Frame]:
         """Decodes images; see `Video.frames`."""
         self.damaged = 0
         size: tuple[int, int] | None = None
         # starts at the first image, so that the time of a frame does not depend on where a pass begins
         for number, name in enumerate(self._names()):
             time_s = (number - self.damaged) / self.fps
-            if time_s > end_s + 1e-6:
+            if time_s > span[1] + 1e-6:
                 return
             on_frame()
             pixels = _decode(os.path.join(self.path, name))
@@ -112,7 +106,7 @@ class ImageFolder:
                 self.damaged += 1
                 continue
             size = size or (pixels.shape[1], pixels.shape[0])
-            if time_s >= start_s - 1e-6:
+            if time_s >= span[0] - 1e-6:
                 same = pixels.shape[1::-1] == size
                 yield FolderFrame(time_s, *size, pixels if same else cv2.resize(pixels, size))
 

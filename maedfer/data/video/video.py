@@ -12,6 +12,11 @@ import numpy as np
 
 from maedfer.errors import UserError
 
+Span = tuple[float, float]
+"""Start and end of a part of a source in seconds, both included."""
+
+WHOLE: Span = (0.0, math.inf)
+
 THUMBNAIL = (48, 32)
 """Width and height of the pictures in which shot changes are detected."""
 
@@ -61,18 +66,12 @@ class Video(Protocol):
     promised: int
     pieces: str
 
-    def frames(
-        self,
-        start_s: float = 0.0,
-        end_s: float = math.inf,
-        on_frame: Callable[[], object] = lambda: None,
-    ) -> Iterator[Frame]:
-        """Decodes the frames from `start_s` to `end_s` (both included), times strictly rising.
+    def frames(self, span: Span = WHOLE, on_frame: Callable[[], object] = lambda: None) -> Iterator[Frame]:
+        """Decodes the frames of a span, times strictly rising.
 
         Args:
-            start_s: Seconds from the start of the source.
-            end_s: Seconds from the start of the source.
-            on_frame: Called for every decoded frame, also for those before `start_s`, as a sign of life.
+            span: Start and end (both included) in seconds from the start of the source.
+            on_frame: Called for every decoded frame, also for those before the span, as a sign of life.
 
         Raises:
             UnreadableVideo: the source cannot be opened, or holds no picture.

@@ -16,7 +16,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from maedfer.data.video.video import THUMBNAIL, Frame, UnreadableVideo
+from maedfer.data.video.video import THUMBNAIL, WHOLE, Frame, Span, UnreadableVideo
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,9 @@ class VideoFile:
         self.damaged = 0
         self.promised = 0
 
-    def frames(
-        self,
-        start_s: float = 0.0,
-        end_s: float = math.inf,
-        on_frame: Callable[[], object] = lambda: None,
-    ) -> Iterator[Frame]:
-        """Decodes frames, beginning at the key frame before `start_s`; see `Video.frames`."""
+    def frames(self, span: Span = WHOLE, on_frame: Callable[[], object] = lambda: None) -> Iterator[Frame]:
+        """Decodes frames, beginning at the key frame before the span; see `Video.frames`."""
+        start_s, end_s = span
         self.damaged = 0
         with _open(self.path) as container:
             stream = _video_stream(container)

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 from helpers import miniatures
 from helpers.miniatures import empty_frames, empty_video, spread
+from openpyxl import load_workbook
 
 from maedfer.__main__ import main
 from maedfer.data.corpora import NAMES, load_corpus
-from maedfer.data.corpora.dfew import NORMALISED, _number
+from maedfer.data.corpora.dfew import NORMALISED
 from maedfer.data.corpora.reading.corpus import NO_CROPS, UNTESTED
 from maedfer.data.corpora.reading.folds import ListedClip, match_clips
 from maedfer.data.corpora.reading.tables import read_pairs, read_table
@@ -107,8 +108,13 @@ def test_votes_of_other_clips_are_refused(tmp_path):
     miniatures.write_votes(root / "Annotation" / "annotation.xlsx", classes, rows)
     with pytest.raises(UserError, match="35 of 35 clips are not for their label, such as 00001 \\(happy\\)"):
         clips("dfew", root)
-    with pytest.raises(UserError, match=r"annotation\.xlsx, column 2sad: 'two' is not a number of votes"):
-        _number(root / "Annotation" / "annotation.xlsx", "2sad", "two")
+    sheet = root / "Annotation" / "annotation.xlsx"
+    book = load_workbook(sheet)
+    (column,) = (cell.column for cell in book.active[1] if cell.value == "2sad")
+    book.active.cell(2, column).value = "two"
+    book.save(sheet)
+    with pytest.raises(UserError, match=r"annotation\.xlsx, column 2sad: 'two' is not a number"):
+        clips("dfew", root)
 
 
 def test_an_empty_list_is_a_broken_download(tmp_path):

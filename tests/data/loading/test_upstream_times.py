@@ -83,5 +83,5 @@ def test_a_setting_chooses_the_sampler(synthetic_shards):
         for sampling, sampler in (("correct", ClipSampler), ("official", official)):
             data = kind(str(synthetic_shards), sampling=sampling, workers=0)
             assert data._maker(data._views, 1, training=False).sampler is sampler
-        with pytest.raises(UserError, match=r"^sampling: 'offical' is unknown"):
+        with pytest.raises(UserError, match=r"^sampling: offical is unknown"):
             kind(str(synthetic_shards), sampling="offical")

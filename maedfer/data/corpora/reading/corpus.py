@@ -30,6 +30,15 @@ NO_CROPS = (
 """The note on raw videos of a corpus whose authors give face crops too."""
 
 
+Size = int | tuple[int, ...]
+"""A published number of clips: of each class, or in all."""
+
+
+def by_fold(*sizes: Size) -> dict[str, Size]:
+    """Returns published sizes of folds, in their order, as `Corpus.sizes` names them."""
+    return {f"fold {number}": size for number, size in enumerate(sizes, 1)}
+
+
 @dataclass(frozen=True)
 class Clips:
     """The clips of a folder.
@@ -68,7 +77,7 @@ class Corpus:
     name: str
     title: str
     classes: tuple[str, ...]
-    sizes: Mapping[str, int | tuple[int, ...]]
+    sizes: Mapping[str, Size]
     ask: str
     terms: str
     layout: str
