@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from maedfer.errors import UserError
 from maedfer.lightning_internals import datamodule_of, rank_before_fit, validation_follows
 from maedfer.runs.folder import RunFolder
 from maedfer.training.distributed.zero_checkpoint import before, repair_checkpoint
@@ -88,10 +89,15 @@ class LastCheckpoint(ModelCheckpoint):
 
     Args:
         folder: the run folder.
-        every: steps between checkpoints.
+        every: steps between checkpoints; 0 for none before the end.
+
+    Raises:
+        UserError: `every` is negative.
     """
 
     def __init__(self, folder: RunFolder, every: int) -> None:
+        if every < 0:
+            raise UserError("checkpoint_every", f"{every} is negative; 0 writes a checkpoint at the end only")
         super().__init__(
             folder.checkpoints,
             filename="last",

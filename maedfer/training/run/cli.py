@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
-from jsonargparse import Namespace
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -26,7 +25,7 @@ from maedfer.files import make_folder, write_atomically
 from maedfer.lightning_internals import forget_children
 from maedfer.models.config import ModelConfig
 from maedfer.models.weights import save_encoder, write_unfinished
-from maedfer.parsing import Parser, parse
+from maedfer.parsing import parse
 from maedfer.resources import find_shards
 from maedfer.runs.folder import RunFolder
 from maedfer.training.distributed.plain_checkpoint import RenamedFile
@@ -37,7 +36,7 @@ from maedfer.training.distributed.zero_strategy import settle_strategy, whole_pa
 from maedfer.training.run.checkpoints import checkpoint_to_resume
 from maedfer.training.run.interruption import RunInterrupted
 from maedfer.training.run.non_finite import skipped_steps
-from maedfer.training.run.recipes import check_resume_or_init, with_recipes, without_draws
+from maedfer.training.run.recipes import RecipeParser, check_resume_or_init, with_recipes
 from maedfer.training.run.records import EventsLogger
 from maedfer.training.run.screen import print_rank_zero, quieten_lightning
 from maedfer.training.run.weights import check_resumable
@@ -46,18 +45,6 @@ from maedfer.training.steps.scheduled_module import ScheduledModule
 
 INVOCATION_ONLY = ("run", "resume", "config", "folds")
 """Arguments of one invocation, which a saved configuration leaves out."""
-
-
-class RecipeParser(Parser, LightningArgumentParser):
-    """LightningCLI's parser, without abbreviations and with errors raised instead of exits."""
-
-    def parse_string(self, *args: Any, **kwargs: Any) -> Namespace:
-        """Parses a recipe, or the settings of a run that still has `data.draws: correct`."""
-        # The text is the first argument or, by version of jsonargparse, has one of these names.
-        named = {name: without_draws(kwargs[name]) for name in ("content", "cfg_str") if name in kwargs}
-        texts = (without_draws(text) for text in args[:1])
-        parsed: Namespace = super().parse_string(*texts, *args[1:], **kwargs | named)
-        return parsed
 
 
 class RunCLI(LightningCLI, ABC):
@@ -110,10 +97,9 @@ class RunCLI(LightningCLI, ABC):
         settled = self.prepare(None if checkpoint is not None else self.config.init_from)
         if checkpoint is not None and self.trainer.is_global_zero:  # the other ranks need not read it twice
             check_resumable(self.model, checkpoint)
-        opening = self.opening_line()
         self.save_config(settled)
         self.write_model_config()
-        print_rank_zero(opening)
+        print_rank_zero(self.opening_line())
         return self.fit(checkpoint) or self.finish()
 
     @abstractmethod
@@ -203,6 +189,8 @@ class RunCLI(LightningCLI, ABC):
         asked = self.config_init.trainer.logger
         loggers = [asked] if isinstance(asked, Logger) else asked if isinstance(asked, list) else []
         callbacks = [*(self.config_init.trainer.callbacks or []), *self.callbacks()]
+        if (batches := self.config_init.trainer.accumulate_grad_batches) < 1:  # Lightning does not check it
+            raise UserError("accumulate_grad_batches", f"{batches} must be 1 or more")
         try:
             trainer = super().instantiate_trainer(
                 logger=[EventsLogger(self.folder.path, name=None, version=""), *loggers],

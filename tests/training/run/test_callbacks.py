@@ -17,9 +17,10 @@ from maedfer.training.run.throughput import Throughput
 
 ORDER = (
     *(MetricsFile, KeyRecorder, NonFiniteLoss),  # on record before a checkpoint says that a step is done
+    HeldOutEvaluation,  # logs the value that the best checkpoint is chosen by
     *(Throughput, ProgressLines),  # the speed is measured before it is shown
-    *(HeldOutEvaluation, BestCheckpoint),  # the value before the best of the values
-    CheckpointOnSignal,  # the state of the best is part of what it and the last write
+    BestCheckpoint,  # its state is part of the checkpoints that the next two write
+    CheckpointOnSignal,
     LastCheckpoint,
 )
 
