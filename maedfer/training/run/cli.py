@@ -30,7 +30,7 @@ from maedfer.resources import find_shards
 from maedfer.runs.folder import RunFolder
 from maedfer.training.distributed.plain_checkpoint import RenamedFile
 from maedfer.training.distributed.ranks import is_lost_rank, stop_ranks
-from maedfer.training.distributed.refusals import check_optimizer, prepare_to_compile
+from maedfer.training.distributed.refusals import check_numbers, check_optimizer, prepare_to_compile
 from maedfer.training.distributed.threads import settle_threads
 from maedfer.training.distributed.zero_strategy import settle_strategy, whole_parameters
 from maedfer.training.run.checkpoints import checkpoint_to_resume
@@ -179,6 +179,7 @@ class RunCLI(LightningCLI, ABC):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, finds the shards that a recipe names, and settles the strategy."""
         self.config = parse(parser, args)
+        check_numbers(self.config)
         self.under_zero = settle_strategy(self.config.trainer)
         self.folder = RunFolder(Path(self.config.run))
         self.model_folder = self.folder.path / self.model_name
@@ -189,15 +190,13 @@ class RunCLI(LightningCLI, ABC):
         asked = self.config_init.trainer.logger
         loggers = [asked] if isinstance(asked, Logger) else asked if isinstance(asked, list) else []
         callbacks = [*(self.config_init.trainer.callbacks or []), *self.callbacks()]
-        if (batches := self.config_init.trainer.accumulate_grad_batches) < 1:  # Lightning does not check it
-            raise UserError("accumulate_grad_batches", f"{batches} must be 1 or more")
         try:
             trainer = super().instantiate_trainer(
                 logger=[EventsLogger(self.folder.path, name=None, version=""), *loggers],
                 default_root_dir=self.folder.path,
                 callbacks=callbacks,
             )
-        except ValueError as error:  # how Lightning reports a value of one of its own settings
+        except (ValueError, TypeError) as error:  # how Lightning reports a value of one of its own settings
             raise UserError("trainer", str(error)) from error
         if not self.under_zero:
             trainer.strategy.checkpoint_io = RenamedFile()
@@ -233,7 +232,7 @@ class RunCLI(LightningCLI, ABC):
     def finish(self) -> int:
         """Saves the last checkpoint, exports and evaluates the model, and writes report and summary."""
         trainer, folder = self.trainer, self.folder
-        steps, synthetic = trainer.global_step, self.datamodule.is_synthetic
+        steps = trainer.global_step
         trainer.save_checkpoint(folder.last)
         with whole_parameters(self.model, changed=True):
             self.choose_weights()
@@ -243,12 +242,12 @@ class RunCLI(LightningCLI, ABC):
         results = self.evaluate()
         if trainer.is_global_zero:
             summary = {"steps": steps, "skipped_steps": skipped_steps(trainer), **self.asked_length()}
-            summary |= {"synthetic": synthetic, **results}
+            summary |= {"synthetic": self.datamodule.is_synthetic, **results}
             title = f"{self.model.architecture} on {Path(self.datamodule.shards).name}"
             self.report(summary, title, f"maedfer {self.verb} {shlex.join(self.args)}")
             folder.finish(summary)
-        model = f"{self.model_name}: {self.model_folder}"
-        print_rank_zero(f"{model}   report: {folder.report}   figures: {folder.figures}")
+        places = {self.model_name: self.model_folder, "report": folder.report, "figures": folder.figures}
+        print_rank_zero("   ".join(f"{name}: {path}" for name, path in places.items()))
         return 0
 
     @rank_zero_only

@@ -12,7 +12,8 @@ pytestmark = pytest.mark.long
     ("flag", "value"),
     [
         *(("--trainer.accelerator", "foo"), ("--trainer.strategy", "foo"), ("--trainer.precision", "foo")),
-        *(("--trainer.val_check_interval", "1.5"), ("--trainer.accumulate_grad_batches", "0")),
+        *(("--trainer.max_steps", "-5"), ("--trainer.accumulate_grad_batches", "0")),
+        *(("--trainer.devices", "2,3"), ("--seed-everything", "-1")),
         *(("--model.warmup_share", "1.0"), ("--model.base_lr", "0.0"), ("--checkpoint-every", "-1")),
     ],
 )
@@ -21,5 +22,5 @@ def test_a_refused_setting_is_one_line(flag, value, synthetic_shards, tmp_path, 
     assert main(arguments(synthetic_shards, run, f"{flag}={value}")) == 2
     message = capsys.readouterr().err
     assert message.startswith("maedfer pretrain: ") and message.count("\n") == 1
-    assert flag.removeprefix("--trainer.") in message and value in message
+    assert flag.removeprefix("--trainer.") in message
     assert not run.exists()
