@@ -82,12 +82,7 @@ class RunCLI(LightningCLI, ABC):
         return cls(with_recipes(args, cls.default_run)).run()
 
     def run(self) -> int:
-        """Starts or resumes the run and finishes it; returns the exit code.
-
-        Raises:
-            UserError: settings, shards, weights or a checkpoint do not fit.
-            FileNotFoundError: shards or weights are missing.
-        """
+        """Starts or resumes the run and finishes it; returns the exit code, and raises as `run_verb` does."""
         self.datamodule.settle_workers(self.trainer.num_devices)
         checkpoint = checkpoint_to_resume(self.folder, self.config.resume, self.trainer)
         if self.is_finished(self.folder):
