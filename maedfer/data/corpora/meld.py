@@ -11,7 +11,6 @@ from maedfer.data.corpora.reading.corpus import RAW_CLIPS, Clips, Corpus
 from maedfer.data.corpora.reading.folds import ListedClip, match_clips
 from maedfer.data.corpora.reading.tables import as_label, read_table
 from maedfer.data.corpora.reading.tree import find_each, find_path, list_clips
-from maedfer.data.video.source import Source
 
 CLASSES = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
 SPLITS = {
@@ -26,24 +25,19 @@ COLUMNS = ("speaker", "emotion", "dialogue_id", "utterance_id")
 
 def find(root: Path, clips: str | None) -> Clips:
     """Collects the clips of the three lists, `dia<n>_utt<n>.mp4`."""
-    sources: list[Source] = []
-    missing: list[str] = []
     lists = {
         split: (f"{name}_sent_emo.csv", f"{name}/{name}_sent_emo.csv") for split, (name, _) in SPLITS.items()
     }
     tables, absent = find_each(root, lists)
-    for split, table in tables.items():
+    there: dict[str, Path] = {}
+    for split in tables:
         name, folder = SPLITS[split]
         place = find_path(root / (clips or ""), f"{name}/{folder}", folder)
-        clips_of_split = {} if place is None else _clips(place, split)
-        found, absent_clips = match_clips("meld", _listed(table, split), clips_of_split)
-        sources += found
-        missing += absent_clips
+        if place is not None:
+            there |= {f"{split}/{key}": path for key, path in list_clips(place).items()}
+    listed = [clip for split, table in tables.items() for clip in _listed(table, split)]
+    sources, missing = match_clips("meld", listed, there)
     return Clips(sources, {"lists": absent, "clips": missing}, RAW_CLIPS)
-
-
-def _clips(place: Path, split: str) -> dict[str, Path]:
-    return {f"{split}/{key}": path for key, path in list_clips(place).items()}
 
 
 def _listed(table: Path, split: str) -> list[ListedClip]:

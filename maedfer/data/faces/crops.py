@@ -45,11 +45,6 @@ class CropPlan:
         corners = self.areas[:, :2] - self.areas[:, 2:] / 2
         return (np.column_stack([corners, self.areas[:, 2:]]).round(1) + 0.0).tolist()  # without -0.0
 
-    @property
-    def seconds(self) -> float:
-        """Time from the first frame to the last."""
-        return float(self.times[-1] - self.times[0])
-
 
 def plan_crops(track: FaceTrack, frame_times: np.ndarray, crop: CropSettings) -> list[CropPlan]:
     """Plans the clips of a track; none if it has fewer source frames than a clip must have.

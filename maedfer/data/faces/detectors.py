@@ -116,7 +116,9 @@ class YuNetDetector:
         height, width = picture.shape[:2]
         self._net.setInputSize((width, height))
         rows = self._net.detect(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
-        return [_from_row(row) for row in (() if rows is None else rows)]
+        # a row: box, the person's right and left eye, nose and corners of the mouth, score
+        values = [] if rows is None else rows.astype(float)
+        return [Detection(as_box(row[:4]), row[4:8].reshape(2, 2), float(row[14])) for row in values]
 
 
 class WholeFrame:
@@ -204,12 +206,6 @@ def _within(first: Box, second: Box) -> bool:
     small, large = sorted((first, second), key=lambda box: box[2] * box[3])
     x, y = small[0] + small[2] / 2 - large[0], small[1] + small[3] / 2 - large[1]
     return 0 <= x <= large[2] and 0 <= y <= large[3]
-
-
-def _from_row(row: np.ndarray) -> Detection:
-    """Reads a row of YuNet: box, landmarks (the person's right eye, left eye, nose, mouth corners), score."""
-    values = row.astype(float)
-    return Detection(as_box(values[:4]), values[4:8].reshape(2, 2), float(values[14]))
 
 
 def _cascade(name: str) -> cv2.CascadeClassifier:

@@ -117,7 +117,9 @@ def _plan_clips(
         longest = max(np.count_nonzero((times >= each.start_s) & (times <= each.end_s)) for each in tracks)
         text = f"the longest face track has {longest} frames, a clip needs {crop.min_frames}"
         raise failure("too_short", text)
-    return ([max(plans, key=lambda plan: plan.seconds)] if crop.one_track else plans), remark
+    if crop.one_track:
+        plans = [max(plans, key=lambda plan: float(plan.times[-1] - plan.times[0]))]
+    return plans, remark
 
 
 def _remark(video: Video, frames: int, span: Span) -> str:

@@ -61,16 +61,3 @@ class ClipBatch:
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
         changed: dict[str, Any] = {name: function(tensor) for name, tensor in self.tensors.items()}
         return replace(self, **changed)
-
-
-@dataclass(frozen=True)
-class WorkerFailure:
-    """Carries wrong input that a loader worker met to the main process, which raises it as one line.
-
-    Attributes:
-        parameter: The parameter to blame, as in `UserError`.
-        message: What is wrong, and the remedy.
-    """
-
-    parameter: str | None
-    message: str

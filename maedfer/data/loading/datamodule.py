@@ -110,7 +110,6 @@ class ClipDataModule(pl.LightningDataModule):
         self.frame_crop = frame_crop
         frame = FULL_BOX if frame_crop is None else frame_crop
         self._views = ViewSpec(crop, crop_scale, crop_aspect, flip, frame)
-        self._plain_views = ViewSpec(frame_crop=frame)
         self.shards, self.split, self.val_split = shards, split, val_split
         self.batch_size, self.clips_per_sample, self.num_frames = batch_size, clips_per_sample, NUM_FRAMES
         self.frame_interval_s, self.sampling = frame_interval_s, sampling
@@ -184,8 +183,15 @@ class ClipDataModule(pl.LightningDataModule):
         Raises:
             UserError: the split is missing, or smaller than one batch on every rank.
         """
-        self.cursor = self.plan.enter(self.cursor, self._leg(self.clips_per_sample, self.shuffle_window))
-        return self._loader(lambda: self.plan.batches(self.cursor), self._start_pass, self.clips_per_sample)
+        leg = self._leg(self.clips_per_sample, self.shuffle_window)
+        self.cursor = self.plan.enter(self.cursor, leg)
+        return ClipLoader(
+            lambda: self.plan.batches(self.cursor),
+            self._start_pass,
+            leg.batch,
+            self.batch_size,
+            self.max_broken_share,
+        )
 
     def _start_pass(self) -> PassStart:
         """Starts workers at the cursor, which enters the next epoch if its own is done."""
@@ -193,9 +199,9 @@ class ClipDataModule(pl.LightningDataModule):
             self.cursor = self.plan.next_epoch(self.cursor)
         if self.trainer is not None and self.trainer.training:
             correct_epoch_length(self.trainer, self.plan.batches(self.cursor) - self.cursor.done)
-        maker = self._maker(self._views, self.clips_per_sample, training=True)
         deal = partial(self.plan.reading, self.cursor, self.ranks[0])
-        return self._workers(self.split, deal, maker, self.cursor.epoch), self.cursor.done
+        stream = self._stream(self.split, deal, self.clips_per_sample, training=True)
+        return worker_loader(stream, self.workers or 0, self.start_method), self.cursor.done
 
     def on_before_batch_transfer(self, batch: ClipBatch, dataloader_idx: int) -> ClipBatch:
         """Finds a training step that forgot `consumed`: Lightning calls this before the next batch."""
@@ -233,18 +239,21 @@ class ClipDataModule(pl.LightningDataModule):
         """Returns evenly spread clips of each of some samples, the same in every pass."""
         (split, numbers), leg = chosen, self._leg(clips_per_sample, window=1)
         deal = partial(evaluation_reading, numbers, self._table(split).samples, leg, self.ranks[0])
-        maker = self._maker(self._plain_views, clips_per_sample, training=False)
-        length, start = -(-len(numbers) // leg.step), lambda: (self._workers(split, deal, maker), 0)
-        return self._loader(lambda: length, start, clips_per_sample)
+
+        def start() -> PassStart:
+            stream = self._stream(split, deal, clips_per_sample)
+            return worker_loader(stream, self.workers or 0, self.start_method), 0
+
+        length = -(-len(numbers) // leg.step)
+        clips = leg.batch * clips_per_sample
+        return ClipLoader(lambda: length, start, leg.batch, clips, self.max_broken_share)
 
     def baseline_dataloader(self) -> ClipLoader:
         """Returns up to 1,024 training clips without augmentation or repeats, the same on every rank."""
         visits = self.plan.spread(BASELINE_CLIPS)
         batch = min(self.batch_size, len(visits))
         batches = visits[: len(visits) // batch * batch].reshape(-1, batch)
-        maker = self._maker(self._plain_views, 1, training=False)
-        stream = self._stream(self.split, partial(in_this_order, batches), maker)
-        loader = worker_loader(stream, 0, None)
+        loader = worker_loader(self._stream(self.split, partial(in_this_order, batches)), 0, None)
         return ClipLoader(lambda: len(batches), lambda: (loader, 0), batch, batch, self.max_broken_share)
 
     def picture_batch(self, clips: int) -> ClipBatch:
@@ -255,12 +264,11 @@ class ClipDataModule(pl.LightningDataModule):
     def plain_clips(self, split: str, numbers: np.ndarray) -> ClipBatch:
         """Returns one batch with the centred clips of samples (n,) of a split, in their order, as stored."""
         deal = partial(in_this_order, numbers[None])
-        stream = self._stream(split, deal, self._maker(self._plain_views, 1, training=False))
-        return next(stream.batches(deal(0)))
+        return next(self._stream(split, deal).batches(deal(0)))
 
     def total_batches(self, epochs: int) -> int:
         """Returns the batches of each rank in whole epochs, with the present ranks and batch size."""
-        return epochs * self.plan.samples // (self.ranks[1] * self._samples(self.clips_per_sample))
+        return epochs * self.plan.samples // self._leg(self.clips_per_sample, self.shuffle_window).step
 
     @cached_property
     def _tables(self) -> dict[str, ShardTable]:
@@ -277,32 +285,24 @@ class ClipDataModule(pl.LightningDataModule):
     def _leg(self, clips_per_sample: int, window: int) -> Leg:
         if self.workers is None:
             self.setup("fit")
-        return Leg(self.ranks[1], self.workers or 0, self._samples(clips_per_sample), window)
+        samples = max(1, self.batch_size // clips_per_sample)
+        return Leg(self.ranks[1], self.workers or 0, samples, window)
 
-    def _samples(self, clips_per_sample: int) -> int:
-        """Returns the number of samples in a batch of this rank."""
-        return max(1, self.batch_size // clips_per_sample)
-
-    def _maker(self, views: ViewSpec, clips_per_sample: int, training: bool) -> ClipMaker:
+    def _maker(self, clips_per_sample: int, training: bool) -> ClipMaker:
         return ClipMaker(
             seed=self.seed,
             clips_per_sample=clips_per_sample,
             num_frames=self.num_frames,
-            views=views,
+            views=self._views if training else ViewSpec(frame_crop=self._views.frame_crop),
             masks=self._masks,
             training=training,
             interval_s=self.interval_s,
             sampler=self._sampler,
         )
 
-    def _stream(self, split: str, deal: Deal, maker: ClipMaker, epoch: int = 0) -> ClipStream:
-        return ClipStream(ShardReader(self.shards, self._table(split), self.fetcher), deal, maker, epoch)
-
-    def _workers(self, split: str, deal: Deal, maker: ClipMaker, epoch: int = 0) -> DataLoader[Any]:
-        return worker_loader(self._stream(split, deal, maker, epoch), self.workers or 0, self.start_method)
-
-    def _loader(
-        self, length: Callable[[], int], start: Callable[[], PassStart], clips_per_sample: int
-    ) -> ClipLoader:
-        samples = self._samples(clips_per_sample)
-        return ClipLoader(length, start, samples, samples * clips_per_sample, self.max_broken_share)
+    def _stream(
+        self, split: str, deal: Deal, clips_per_sample: int = 1, training: bool = False
+    ) -> ClipStream:
+        reader = ShardReader(self.shards, self._table(split), self.fetcher)
+        epoch = self.cursor.epoch if training else 0
+        return ClipStream(reader, deal, self._maker(clips_per_sample, training), epoch)

@@ -32,24 +32,6 @@ SHEET_NAME = "contact_sheet.png"
 SHARD_NAME = re.compile(r"(?P<split>[a-z0-9_]+)-(?P<number>\d{6})\.tar")
 
 
-class BrokenShard(UserError):
-    """Reports a shard that is not a tar or breaks off.
-
-    Attributes:
-        path: The shard.
-        samples: Number of samples that were read before.
-        reason: Cause, as the tar reader gives it.
-    """
-
-    def __init__(self, path: Path, samples: int, reason: str) -> None:
-        text = f"{path} breaks off after {samples} samples ({reason}); run `maedfer verify {path.parent}`"
-        super().__init__(None, text)
-        self.path, self.samples, self.reason = path, samples, reason
-
-    def __reduce__(self) -> tuple[type[BrokenShard], tuple[Path, int, str]]:
-        return type(self), (self.path, self.samples, self.reason)
-
-
 @dataclass(frozen=True)
 class ShardEntry:
     """One line of the index: a shard file, the samples it holds, its size and its checksum."""
@@ -164,7 +146,7 @@ def read_shard(path: Path, only: Container[str] | None = None) -> Iterator[Sampl
 
     Raises:
         FileNotFoundError: there is no such file.
-        BrokenShard: the file is not a tar, or breaks off in the middle.
+        UserError: the file is not a tar, or breaks off in the middle.
     """
     count = 0
     try:
@@ -173,7 +155,8 @@ def read_shard(path: Path, only: Container[str] | None = None) -> Iterator[Sampl
                 yield sample
                 count += 1
     except DamagedTar as error:
-        raise BrokenShard(path, count, str(error)) from error
+        text = f"{path} breaks off after {count} samples ({error}); run `maedfer verify {path.parent}`"
+        raise UserError(None, text) from error
 
 
 def shard_name(split: str, number: int) -> str:

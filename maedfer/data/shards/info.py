@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from maedfer.data.shards.encoding import EXTENSIONS, decode_frames
-from maedfer.data.shards.format import INDEX_NAME, SHEET_NAME, BrokenShard, ShardEntry, read_index, read_shard
+from maedfer.data.shards.format import INDEX_NAME, SHEET_NAME, ShardEntry, read_index, read_shard
 from maedfer.data.shards.origin import is_synthetic
 from maedfer.data.shards.records import BrokenSample, TrackRecord
 from maedfer.errors import UserError
@@ -24,7 +24,7 @@ CELL, CAPTION = 96, 16
 
 @dataclass
 class FolderInfo:
-    """Counts of a shard folder; `seconds` are of stored face video, labels by name.
+    """Counts of a shard folder; `durations` are the seconds of each track, labels go by name.
 
     `classes` are the names in the order of the labels, `synthetic` is True if drawn faces are among them,
     `sheet` is the path of the contact sheet, if it was drawn.
@@ -32,8 +32,6 @@ class FolderInfo:
 
     folder: str
     classes: Sequence[str] = ()
-    samples: int = 0
-    seconds: float = 0.0
     frames: int = 0
     short: int = 0
     bytes: int = 0
@@ -48,11 +46,16 @@ class FolderInfo:
     synthetic: bool = False
     sheet: str | None = None
 
+    @property
+    def samples(self) -> int:
+        """The number of tracks."""
+        return len(self.durations)
+
     def __str__(self) -> str:
         quarter = np.percentile(self.durations or [0.0], [0, 50, 100])
         lines = [
             f"{self.folder}: {self.samples} tracks of {len(self.sources)} sources, {self.frames} frames, "
-            f"{self.seconds / 60:.1f} minutes, {self.bytes / 1e6:.1f} MB",
+            f"{sum(self.durations) / 60:.1f} minutes, {self.bytes / 1e6:.1f} MB",
             "durations: {:.1f} s shortest, {:.1f} s median, {:.1f} s longest".format(*quarter)
             + f"; {self.short} shorter than a clip",
             f"encoding: {_pairs(self.encoding)}",
@@ -110,20 +113,20 @@ def _count_shard(counts: FolderInfo, entry: ShardEntry, bar: tqdm[Any]) -> None:
         UserError: it is damaged.
     """
     path, before = Path(counts.folder) / entry.name, counts.samples
+    advice = f"run `maedfer verify {counts.folder}`"
     for sample in read_shard(path, only=("json",)):
         try:
             record = TrackRecord.from_json(sample.get("json", b""))
         except BrokenSample as error:
-            raise BrokenSample(
-                None,
-                f"the record of sample {sample['__key__'].decode()} in {path} is damaged: {error}; "
-                f"run `maedfer verify {counts.folder}`",
-            ) from error
+            key = sample["__key__"].decode()
+            text = f"the record of sample {key} in {path} is damaged: {error}; {advice}"
+            raise UserError(None, text) from error
         _count(counts, record, entry.split)
         bar.update()
     counts.bytes += entry.bytes
     if counts.samples - before != entry.samples:
-        raise BrokenShard(path, counts.samples - before, f"the index says {entry.samples}")
+        text = f"{path} holds {counts.samples - before} samples, the index says {entry.samples}; {advice}"
+        raise UserError(None, text)
 
 
 def _save(picture: np.ndarray, folder: str, sheet: str | None) -> str | None:
@@ -147,10 +150,7 @@ def draw_sheet(folder: str, rows: int = 24, columns: int = 10) -> np.ndarray:
 
 
 def _count(counts: FolderInfo, record: TrackRecord, split: str) -> None:
-    seconds = record.frames / record.fps
-    counts.samples += 1
-    counts.seconds += seconds
-    counts.durations.append(seconds)
+    counts.durations.append(record.frames / record.fps)
     counts.frames += record.frames
     counts.short += record.short
     counts.splits[split] += 1

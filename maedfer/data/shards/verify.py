@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,23 +13,9 @@ import av
 from tqdm import tqdm
 
 from maedfer.data.shards.encoding import EXTENSIONS, decode_frames
-from maedfer.data.shards.format import (
-    SCHEMA,
-    SHARD_NAME,
-    BrokenShard,
-    ShardEntry,
-    ShardIndex,
-    read_index,
-    read_shard,
-)
-from maedfer.data.shards.records import (
-    FIELD_TYPES,
-    OPTIONAL,
-    BrokenSample,
-    TrackRecord,
-    parse_record,
-    wrong_values,
-)
+from maedfer.data.shards.format import SCHEMA, SHARD_NAME, ShardEntry, ShardIndex, read_index
+from maedfer.data.shards.records import FIELD_TYPES, OPTIONAL, BrokenSample, TrackRecord
+from maedfer.data.shards.samples import DamagedTar, iterate_samples
 from maedfer.files import sha256
 
 DECODED_AT_ONCE = 256
@@ -50,12 +37,9 @@ class VerifyReport:
         return not self.problems
 
     def __str__(self) -> str:
-        read = f"{self.folder}: read {self.samples} samples in {self.shards} shards"
-        return (
-            f"{read}, all whole"
-            if self.ok
-            else "\n".join([f"{read}, {len(self.problems)} broken", *self.problems])
-        )
+        result = "all whole" if self.ok else f"{len(self.problems)} broken"
+        read = f"{self.folder}: read {self.samples} samples in {self.shards} shards, {result}"
+        return "\n".join([read, *self.problems])
 
 
 def verify(folder: str) -> VerifyReport:
@@ -103,15 +87,16 @@ def _check_samples(
     """Reads the samples of one shard, adds their problems, and returns the number of samples."""
     count = 0
     try:
-        for sample in read_shard(path):
-            count += 1
-            key = sample["__key__"].decode()
-            if key in keys:
-                problems.append(f"{path.name}: the key {key} is also in {keys[key]}")
-            keys[key] = path.name
-            problems += [f"{path.name}: sample {key}: {text}" for text in check_sample(sample, index)]
-    except BrokenShard as error:
-        problems.append(f"{path.name}: breaks off after {count} samples: {error.reason}")
+        with path.open("rb") as stream:
+            for sample in iterate_samples(stream, check_end=True):
+                count += 1
+                key = sample["__key__"].decode()
+                if key in keys:
+                    problems.append(f"{path.name}: the key {key} is also in {keys[key]}")
+                keys[key] = path.name
+                problems += [f"{path.name}: sample {key}: {text}" for text in check_sample(sample, index)]
+    except DamagedTar as error:
+        problems.append(f"{path.name}: breaks off after {count} samples: {error}")
     except OSError as error:
         problems.append(f"{path.name}: cannot be read after {count} samples: {error.strerror}")
     if count != entry.samples:
@@ -122,17 +107,16 @@ def _check_samples(
 def check_sample(sample: dict[str, bytes], index: ShardIndex) -> Iterator[str]:
     """Yields a text for each problem of one sample."""
     try:
-        values = parse_record(sample.get("json", b""))
-    except BrokenSample:
-        yield "has no JSON record"
+        record = TrackRecord.from_json(sample.get("json", b""))
+    except BrokenSample as error:
+        yield str(error)
         return
-    if missing := FIELD_TYPES.keys() - values.keys() - set(OPTIONAL):
+    key, written = sample["__key__"].decode(), json.loads(sample["json"])
+    if missing := FIELD_TYPES.keys() - written.keys() - set(OPTIONAL):
         yield f"its record lacks {', '.join(sorted(missing))}"
-        return
-    if wrong := list(wrong_values(values)):
-        yield from wrong
-        return
-    key, record = sample["__key__"].decode(), TrackRecord.from_json(sample["json"])
+    for name in OPTIONAL:
+        if name in written and written[name] is None:
+            yield f"its {name} is null, and may only be left out"
     if record.schema != SCHEMA or record.key != key:
         yield f"its record is of schema {record.schema} and for the key {record.key}"
     if record.label is not None and index.classes[record.label : record.label + 1] != (record.label_name,):

@@ -57,7 +57,7 @@ def synthesize(
         index = write_shards(out, faces, counts, encoding=encoding, labelled=False, workers=workers)
         return f"{sum(entry.samples for entry in index.shards)} synthetic clips in {out}"
     if fps > 0 and round(seconds * fps) < 1:
-        raise UserError("seconds", f"{seconds} at `fps` {fps} are not a single frame")
+        raise UserError("seconds", f"{seconds} at `fps` {fps} is less than one frame")
     if size % 2:
         raise UserError("size", f"{size} must be even: videos are H.264")
     faces = SyntheticFaces(size, round(seconds * fps), fps, difficulty, seed)

@@ -40,7 +40,7 @@ COLUMNS = ("step", "loss", "lr")
 
 
 class FinetuneCLI(RunCLI):
-    """A fine-tuning run."""
+    """Trains a classifier or regressor on labelled shards, from an encoder or from scratch."""
 
     verb, default_run, model_name = "finetune", "runs/finetune", "classifier"
     module_class, data_class = FineTuning, LabelledDataModule

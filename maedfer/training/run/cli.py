@@ -69,7 +69,7 @@ class RunCLI(LightningCLI, ABC):
                 "use_distributed_sampler": False,
             },
             seed_everything_default=0,
-            parser_kwargs={"prog": f"maedfer {self.verb}"},
+            parser_kwargs={"prog": f"maedfer {self.verb}", "description": self.__doc__},
             parser_class=RecipeParser,
             args=args,
             run=False,
@@ -154,6 +154,8 @@ class RunCLI(LightningCLI, ABC):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the flags of a run, and one seed for everything."""
+        recipe = "A shipped recipe, such as pretrain/demo, or a YAML file; later ones override earlier ones."
+        next(action for action in parser._actions if action.dest == "config").help = recipe
         parser.add_argument("--run", type=str, default=self.default_run, help="Folder of the run.")
         parser.add_argument("--resume", type=bool, default=False, help="Continue the run that --run holds.")
         parser.add_argument(

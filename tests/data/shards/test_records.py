@@ -9,7 +9,8 @@ from maedfer.data.pack.merge import merge
 from maedfer.data.shards.format import read_index
 from maedfer.data.shards.origin import is_synthetic, made_by
 from maedfer.data.shards.records import BrokenSample, TrackRecord
-from maedfer.data.synthetic import SyntheticFaces, write_videos
+from maedfer.data.synthetic.clips import SyntheticFaces
+from maedfer.data.synthetic.dataset import write_videos
 
 
 def test_drawn_faces_are_named_so_after_packing_and_merging(tmp_path):

@@ -10,18 +10,19 @@ import pytest
 
 from maedfer.__main__ import main
 from maedfer.data.shards.format import read_index
-from maedfer.data.synthetic import (
-    ALIKE_PAIRS,
-    CLASSES,
-    PRESETS,
-    Difficulty,
-    SyntheticFaces,
-    write_shards,
-    write_videos,
-)
-from maedfer.data.synthetic.clips import SIZES
+from maedfer.data.synthetic.clips import SIZES, SyntheticFaces
+from maedfer.data.synthetic.dataset import write_shards, write_videos
+from maedfer.data.synthetic.difficulty import PRESETS, Difficulty
 from maedfer.data.synthetic.drawing import HeadPose, canvas_size, face_shapes, paint
-from maedfer.data.synthetic.expressions import APEX, PERIOD_S, Performance, draw_performance, hold_pose
+from maedfer.data.synthetic.expressions import (
+    ALIKE_PAIRS,
+    APEX,
+    CLASSES,
+    PERIOD_S,
+    Performance,
+    draw_performance,
+    hold_pose,
+)
 from maedfer.data.synthetic.faces import draw_identity
 from maedfer.errors import UserError
 from maedfer.files import sha256

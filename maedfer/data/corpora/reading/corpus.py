@@ -11,7 +11,7 @@ from maedfer.data.video.source import Source
 from maedfer.errors import UserError
 
 UNTESTED = "layout untested on real data"
-"""Said of a corpus whose layout is known from descriptions alone."""
+"""The note on a corpus whose layout is known from descriptions alone."""
 
 SHOWN = 5
 """Names of missing things that a message gives."""
@@ -66,8 +66,8 @@ class Corpus:
         classes: The labels in the published order; empty for a corpus without classes.
         sizes: Published clips of each part (`all`, `fold 1`, or a split): of each class, or in all; empty
             where no size is known for sure.
-        ask: Page where it is asked for, or downloaded from.
-        terms: The terms of use, in short.
+        ask: Page to request or to download it from.
+        terms: Terms of use in short.
         layout: The contents of its folder, for messages.
         find: Collects the clips of a folder; the second argument is the folder of the clips below it, where
             the user names one.
@@ -131,10 +131,8 @@ class Corpus:
 
 def _missing(missing: Mapping[str, Sequence[str]]) -> str:
     """Counts and names missing things; empty where nothing is missing."""
-    lists = [(kind, names) for kind, names in missing.items() if names]
-    return "; ".join(f"{len(names)} {kind} missing: {_some(names)}" for kind, names in lists)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    texts = []
+    for kind, names in missing.items():
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        texts += [f"{len(names)} {kind} missing: {', '.join(names[:SHOWN])}{more}"] if names else []
+    return "; ".join(texts)
