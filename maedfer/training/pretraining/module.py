@@ -157,15 +157,9 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
         """Returns the encoder."""
         return self.mae.encoder
 
-    @property
-    def num_tokens(self) -> int:
-        """The number of tokens of a clip, N."""
-        frames, rows, columns = self.mae.encoder.grid
-        return frames * rows * columns
-
     def all_targets(self, clips: Tensor) -> Tensor:
         """Returns the targets (B, N, P) of every token of normalised clips (B, 3, T, H, W)."""
-        everything = torch.arange(self.num_tokens, device=clips.device)
+        everything = torch.arange(self.mae.encoder.layout.num_tokens, device=clips.device)
         return self.mae.targets(clips, rearrange(everything, "n -> 1 n").expand(len(clips), -1))
 
 
