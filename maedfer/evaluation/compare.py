@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +19,6 @@ from maedfer.errors import UserError
 from maedfer.evaluation.bootstrap import ScoredSet, Unit, interval, mean_over, resample, resampling_units
 from maedfer.evaluation.predictions import Predictions, RunPredictions
 from maedfer.evaluation.scores import score_sums
-from maedfer.runs.fold_folder import FoldFolder
 from maedfer.tasks import Task
 
 
@@ -73,19 +71,6 @@ class Comparison:
     units: int
     differences: tuple[Difference, ...]
     mcnemar: McNemar | None
-
-
-def read_run(path: str) -> RunPredictions:
-    """Reads the predictions in a folder.
-
-    Raises:
-        FileNotFoundError: it has none.
-    """
-    has_folds = FoldFolder(Path(path)).note.is_file()
-    if has_folds and not (Path(path) / "predictions.csv").is_file():
-        again = f"maedfer finetune --run {path} --resume"
-        raise FileNotFoundError(f"{path}: the runs of its folds have not ended; continue with: {again}")
-    return RunPredictions.read(path, Path(path), has_folds)
 
 
 def align_clips(first: RunPredictions, second: RunPredictions) -> RunPredictions:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from maedfer.data.shards.records import TrackRecord
 from maedfer.errors import UserError
 from maedfer.files import write_atomically
+from maedfer.runs.fold_folder import FoldFolder
 from maedfer.tasks import Task, task_of_columns
 
 SAMPLE_COLUMNS = ("key", "source", "subject", "fold")
@@ -125,7 +126,7 @@ class RunPredictions:
     """The predictions of a run, an evaluation or a cross-validation, and facts about its clips.
 
     Attributes:
-        name: its folder as given on the command line, or its fold.
+        name: its folder as given on the command line, or the fold of its test clips.
         predictions: its predictions.
         samples: facts about the clips, in the same order.
         has_folds: whether its scores are means over the folds of its clips.
@@ -134,17 +135,20 @@ class RunPredictions:
     name: str
     predictions: Predictions
     samples: Sequence[SampleInfo]
-    has_folds: bool = False
+    has_folds: bool
 
     @classmethod
-    def read(cls, name: str, folder: Path, has_folds: bool = False) -> Self:
+    def read(cls, name: str, folder: Path) -> Self:
         """Reads `predictions.csv` in a folder.
 
         Raises:
             FileNotFoundError: it is missing.
             UserError: it is not a file of predictions.
         """
-        table = folder / "predictions.csv"
+        table, has_folds = folder / "predictions.csv", FoldFolder(folder).note.is_file()
+        if has_folds and not table.is_file():
+            again = f"maedfer finetune --run {folder} --resume"
+            raise FileNotFoundError(f"{folder}: the runs of its folds have not ended; continue with: {again}")
         return cls(name, read_predictions(table), read_samples(table), has_folds)
 
 

@@ -16,10 +16,7 @@ from maedfer.data.corpora import load_corpus
 from maedfer.evaluation.scores import shown
 from maedfer.resources import shipped_folder
 
-FIXED = ("method", "fold", "params_m", "macs_g", "modality", "uar", "war", "source")
-"""Columns of the file; each other column holds the recall of a class."""
-
-TITLES = {
+FACTS = {
     "fold": "fold",
     "params (M)": "params_m",
     "MACs (G)": "macs_g",
@@ -27,7 +24,10 @@ TITLES = {
     "UAR (%)": "uar",
     "WAR (%)": "war",
 }
-"""Titles of the columns between the method and the classes."""
+"""Columns of the file and of tables, by their titles, besides the method, the classes and the source."""
+
+FIXED = ("method", *FACTS.values(), "source")
+"""Columns of the file; each other column holds the recall of a class."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,9 @@ def comparison_rows(rows: Sequence[PublishedRow], own: OwnRow) -> list[list[str]
     """Returns a header, the cells of published results, and those of the own one, without empty columns."""
     classes = list(dict.fromkeys(name for row in rows for name in row.recalls))
     recalls = {name.casefold(): shown("recall", value, 2) for name, value in own.recalls.items()}
-    lines = [["", *TITLES, *(f"{name} (%)" for name in classes), "source"]]
+    lines = [["", *FACTS, *(f"{name} (%)" for name in classes), "source"]]
     for row in rows:
-        cells = [getattr(row, column) for column in ("method", *TITLES.values())]
+        cells = [getattr(row, column) for column in ("method", *FACTS.values())]
         lines.append([*cells, *(row.recalls[name] for name in classes), row.source])
     cells = [own.name, "", "", "", "", shown("uar", own.uar, 2), shown("war", own.war, 2)]
     lines.append([*cells, *(recalls.get(name.casefold(), "") for name in classes), ""])

@@ -13,7 +13,8 @@ from typing import Any
 
 from maedfer.errors import UserError
 from maedfer.evaluation.bootstrap import DRAWS, LEVEL
-from maedfer.evaluation.compare import Comparison, Difference, align_clips, compare_runs, read_run
+from maedfer.evaluation.compare import Comparison, Difference, align_clips, compare_runs
+from maedfer.evaluation.predictions import RunPredictions
 from maedfer.evaluation.scores import column_title, shown
 from maedfer.files import defined, dump_json, make_folder, write_atomically
 from maedfer.report.page import Table, versions, write_page
@@ -40,7 +41,7 @@ def compare(runs: list[str], out: str = "runs/compare") -> str:
     """
     folder = Path(out)
     check_folders(runs, folder)
-    first, second = (read_run(run) for run in runs)
+    first, second = (RunPredictions.read(run, Path(run)) for run in runs)
     found = compare_runs(first, align_clips(first, second))
     make_folder(folder)
     write_atomically(folder / "comparison.json", dump_json(defined(comparison_json(found)), indent=1))

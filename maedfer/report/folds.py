@@ -12,6 +12,7 @@ from maedfer.evaluation.bootstrap import DRAWS, LEVEL
 from maedfer.evaluation.fold_scores import FoldScores, pool_folds, read_folds, score_folds
 from maedfer.evaluation.predictions import write_predictions
 from maedfer.evaluation.published import (
+    FACTS,
     OwnRow,
     PublishedRow,
     comparable_rows,
@@ -28,9 +29,6 @@ from maedfer.report.score_figures import draw_scores, score_pictures
 from maedfer.report.spread_figures import FOLDS, draw_folds
 from maedfer.runs.fold_folder import FoldFolder
 from maedfer.text import aligned
-
-SCREEN_COLUMNS = ("", "fold", "params (M)", "MACs (G)", "modality", "UAR (%)", "WAR (%)")
-"""Columns of published results that fit on a screen: neither classes nor sources."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +64,7 @@ class CrossValidation:
         pooled: predictions of all folds and their scores.
         corpus: the corpus of the shards, if they name one.
         published: results published on it.
+        comparison: header, cells of `published`, and the means over folds below; empty without them.
         notes: sentences that limit what the numbers mean.
     """
 
@@ -74,6 +73,7 @@ class CrossValidation:
     pooled: ScoreCard
     corpus: str | None
     published: Sequence[PublishedRow]
+    comparison: Sequence[Sequence[str]]
     notes: Sequence[str]
 
 
@@ -97,10 +97,10 @@ def write_fold_results(folder: FoldFolder, info: CrossValidationInfo, made_by: M
     write_fold_page(folder.path, results)
     lines = [fold_table(results.scores).as_text(), *results.notes]
     if results.published:
-        header, *rows = comparison_rows(results.published, own_row(results.scores))
-        kept = [k for k, name in enumerate(header) if name in SCREEN_COLUMNS]
+        header = results.comparison[0]
+        kept = [k for k, name in enumerate(header) if name in ("", *FACTS)]  # recalls and sources are wide
         lines.append(f"Published on {results.corpus} (sources in the report):")
-        lines.append(aligned([[row[k] for k in kept] for row in (header, *rows)]))
+        lines.append(aligned([[row[k] for k in kept] for row in results.comparison]))
     return "\n".join([*lines, f"report: {folder.path / 'report.html'}"])
 
 
@@ -114,14 +114,19 @@ def read_results(
     has_published = pooled.predictions.task.is_single_label
     published = comparable_rows(corpus, pooled.predictions.names, info.folds) if has_published else []
     notes = make_notes(info, found, folder.differing_settings(info.folds))
+    comparison = []
     if corpus is not None and published:
         notes.append(other_test(corpus, {fold.name: len(fold.predictions) for fold in answers}))
+        recalls = {row.name: row.mean for row in found.classes}
+        own = OwnRow(f"these runs ({len(answers)} folds)", found.mean["uar"], found.mean["war"], recalls)
+        comparison = comparison_rows(published, own)
     return CrossValidation(
         info=info,
         scores=found,
         pooled=pooled,
         corpus=corpus,
         published=published,
+        comparison=comparison,
         notes=list(filter(None, notes)),
     )
 
@@ -137,12 +142,6 @@ def fold_table(found: FoldScores) -> Table:
         for title, values in rows
     ]
     return Table(cells, ["fold", *map(column_title, found.mean)])
-
-
-def own_row(found: FoldScores) -> OwnRow:
-    """Returns the mean over folds as a row below published results."""
-    recalls = {row.name: row.mean for row in found.classes}
-    return OwnRow(f"these runs ({len(found.folds)} folds)", found.mean["uar"], found.mean["war"], recalls)
 
 
 def make_notes(
@@ -202,7 +201,6 @@ def write_fold_page(folder: Path, results: CrossValidation) -> None:
     figures = folder / "figures"
     draw_scores(figures, pooled, f"{title}, pooled")
     draw_folds(figures / FOLDS, found.folds, found.mean, found.intervals, title)
-    published = comparison_rows(results.published, own_row(found)) if results.published else [[]]
     write_page(
         folder / "report.html",
         "folds.html",
@@ -212,7 +210,7 @@ def write_fold_page(folder: Path, results: CrossValidation) -> None:
         folds=fold_table(found),
         spread=figures / FOLDS,
         corpus=results.corpus,
-        published=Table(published[1:], published[0]),
+        published=Table(results.comparison[1:], results.comparison[0] if results.comparison else ()),
         classes=class_table(found, task.class_score),
         pictures=score_pictures(figures),
         subjects=group_table(pooled.groups.get("subject", []), task.group_scores),

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from maedfer.evaluation.reconstruction import HEADS, PREDICTORS, gain
+from maedfer.evaluation.reconstruction import PREDICTORS, error_rows
 from maedfer.report.page import Table, newest, write_page
 from maedfer.report.reconstruction_figures import read_rows
 from maedfer.runs.folder import RunFolder
@@ -53,9 +53,4 @@ def describe_pace(run: Path) -> str:
 def held_out_table(errors: Mapping[str, float]) -> Table:
     """Returns the errors of the heads and both baselines; no rows for a run without a held-out split."""
     header = [name.replace("_", " ") for name in ("head", *PREDICTORS, "gain")]
-    rows = [
-        (head, *(f"{errors[f'{head}_{predictor}']:.4f}" for predictor in PREDICTORS), gain(errors, head))
-        for head in (*HEADS, "total")
-        if errors
-    ]
-    return Table(rows, header)
+    return Table(error_rows(errors), header)
