@@ -1,10 +1,10 @@
-# Two commands: `make demo` (the main job on the embedded data) and `make test` (the whole suite).
+# Two commands: `make demo` (the main job on the embedded data) and `make test` (lint and the suite).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-fast test-slow lint format clean
 
 # Installed again when a dependency changes, and only then.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -19,16 +19,27 @@ demo: $(VENV)/installed
 	$(BIN)/maedfer demo
 
 # Two processes, each with whole files: most tests keep one core busy.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Everything but proofs that take minutes.
 test: $(VENV)/installed lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST) -m "not slow"
+
+# For everyday work: without tests that train, start processes, or compile.
+test-fast: $(VENV)/installed
+	$(PYTEST) -m "not slow and not long"
+
+test-slow: $(VENV)/installed
+	$(PYTEST) -m slow
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) runs build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) runs build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -15,6 +15,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from docstring_parser import parse as parse_docstring
+
 from maedfer.errors import UserError
 from maedfer.parsing import Flags, Parser, parse, with_values
 from maedfer.verbs import VERBS, Verb
@@ -82,19 +84,12 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 def function_parser(verb: Verb, function: Callable[..., Any]) -> Parser:
     """Returns a parser whose flags are the parameters of a function; the positional one takes bare words."""
     name = verb.positional
-    parser = Parser(prog=f"maedfer {verb.name}")
-    parser.add_function_arguments(function, skip={name} if name else set())
+    documented = parse_docstring(function.__doc__ or "")
+    parser = Parser(prog=f"maedfer {verb.name}", description=documented.description)
+    parser.add_function_arguments(function, as_group=False, skip={name} if name else set())
     if name:
         several = _parameters(function)[name].annotation == list[str]
         options: dict[str, Any] = {"nargs": "+"} if several else {}
-        options["help"] = parameter_help(function, name)
+        options["help"] = next((p.description for p in documented.params if p.arg_name == name), None)
         parser.add_argument(name, type=str, metavar=name.upper(), **options)
     return parser
-
-
-def parameter_help(function: Callable[..., Any], name: str) -> str:
-    """Returns the docstring line of one parameter."""
-    from docstring_parser import parse as parse_docstring
-
-    parameters = parse_docstring(function.__doc__ or "").params
-    return " ".join(p.description or "" for p in parameters if p.arg_name == name)

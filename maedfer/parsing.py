@@ -55,6 +55,10 @@ UNKNOWN = (
 installed version: where one no longer matches, only the suggestion is lost."""
 
 
+WRONG_VALUE = re.compile(r"Parser key \"([\w.]+)\":\s+")
+"""How jsonargparse begins the report of a value of another type; without a match it is shown as it is."""
+
+
 REQUIRED = re.compile(r"the following arguments are required: (.+)")
 """How argparse reports arguments without a default that are missing."""
 
@@ -72,7 +76,8 @@ def _explain(message: str, names: Mapping[str, str]) -> str:
         return f"missing: {missing} (see --help)"
     unknown = unknown_name(message)
     if unknown is None:
-        return message
+        message = WRONG_VALUE.sub(lambda match: f"{names.get(match[1], match[1])}: ", message)
+        return re.sub(r"<class '(\w+)'>|typing\.", r"\1", message)
     tail = unknown.rsplit(".", 1)[-1]
     near = difflib.get_close_matches(unknown, names, n=2, cutoff=0.7)
     near += [name for name in names if name.rsplit(".", 1)[-1] == tail and name not in near]

@@ -35,7 +35,8 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def synthetic_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny shard folder: 22 train and 6 val tracks of synthetic faces, 32 px, one 16-frame clip each."""
-    from maedfer.data.synthetic import SyntheticFaces, write_shards
+    from maedfer.data.synthetic.clips import SyntheticFaces
+    from maedfer.data.synthetic.dataset import write_shards
 
     folder = tmp_path_factory.mktemp("shards") / "synthetic"
     faces = SyntheticFaces(size=32, num_frames=24, fps=6.25)
@@ -54,7 +55,8 @@ def no_pictures(monkeypatch):
 @pytest.fixture(scope="session")
 def labelled_shards(tmp_path_factory):
     """42 train and 14 test tracks of 7 expressions, 32 px, 20 frames each; two tracks a person."""
-    from maedfer.data.synthetic import SyntheticFaces, write_shards
+    from maedfer.data.synthetic.clips import SyntheticFaces
+    from maedfer.data.synthetic.dataset import write_shards
 
     folder = tmp_path_factory.mktemp("labelled") / "faces"
     faces = SyntheticFaces(size=32, num_frames=20, fps=6.25, clips_per_subject=2)

@@ -57,6 +57,7 @@ def test_a_fused_optimizer_has_the_mark_that_forbids_to_clip():
     assert optimizer._step_supports_amp_scaling is True, f"torch {version('torch')}"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(find_spec("deepspeed") is None, reason="needs DeepSpeed")
 def test_every_part_of_deepspeed_exists():
     import deepspeed

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "maedfer"
 
@@ -70,7 +72,7 @@ UNLOADED = {
     ("ground",): {"torch", "av", "cv2", "timm"} | TRAINING_STACK,
     ("models",): {"decord", "av", "cv2", "maedfer.data"} | TRAINING_STACK,
     ("data.video", "data.faces"): TRAINING_STACK | {"torch"},
-    ("data.shards", "data.labels"): {"lightning", "pytorch_lightning", "deepspeed"},
+    ("data.shards", "data.labels"): TRAINING_STACK | {"torch"},
     ("data.pack", "evaluation", "report", "inference"): TRAINING_STACK,
 }
 

@@ -115,6 +115,9 @@ def load_encoder(source: str | Path, **overrides: Any) -> VideoEncoder:
     """
     num_classes = overrides.pop("num_classes", 0)
     if BARE_NAME.fullmatch(str(source)) and not Path(source).exists():
+        if source not in architectures():
+            unknown = unknown_architecture(str(source)).message
+            raise UserError(None, f"{source} is not a file or folder here; the architecture {unknown}")
         return build_encoder(str(source), {**overrides, "num_classes": num_classes}).eval()
     pool = overrides.pop("pool", None)  # not before the weights are in: they fit the pooling they came with
     model = _load(source, ("encoder", "", "classifier"), overrides)

@@ -9,6 +9,8 @@ from maedfer.demo import command as demo
 from maedfer.demo import page as demo_page
 from maedfer.demo import table as demo_table
 
+pytestmark = pytest.mark.long
+
 TINY = demo.DemoLength(
     clips=32,
     steps=4,

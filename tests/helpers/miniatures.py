@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from openpyxl import Workbook
 
-from maedfer.data.synthetic import SyntheticFaces
+from maedfer.data.synthetic.clips import SyntheticFaces
 
 FRAMES = 6
 Clip = Callable[[Path, int], object]

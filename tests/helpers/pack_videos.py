@@ -104,7 +104,7 @@ def promise_frames(path: Path, count: int) -> Path:
 class RedSquares:
     """A detector of red squares, with eyes at their upper corners when asked; `blind` are looks it misses."""
 
-    name, finds_faces, max_side = "red", True, 96
+    finds_faces, max_side = True, 96
 
     def __init__(self, eyes=False, blind=()):
         self.eyes, self.blind, self.looks = eyes, set(blind), 0
@@ -131,10 +131,10 @@ class Drawn:
     def __init__(self, draw, seconds, fps=25):
         self.draw, self.count, self.fps = draw, round(seconds * fps), fps
 
-    def frames(self, start_s=0.0, end_s=math.inf, on_frame=lambda: None):
+    def frames(self, span=(0.0, math.inf), on_frame=lambda: None):
         for number in range(self.count):
             on_frame()
-            if start_s - 1e-6 <= number / self.fps <= end_s:
+            if span[0] - 1e-6 <= number / self.fps <= span[1]:
                 yield DrawnFrame(number / self.fps, self.draw(number / self.fps))
 
 

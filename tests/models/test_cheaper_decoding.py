@@ -94,6 +94,7 @@ def test_checkpointing_changes_no_gradient(cheap, clip):
         torch.testing.assert_close(a.grad, b.grad)
 
 
+@pytest.mark.long
 def test_a_step_compiles_to_one_graph(cheap, clip):
     build, mask, predicted = cheap
     mae = build()
@@ -136,6 +137,7 @@ def test_only_joint_attention_says_something_else_when_fewer_are_asked_for(build
         assert torch.equal(few.target, torch.stack([whole.target[i][predicted[i]] for i in range(2)]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("attention", "predicted", "low", "high"),
     [

@@ -202,6 +202,7 @@ def test_unknown_stages_are_refused_by_name(build_tiny, stages, message):
         build_tiny(**stages)
 
 
+@pytest.mark.long
 def test_a_variant_compiles_to_one_graph(build_tiny, clip):
     stages = {"intra_region": "cross", "local_global": "self", "share_attention": "all"}
     model = build_tiny(num_classes=3, depth=1, **stages)

@@ -189,6 +189,7 @@ def test_half_and_double_precision_run(build_tiny, clip, architecture):
     torch.testing.assert_close(rough.double(), exact, rtol=0.2, atol=0.2)
 
 
+@pytest.mark.long
 @BOTH
 def test_every_way_through_an_encoder_is_one_graph(build_tiny, clip, architecture):
     model = build_tiny(architecture, num_classes=3, drop_path_rate=0.5)
@@ -201,6 +202,7 @@ def test_every_way_through_an_encoder_is_one_graph(build_tiny, clip, architectur
             torch.testing.assert_close(one_graph(way)(clip, *more), expected)
 
 
+@pytest.mark.long
 @BOTH
 def test_a_training_step_of_a_classifier_is_one_graph(build_tiny, clip, architecture):
     model = build_tiny(architecture, num_classes=3, drop_path_rate=0.5, drop_rate=0.5).train()

@@ -112,7 +112,7 @@ def test_uneven_masks_are_refused_by_number(build_tiny_mae, clip):
         ({"decoder_num_heads": 5}, "^decoder_num_heads: 5 does not divide the width 16"),
         ({"appearance_weight": 1.5}, "^appearance_weight: 1.5"),
         ({"target_std_floor": -1.0}, "^target_std_floor: -1.0"),
-        ({"decoder_positions": "raster"}, "^decoder_positions: 'raster'"),
+        ({"decoder_positions": "raster"}, "^decoder_positions: raster"),
     ],
 )
 def test_settings_out_of_range_are_refused(build_tiny_mae, settings, message):
@@ -173,6 +173,7 @@ def test_heads_that_start_at_zero_predict_zero_and_learn(clip):
     assert second.loss < first.loss and zeroed.encoder.patch_embed.proj.weight.grad.abs().max() > 0
 
 
+@pytest.mark.long
 def test_a_step_compiles_to_one_graph(build_tiny_mae, clip):
     mae = build_tiny_mae()
     mask = region_tube_mask(2, (4, 4, 4), (2, 2, 4), 0.75)

@@ -47,6 +47,7 @@ def test_what_is_done_is_left_alone(tmp_path, monkeypatch):
     run_in_parallel({tmp_path / "done": ["finetune"]}, "nothing")
 
 
+@pytest.mark.long
 def test_a_failure_among_several_is_named_and_the_rest_is_not_started(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(parallel_runs, "usable_cores", lambda: 1)
     runs = {tmp_path / f"run-{number}": ["verify", str(tmp_path / "none")] for number in range(8)}
@@ -96,6 +97,7 @@ def test_runs_in_the_background_leave_cores_to_the_foreground(cores, asked, own,
     assert torch.get_num_threads() == threads and os.environ.get("OMP_NUM_THREADS") == asked
 
 
+@pytest.mark.long
 def test_runs_in_the_background_that_failed_are_reported_later(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(parallel_runs, "usable_cores", lambda: 2)

@@ -16,6 +16,8 @@ from PIL import Image
 
 from maedfer.errors import UserError
 
+pytestmark = pytest.mark.long
+
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SETTINGS = {"tracks": 2, "track-seconds": 3, "samples": 8, "seconds": 0.02, "rounds": 1, "memory-clips": 80}
@@ -42,7 +44,6 @@ def rows(bench, name):
     return json.loads((bench[1] / f"{name}.json").read_text())["rows"]
 
 
-@pytest.mark.slow
 def test_every_way_is_measured_with_its_ratio_and_its_difference(bench):
     table = {(row["way"], row["workers"]): row for row in rows(bench, "loader")}
     views = ("", ", 2 clips per sample", ", 4 clips per sample")
@@ -60,7 +61,6 @@ def test_every_way_is_measured_with_its_ratio_and_its_difference(bench):
     assert table["plain", 1]["core_ratio"] == 1 and table["plain", 1]["whole_ratio"] == 1
 
 
-@pytest.mark.slow
 def test_encodings_trade_bytes_for_loss(bench):
     *stored, source = rows(bench, "loader_encodings")
     at_rate = [row for row in stored if "160 px, 12.5 fps" in row["stored_as"]]
@@ -76,7 +76,6 @@ def test_encodings_trade_bytes_for_loss(bench):
     assert source["psnr_db"] is None
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").is_file(), reason="only Linux tells the memory")
 def test_memory_is_watched_while_a_worker_reads(bench):
     table = {(row["shards"], row["process"]): row for row in rows(bench, "loader_memory")}
@@ -86,7 +85,6 @@ def test_memory_is_watched_while_a_worker_reads(bench):
         assert 20 < row["last_uss"] <= row["last_pss"] <= row["last_rss"]
 
 
-@pytest.mark.slow
 def test_tables_and_figure_say_that_faces_are_synthetic(bench):
     printed, out = bench
     assert "synthetic faces" in printed and "| jpeg, quality 85, 160 px, 12.5 fps" in printed

@@ -10,6 +10,8 @@ import torch
 
 from maedfer.errors import UserError
 
+pytestmark = pytest.mark.long
+
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 
 

@@ -10,6 +10,8 @@ import torch
 
 from maedfer.errors import UserError
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 
 from benchmarks.cost import flops_of, kept_bytes  # noqa: E402
@@ -25,7 +27,6 @@ def bench(*words, cwd):
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=200)
 
 
-@pytest.mark.slow
 def test_every_way_takes_a_step_and_is_compared_with_the_plain_one(tmp_path):
     flags = ["--architecture", TINY, "--batch-size", "1", "--repeats", "1", "--out", "results"]
     done = bench("step", *flags, cwd=tmp_path)

@@ -20,6 +20,8 @@ from maedfer.data.loading.datamodule import ClipDataModule
 from maedfer.models.masking import MaskSpec
 from maedfer.training.run.interruption import CheckpointOnSignal
 
+pytestmark = pytest.mark.long
+
 LAUNCH = Path(__file__).resolve().parents[2] / "tools" / "launch"
 STEPS = 16
 MODEL = {"img_size": 32, "region_size": [2, 2, 4], "embed_dim": 24, "depth": 1, "num_heads": 2}
@@ -117,7 +119,6 @@ def assert_as_planned(shards, run, steps):
         assert (run / "keys" / f"rank{rank}.txt").read_text().splitlines() == planned(shards, rank, steps)
 
 
-@pytest.mark.slow
 def test_one_launcher_continues_what_another_began(synthetic_shards, environment, warm, tmp_path):
     run = tmp_path / "run"
     for place in ("maedfer.py", "bin/maedfer"):  # for `python -m maedfer`, and on the path
@@ -162,7 +163,6 @@ def sbatch(environment, *args, nodes=2, **more):
     return process.returncode, output
 
 
-@pytest.mark.slow
 def test_a_job_near_its_time_limit_requeues_itself(synthetic_shards, slurm, warm, tmp_path):
     run = tmp_path / "run"
     shutil.copy(warm, "bin/maedfer")

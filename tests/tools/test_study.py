@@ -18,6 +18,8 @@ from maedfer.resources import find_config
 from maedfer.training.finetuning.start import starting_encoder
 from maedfer.training.pretraining.module import MaskedPretraining
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 
 import study  # noqa: E402
@@ -50,7 +52,6 @@ def rows(path):
         return list(csv.DictReader(stream))
 
 
-@pytest.mark.slow
 def test_the_questions_share_their_runs_and_are_answered_again(tiny, tmp_path, capsys, monkeypatch):
     out = ["--out", str(tmp_path), "--clips", "32", "--seeds", "1", "--faces", "[clean]"]
     few = ["--steps", "[2]", "--labels", "[2]", "--variants", f"[{DEMO}]"]

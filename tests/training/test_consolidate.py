@@ -21,6 +21,8 @@ from maedfer.training.distributed.zero_checkpoint import (
 )
 from maedfer.training.run import cli as run_cli
 
+pytestmark = pytest.mark.long
+
 
 def died(run, copy):
     """A copy of a finished run as a kill before its end leaves it."""

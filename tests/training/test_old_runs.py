@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 import maedfer
 from maedfer.__main__ import main
 
+pytestmark = pytest.mark.long
+
 ARTEFACTS = Path(__file__).parents[1] / "artefacts" / "ba43b06"
 FORMER_STRATEGY = {"class_path": "maedfer.training.zero_strategy.ZeroStrategy", "init_args": {"stage": 2}}
 

@@ -10,6 +10,8 @@ import pytest
 import maedfer
 from maedfer.__main__ import main
 
+pytestmark = pytest.mark.long
+
 CLIPS = ("single_face_360p.mp4", "expressive_512_a.mp4", "no_face.mp4")
 
 

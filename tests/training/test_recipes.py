@@ -9,6 +9,8 @@ from maedfer.training.pretraining.command import PretrainCLI
 from maedfer.training.run.recipes import with_recipes, without_draws
 from maedfer.training.steps.schedule import scaled_by_batch
 
+pytestmark = pytest.mark.long
+
 RECIPES = sorted(path.stem for path in find_config("pretrain/demo").parent.glob("*.yaml"))
 FINE_TUNING_RECIPES = sorted(path.stem for path in find_config("finetune/demo").parent.glob("*.yaml"))
 

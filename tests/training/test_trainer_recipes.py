@@ -9,6 +9,8 @@ from maedfer.training.finetuning.cli import FinetuneCLI
 from maedfer.training.pretraining.command import PretrainCLI
 from maedfer.training.run.recipes import with_recipes
 
+pytestmark = pytest.mark.long
+
 NAMES = sorted(path.stem for path in find_config("trainer/ddp").parent.glob("*.yaml"))
 STAGES = {"zero1": 1, "zero2": 2, "zero3": 3, "zero3_offload": 3}
 

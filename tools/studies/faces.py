@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maedfer.data.shards.format import INDEX_NAME
-from maedfer.data.synthetic import CLASSES
+from maedfer.data.synthetic.expressions import CLASSES
 from maedfer.demo.command import run_verb
 from maedfer.errors import UserError
 

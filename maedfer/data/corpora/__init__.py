@@ -1,4 +1,4 @@
-"""Corpora as their authors distribute them: one file each, which says where clips, labels and folds are.
+"""Reads corpora as their authors distribute them; one module each finds clips, labels and folds.
 
 `maedfer pack ROOT --corpus NAME` reads them; anything else is packed from a `.csv` or `.jsonl` list. Every
 module of this folder is a corpus of the module's name and defines `CORPUS`.
@@ -37,22 +37,13 @@ def load_corpus(name: str) -> Corpus:
 
 def table() -> str:
     """Returns the table of all corpora in Markdown, for `docs/corpora.md`."""
-    rows = [
-        ("`--corpus`", "corpus", "classes", "clips", "folds", "terms (its page decides)", "folder"),
-        ("---",) * 7,
-    ]
+    head = ("`--corpus`", "corpus", "classes", "clips", "folds", "terms (its page decides)", "folder")
+    rows = [head, ("---",) * len(head)]
     for corpus in map(_import, NAMES):
-        rows.append(
-            (
-                f"`{corpus.name}`",
-                f"[{corpus.title}]({corpus.ask})",
-                str(len(corpus.classes) or "none"),
-                f"{corpus.total:,}" if corpus.total else "not published",
-                str(corpus.folds or "none"),
-                corpus.terms,
-                corpus.layout.replace("<", "&lt;") + ("" if corpus.tested else f" ({UNTESTED})"),
-            )
-        )
+        layout = corpus.layout.replace("<", "&lt;") + ("" if corpus.tested else f" ({UNTESTED})")
+        total = f"{corpus.total:,}" if corpus.total else "not published"
+        numbers = (str(len(corpus.classes) or "none"), total, str(corpus.folds or "none"))
+        rows.append((f"`{corpus.name}`", f"[{corpus.title}]({corpus.ask})", *numbers, corpus.terms, layout))
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 

@@ -6,18 +6,13 @@ split `test`, so that no epoch is selected on them.
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 
 from maedfer.data.corpora.reading.class_folders import find_classes
-from maedfer.data.corpora.reading.corpus import Clips, Corpus
+from maedfer.data.corpora.reading.corpus import Corpus
 
 CLASSES = ("Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
 SPLITS = {"train": ("Train_AFEW", "Train"), "test": ("Val_AFEW", "Val")}
-
-
-def find(root: Path, clips: str | None) -> Clips:
-    """Collects the videos `Train_AFEW/<expression>/<clip>.avi` (or folders of face frames in their place)."""
-    return find_classes(root if clips is None else root / clips, "afew", SPLITS, CLASSES)
 
 
 CORPUS = Corpus(
@@ -28,6 +23,6 @@ CORPUS = Corpus(
     ask="https://cs.anu.edu.au/few/AFEW.html",
     terms="academic research only; a signed agreement",
     layout="Train_AFEW/<expression>/<clip>.avi and Val_AFEW/<expression>/<clip>.avi",
-    find=find,
+    find=partial(find_classes, corpus="afew", splits=SPLITS, classes=CLASSES),
     tested=False,
 )

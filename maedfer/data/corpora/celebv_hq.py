@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from maedfer.data.corpora.reading.corpus import FACE_CROPS, Clips, Corpus
-from maedfer.data.corpora.reading.tree import clip_folder, clip_key, list_clips, require_path
-from maedfer.data.video.source import Source
+from maedfer.data.corpora.reading.folds import ListedClip, match_clips
+from maedfer.data.corpora.reading.tree import clip_folder, list_clips, require_path
 from maedfer.errors import UserError
 
 INFO = "celebvhq_info.json"
@@ -24,26 +24,21 @@ def find(root: Path, clips: str | None) -> Clips:
     path = require_path(root, INFO)
     try:
         info = json.loads(path.read_text("utf-8"))
-        known, columns = info["clips"], info["meta_info"]
+        listed = [_listed(name, clip, info["meta_info"]) for name, clip in info["clips"].items()]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(None, f"{path} is not the annotation of CelebV-HQ ({error})") from error
-    paths = list_clips(clip_folder(root, clips, FACES)[0])
-    sources = [
-        _source(name, paths[clip_key(name)], clip, columns)
-        for name, clip in known.items()
-        if clip_key(name) in paths
-    ]
-    missing = [name for name in known if clip_key(name) not in paths]
+    folder, _ = clip_folder(root, clips, FACES)
+    sources, missing = match_clips("celebv_hq", listed, list_clips(folder))
     return Clips(sources, {"clips": missing}, FACE_CROPS)
 
 
-def _source(name: str, path: Path, clip: dict[str, Any], columns: dict[str, list[str]]) -> Source:
+def _listed(name: str, clip: dict[str, Any], columns: dict[str, list[str]]) -> ListedClip:
     attributes = {
         f"{kind}_{column}": int(value)
         for kind in ("appearance", "action")
         for column, value in zip(columns[f"{kind}_mapping"], clip["attributes"][kind], strict=True)
     }
-    return Source(f"celebv_hq/{name}", str(path), subject=clip["ytb_id"], metadata=attributes)
+    return ListedClip(name, None, {"subject": clip["ytb_id"], "metadata": attributes})
 
 
 CORPUS = Corpus(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from maedfer.data.corpora.reading.corpus import Clips, Corpus
+from maedfer.data.corpora.reading.corpus import Clips, Corpus, by_fold
 from maedfer.data.corpora.reading.tree import clip_folder, clip_key, list_clips
 from maedfer.data.video.source import Source
 
@@ -57,14 +57,7 @@ CORPUS = Corpus(
     name="cremad",
     title="CREMA-D",
     classes=CLASSES,
-    sizes={
-        "all": (1271, 1271, 1271, 1271, 1087, 1271),
-        "fold 1": 1463,
-        "fold 2": 1470,
-        "fold 3": 1476,
-        "fold 4": 1476,
-        "fold 5": 1557,
-    },
+    sizes={"all": (1271, 1271, 1271, 1271, 1087, 1271)} | by_fold(1463, 1470, 1476, 1476, 1557),
     ask="https://github.com/CheyneyComputerScience/CREMA-D",
     terms="Open Database License; free download (git LFS)",
     layout="VideoFlash/<clip>.flv, or face_aligned/<clip>/ with OpenFace's aligned frames of them",

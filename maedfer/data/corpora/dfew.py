@@ -7,14 +7,13 @@ The single-labelled clips are taken at their original length. The folders of 16 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from maedfer.data.corpora.reading.corpus import NO_CROPS, RAW_CLIPS, Clips, Corpus
+from maedfer.data.corpora.reading.corpus import NO_CROPS, RAW_CLIPS, Clips, Corpus, by_fold
 from maedfer.data.corpora.reading.folds import ListedClip, clips_by_fold, match_clips
-from maedfer.data.corpora.reading.tables import numbered_label, read_sheet, read_table
-from maedfer.data.corpora.reading.tree import clip_folder, clip_key, find_path, list_clips, require_path
+from maedfer.data.corpora.reading.tables import as_number, numbered_label, read_sheet, read_table
+from maedfer.data.corpora.reading.tree import clip_folder, clip_key, find_each, find_path, list_clips
 from maedfer.errors import UserError
 
 CLASSES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
@@ -29,15 +28,16 @@ NORMALISED = "these are 16 time-normalised frames of each clip: published number
 
 def find(root: Path, clips: str | None) -> Clips:
     """Collects the single-labelled clips of the five test lists."""
-    require_path(root, "EmoLabel_DataSplit/test(single-labeled)")
-    paths = {fold: find_path(root, TEST_LIST.format(fold)) for fold in range(1, 6)}
+    paths, absent = find_each(root, {fold: (TEST_LIST.format(fold),) for fold in range(1, 6)})
     folder, crop = clip_folder(root, clips, FACES, RAW)
-    lists = {fold: (path, _pairs(path)) for fold, path in paths.items() if path is not None}
+    lists = {fold: (path, _pairs(path)) for fold, path in paths.items()}
     votes, notes = _votes(root)
-    listed = [ListedClip(each.clip, each.label, _with_votes(each, votes)) for each in clips_by_fold(lists)]
+    listed = [
+        replace(each, fields={**each.fields, "votes": votes.get(clip_key(each.clip))})
+        for each in clips_by_fold(lists)
+    ]
     _check_votes(listed)
     sources, missing = match_clips("dfew", listed, list_clips(folder))
-    absent = [TEST_LIST.format(fold) for fold, path in paths.items() if path is None]
     notes += (NO_CROPS,) if crop is RAW_CLIPS else ()
     notes += (NORMALISED,) if folder.name.lower().endswith("_16f") else ()
     return Clips(sources, {"lists": absent, "clips": missing}, crop, notes)
@@ -57,7 +57,7 @@ def _votes(root: Path) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
     for row in read_sheet(path):
         columns = {name: re.match(r"([1-7])\s*[a-z]", name) for name in row}
         counts = {
-            CLASSES[int(found[1]) - 1]: _number(path, name, row[name])
+            CLASSES[int(found[1]) - 1]: as_number(f"{path}, column {name}", row[name] or 0)
             for name, found in columns.items()
             if found
         }
@@ -67,17 +67,6 @@ def _votes(root: Path) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
             )
         votes[clip_key(str(row["order"]).removesuffix(".0"))] = counts
     return votes, ()
-
-
-def _number(path: Path, column: str, cell: Any) -> float:
-    try:
-        return float(cell or 0)
-    except (TypeError, ValueError) as error:
-        raise UserError(None, f"{path}, column {column}: {cell!r} is not a number of votes") from error
-
-
-def _with_votes(each: ListedClip, votes: Mapping[str, dict[str, float]]) -> dict[str, Any]:
-    return {**each.fields, "votes": votes.get(clip_key(each.clip))}
 
 
 def _check_votes(listed: list[ListedClip]) -> None:
@@ -96,14 +85,7 @@ CORPUS = Corpus(
     name="dfew",
     title="DFEW",
     classes=CLASSES,
-    sizes={
-        "all": 11697,
-        "fold 1": (489, 379, 534, 435, 294, 29, 181),
-        "fold 2": 2341,
-        "fold 3": 2340,
-        "fold 4": 2339,
-        "fold 5": 2336,
-    },
+    sizes={"all": 11697} | by_fold((489, 379, 534, 435, 294, 29, 181), 2341, 2340, 2339, 2336),
     ask="https://dfew-dataset.github.io/",
     terms="academic research only; a signed agreement, the password comes by e-mail",
     layout="Clip/jpg_256 (or clip_224x224, or original; not the _16f), EmoLabel_DataSplit/"

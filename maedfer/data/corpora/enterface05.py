@@ -11,7 +11,7 @@ import re
 from itertools import product
 from pathlib import Path
 
-from maedfer.data.corpora.reading.corpus import FACE_CROPS, Clips, Corpus
+from maedfer.data.corpora.reading.corpus import FACE_CROPS, Clips, Corpus, by_fold
 from maedfer.data.corpora.reading.folds import ListedClip, match_clips
 from maedfer.data.corpora.reading.tree import clip_folder, clip_key, list_clips
 
@@ -57,18 +57,14 @@ def _fold(subject: int) -> int:
     return next(fold for fold, last in enumerate(LAST_OF_FOLD, 1) if subject <= last)
 
 
+ALL = (45,) * 6
+"""Nine subjects with five sentences of each class."""
+
 CORPUS = Corpus(
     name="enterface05",
     title="eNTERFACE'05",
     classes=CLASSES,
-    sizes={
-        "all": 1287,
-        "fold 1": (45, 45, 45, 45, 45, 45),
-        "fold 2": (45, 45, 45, 45, 45, 45),
-        "fold 3": (45, 45, 45, 42, 45, 45),
-        "fold 4": (45, 45, 45, 45, 45, 45),
-        "fold 5": (35, 35, 35, 35, 35, 35),
-    },
+    sizes={"all": 1287} | by_fold(ALL, ALL, (45, 45, 45, 42, 45, 45), ALL, (35,) * 6),
     ask="https://enterface.net/enterface05/",
     terms="free download for research",
     layout="subject 1 to subject 44 with <emotion>/sentence <n>/<clip>.avi, or the same below face_aligned "

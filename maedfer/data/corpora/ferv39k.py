@@ -6,14 +6,12 @@ scores can be grouped by scene.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from maedfer.data.corpora.reading.corpus import Clips, Corpus
 from maedfer.data.corpora.reading.folds import ListedClip, match_clips
 from maedfer.data.corpora.reading.tables import as_label, read_pairs
-from maedfer.data.corpora.reading.tree import clip_folder, find_path, list_clips
-from maedfer.data.video.source import Source
+from maedfer.data.corpora.reading.tree import clip_folder, find_each, list_clips
 
 CLASSES = ("Happy", "Sad", "Neutral", "Angry", "Surprise", "Disgust", "Fear")
 FACES = ("2_ClipsforFaceCrop",)
@@ -25,23 +23,19 @@ LISTS = {
 
 def find(root: Path, clips: str | None) -> Clips:
     """Collects the clips of both lists; lines are `Scene/Expression/number Expression`."""
-    paths = {split: find_path(root, *names) for split, names in LISTS.items()}
-    absent = [LISTS[split][0] for split, path in paths.items() if path is None]
-    if len(absent) == len(LISTS):
-        raise FileNotFoundError(f"{root} has no {LISTS['train'][0]}")
+    paths, absent = find_each(root, LISTS)
     folder, crop = clip_folder(root, clips, FACES)
     listed = [
-        ListedClip(clip.replace("\\", "/"), as_label(path, label, CLASSES), {"split": split})
+        _listed(clip.replace("\\", "/"), as_label(path, label, CLASSES), split)
         for split, path in paths.items()
-        if path is not None
         for clip, label in read_pairs(path)
     ]
     sources, missing = match_clips("ferv39k", listed, list_clips(folder, depth=3))
-    return Clips([_with_scene(each) for each in sources], {"lists": absent, "clips": missing}, crop)
+    return Clips(sources, {"lists": absent, "clips": missing}, crop)
 
 
-def _with_scene(source: Source) -> Source:
-    return replace(source, metadata={"scene": source.name.split("/")[1]})
+def _listed(clip: str, label: str, split: str) -> ListedClip:
+    return ListedClip(clip, label, {"split": split, "metadata": {"scene": clip.split("/")[0]}})
 
 
 CORPUS = Corpus(

@@ -6,12 +6,13 @@ authors' face frames (`data/frames`): frames taken from the raw videos give a th
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from maedfer.data.corpora.reading.corpus import NO_CROPS, RAW_CLIPS, Clips, Corpus
+from maedfer.data.corpora.reading.corpus import NO_CROPS, RAW_CLIPS, Clips, Corpus, by_fold
 from maedfer.data.corpora.reading.folds import clips_by_fold, match_clips
 from maedfer.data.corpora.reading.tables import as_label, read_pairs
-from maedfer.data.corpora.reading.tree import clip_folder, find_path, list_clips
+from maedfer.data.corpora.reading.tree import clip_folder, find_each, list_clips
 
 CLASSES = (
     *("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"),
@@ -22,29 +23,18 @@ RAW = ("data/clips", "clips")
 SPLITS = ("Train & Test Set", "split", "train_test_set")
 
 
-def find(root: Path, clips: str | None) -> Clips:
-    """Collects the clips of the five test lists of single expressions."""
-    return find_set(root, clips, "mafw", "single", CLASSES)
-
-
 def find_set(root: Path, clips: str | None, name: str, kind: str, classes: tuple[str, ...]) -> Clips:
     """Collects the clips of one of the two sets; lines of its lists are `00001.mp4 label`."""
     names = {
         fold: [f"{each}/{kind}/no_caption/set_{fold}/test.txt" for each in SPLITS] for fold in range(1, 6)
     }
-    paths = {fold: find_path(root, *names[fold]) for fold in names}
-    absent = [names[fold][0] for fold, path in paths.items() if path is None]
-    if len(absent) == len(paths):
-        raise FileNotFoundError(f"{root} has no {names[1][0]}")
+    paths, absent = find_each(root, names)
     folder, crop = clip_folder(root, clips, FACES, RAW)
-    lists = {
-        fold: (
-            path,
-            [(clip.split(".")[0], as_label(path, label, classes)) for clip, label in read_pairs(path)],
-        )
-        for fold, path in paths.items()
-        if path is not None
-    }
+
+    def pairs(path: Path) -> list[tuple[str, str]]:
+        return [(clip.split(".")[0], as_label(path, label, classes)) for clip, label in read_pairs(path)]
+
+    lists = {fold: (path, pairs(path)) for fold, path in paths.items()}
     sources, missing = match_clips(name, clips_by_fold(lists), list_clips(folder))
     notes = (NO_CROPS,) if crop is RAW_CLIPS else ()
     return Clips(sources, {"lists": absent, "clips": missing}, crop, notes)
@@ -60,16 +50,10 @@ CORPUS = Corpus(
     name="mafw",
     title="MAFW (single expressions)",
     classes=CLASSES,
-    sizes={
-        "all": (1390, 639, 625, 1242, 1138, 1470, 1072, 236, 916, 262, 182),
-        "fold 1": (278, 128, 125, 249, 228, 294, 215, 48, 184, 53, 37),
-        "fold 2": 1837,
-        "fold 3": 1833,
-        "fold 4": 1832,
-        "fold 5": 1831,
-    },
+    sizes={"all": (1390, 639, 625, 1242, 1138, 1470, 1072, 236, 916, 262, 182)}
+    | by_fold((278, 128, 125, 249, 228, 294, 215, 48, 184, 53, 37), 1837, 1833, 1832, 1831),
     ask=ASK,
     terms=TERMS,
     layout=LAYOUT.format("single"),
-    find=find,
+    find=partial(find_set, name="mafw", kind="single", classes=CLASSES),
 )

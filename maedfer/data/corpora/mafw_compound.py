@@ -6,42 +6,33 @@ then the combinations by their parts.
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 
 from maedfer.data.corpora import mafw
-from maedfer.data.corpora.reading.corpus import Clips, Corpus
+from maedfer.data.corpora.reading.corpus import Corpus, by_fold
 
 COMPOUND = (
     *("anger_disgust", "anger_disgust_contempt", "anger_disgust_anxiety", "anger_sadness", "anger_surprise"),
     *("anger_anxiety", "anger_helplessness", "disgust_sadness", "disgust_surprise", "disgust_contempt"),
     *("disgust_anxiety", "disgust_anxiety_helplessness", "disgust_helplessness"),
-    *(
-        "disgust_helplessness_disappointment",
-        "disgust_disappointment",
-        "fear_sadness",
-        "fear_sadness_anxiety",
-    ),
-    *("fear_surprise", "fear_surprise_anxiety", "fear_anxiety", "happiness_surprise", "happiness_contempt"),
-    *("sadness_surprise", "sadness_anxiety", "sadness_anxiety_helplessness", "sadness_helplessness"),
-    *("sadness_helplessness_disappointment", "sadness_disappointment", "surprise_anxiety"),
-    *("anxiety_helplessness", "anxiety_helplessness_disappointment", "helplessness_disappointment"),
+    *("disgust_helplessness_disappointment", "disgust_disappointment", "fear_sadness"),
+    *("fear_sadness_anxiety", "fear_surprise", "fear_surprise_anxiety", "fear_anxiety", "happiness_surprise"),
+    *("happiness_contempt", "sadness_surprise", "sadness_anxiety", "sadness_anxiety_helplessness"),
+    *("sadness_helplessness", "sadness_helplessness_disappointment", "sadness_disappointment"),
+    *("surprise_anxiety", "anxiety_helplessness", "anxiety_helplessness_disappointment"),
+    "helplessness_disappointment",
 )
 CLASSES = mafw.CLASSES + COMPOUND
-
-
-def find(root: Path, clips: str | None) -> Clips:
-    """Collects the clips of the five test lists of single and compound expressions."""
-    return mafw.find_set(root, clips, "mafw_compound", "compound", CLASSES)
 
 
 CORPUS = Corpus(
     name="mafw_compound",
     title="MAFW (single and compound expressions)",
     classes=CLASSES,
-    sizes={"all": 8996, "fold 1": 1818, "fold 2": 1809, "fold 3": 1798, "fold 4": 1788, "fold 5": 1783},
+    sizes={"all": 8996} | by_fold(1818, 1809, 1798, 1788, 1783),
     ask=mafw.ASK,
     terms=mafw.TERMS,
     layout=mafw.LAYOUT.format("compound"),
-    find=find,
+    find=partial(mafw.find_set, name="mafw_compound", kind="compound", classes=CLASSES),
     tested=False,
 )

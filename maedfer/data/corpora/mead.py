@@ -20,7 +20,7 @@ PLACE = re.compile(r"([mw]\d+)/video/front/([a-z]+)/level_(\d)/([^/]+)")
 
 def find(root: Path, clips: str | None) -> Clips:
     """Collects the clips `<actor>/video/front/<emotion>/level_<n>/<number>.mp4`."""
-    places = list_clips(root if clips is None else root / clips, depth=6)
+    places = list_clips(root / (clips or ""), depth=6)
     found = [(PLACE.fullmatch(key), path) for key, path in places.items()]
     return Clips([_source(place, path) for place, path in found if place], {}, RAW_CLIPS)
 

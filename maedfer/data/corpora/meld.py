@@ -10,8 +10,7 @@ from pathlib import Path
 from maedfer.data.corpora.reading.corpus import RAW_CLIPS, Clips, Corpus
 from maedfer.data.corpora.reading.folds import ListedClip, match_clips
 from maedfer.data.corpora.reading.tables import as_label, read_table
-from maedfer.data.corpora.reading.tree import find_path, list_clips
-from maedfer.data.video.source import Source
+from maedfer.data.corpora.reading.tree import find_each, find_path, list_clips
 
 CLASSES = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
 SPLITS = {
@@ -26,26 +25,19 @@ COLUMNS = ("speaker", "emotion", "dialogue_id", "utterance_id")
 
 def find(root: Path, clips: str | None) -> Clips:
     """Collects the clips of the three lists, `dia<n>_utt<n>.mp4`."""
-    sources: list[Source] = []
-    absent: list[str] = []
-    missing: list[str] = []
-    for split, (name, folder) in SPLITS.items():
-        table = find_path(root, f"{name}_sent_emo.csv", f"{name}/{name}_sent_emo.csv")
-        if table is None:
-            absent.append(f"{name}_sent_emo.csv")
-            continue
-        place = find_path(root if clips is None else root / clips, f"{name}/{folder}", folder)
-        clips_of_split = {} if place is None else _clips(place, split)
-        found, absent_clips = match_clips("meld", _listed(table, split), clips_of_split)
-        sources += found
-        missing += absent_clips
-    if len(absent) == len(SPLITS):
-        raise FileNotFoundError(f"{root} has no {', '.join(absent)}")
+    lists = {
+        split: (f"{name}_sent_emo.csv", f"{name}/{name}_sent_emo.csv") for split, (name, _) in SPLITS.items()
+    }
+    tables, absent = find_each(root, lists)
+    there: dict[str, Path] = {}
+    for split in tables:
+        name, folder = SPLITS[split]
+        place = find_path(root / (clips or ""), f"{name}/{folder}", folder)
+        if place is not None:
+            there |= {f"{split}/{key}": path for key, path in list_clips(place).items()}
+    listed = [clip for split, table in tables.items() for clip in _listed(table, split)]
+    sources, missing = match_clips("meld", listed, there)
     return Clips(sources, {"lists": absent, "clips": missing}, RAW_CLIPS)
-
-
-def _clips(place: Path, split: str) -> dict[str, Path]:
-    return {f"{split}/{key}": path for key, path in list_clips(place).items()}
 
 
 def _listed(table: Path, split: str) -> list[ListedClip]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from maedfer.data.corpora.reading.corpus import RAW_CLIPS, Clips, Corpus
-from maedfer.data.corpora.reading.tables import read_table
-from maedfer.data.corpora.reading.tree import clip_key, list_clips, require_path
-from maedfer.data.video.source import Source
+from maedfer.data.corpora.reading.folds import ListedClip, match_clips
+from maedfer.data.corpora.reading.tables import as_number, read_table
+from maedfer.data.corpora.reading.tree import list_clips, require_path
 from maedfer.errors import UserError
 
 SPLITS = {"train": "train", "valid": "val", "test": "test"}
@@ -25,23 +25,18 @@ def find(root: Path, clips: str | None) -> Clips:
     """Collects the segments of the list, `Raw/<video>/<number>.mp4`."""
     path = require_path(root, "label.csv")
     rows = read_table(path, COLUMNS)
+    listed = [_listed(path, row) for row in rows]
     there = list_clips(require_path(root, clips or "Raw"), depth=2)
-    pairs = [(row, there.get(clip_key(row["video_id"], row["clip_id"]))) for row in rows]
-    sources = [_source(path, row, place) for row, place in pairs if place is not None]
-    missing = [f"{row['video_id']}/{row['clip_id']}" for row, place in pairs if place is None]
+    sources, missing = match_clips("mosei", listed, there)
     return Clips(sources, {"clips": missing}, RAW_CLIPS)
 
 
-def _source(table: Path, row: dict[str, str], place: Path) -> Source:
+def _listed(table: Path, row: dict[str, str]) -> ListedClip:
     if row["mode"] not in SPLITS:
         raise UserError(None, f"{table}: mode {row['mode']!r} is none of {', '.join(SPLITS)}")
-    try:
-        sentiment = float(row["label"])
-    except ValueError as error:
-        raise UserError(None, f"{table}: label {row['label']!r} is not a number") from error
-    name = f"mosei/{row['video_id']}/{row['clip_id']}"
-    split, metadata = SPLITS[row["mode"]], {"sentiment": sentiment}
-    return Source(name, str(place), subject=row["video_id"], split=split, metadata=metadata)
+    metadata = {"sentiment": as_number(f"{table}: label", row["label"])}
+    fields = {"subject": row["video_id"], "split": SPLITS[row["mode"]], "metadata": metadata}
+    return ListedClip(f"{row['video_id']}/{row['clip_id']}", None, fields)
 
 
 CORPUS = Corpus(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
-from maedfer.data.corpora.reading.corpus import FACE_CROPS, Clips, Corpus
+from maedfer.data.corpora.reading.corpus import FACE_CROPS, Clips, Corpus, by_fold
 from maedfer.data.corpora.reading.folds import ListedClip, match_clips
 from maedfer.data.corpora.reading.tree import clip_folder, list_clips
 
@@ -51,7 +51,7 @@ CORPUS = Corpus(
     name="ravdess",
     title="RAVDESS",
     classes=CLASSES,
-    sizes={"all": 1440} | {f"fold {fold}": PER_FOLD for fold in range(1, 7)},
+    sizes={"all": 1440} | by_fold(*[PER_FOLD] * 6),
     ask="https://zenodo.org/records/1188976",
     terms="CC BY-NC-SA 4.0; free download, commercial licences are sold",
     layout="Actor_01 to Actor_24 with the videos 02-01-*.mp4 (of Video_Speech_Actor_*.zip), or "

@@ -43,13 +43,7 @@ class CropPlan:
     def boxes(self) -> list[list[float]]:
         """The areas as `[x, y, w, h]` in pixels, rounded to tenths."""
         corners = self.areas[:, :2] - self.areas[:, 2:] / 2
-        boxes: list[list[float]] = (np.column_stack([corners, self.areas[:, 2:]]).round(1) + 0.0).tolist()
-        return boxes  # without -0.0
-
-    @property
-    def seconds(self) -> float:
-        """Time from the first frame to the last."""
-        return float(self.times[-1] - self.times[0])
+        return (np.column_stack([corners, self.areas[:, 2:]]).round(1) + 0.0).tolist()  # without -0.0
 
 
 def plan_crops(track: FaceTrack, frame_times: np.ndarray, crop: CropSettings) -> list[CropPlan]:
@@ -109,46 +103,33 @@ def cut_crops(frames: Iterable[Frame], plans: list[CropPlan], size: int) -> Iter
         Index of a plan and its crops, uint8 RGB (F, size, size, 3), as soon as its last frame has passed. A
         plan of which a frame does not come again is left out.
     """
-    waiting = deque(sorted(range(len(plans)), key=lambda number: float(plans[number].times[0])))
-    open_crops: dict[int, _Crops] = {}
+    done = [0] * len(plans)
+
+    def next_s(number: int) -> float:  # NumPy rounds halves of a microsecond differently than Python
+        return round(float(plans[number].times[done[number]]), 6)
+
+    waiting = deque(sorted(range(len(plans)), key=next_s))
+    pixels: dict[int, np.ndarray] = {}
     for frame in frames:
         now = round(frame.time_s, 6)
-        while waiting and round(plans[waiting[0]].times[0], 6) <= now:
+        while waiting and next_s(waiting[0]) <= now:
             number = waiting.popleft()
-            open_crops[number] = _Crops(plans[number], size)
-        asked = [number for number in sorted(open_crops) if open_crops[number].next_s == now]
-        picture = frame.picture() if asked else None
+            pixels[number] = np.empty((len(plans[number].times), size, size, 3), np.uint8)
+        asked = [number for number in sorted(pixels) if next_s(number) == now]
+        picture = frame.picture() if asked else np.empty(0)
         for number in asked:
-            assert picture is not None
-            if open_crops[number].cut(picture):
-                yield number, open_crops.pop(number).pixels
-        lost = [number for number, crops in open_crops.items() if crops.next_s <= now]
-        for number in lost:
-            del open_crops[number]
-        if not waiting and not open_crops:
+            plan, crops = plans[number], pixels[number]
+            while done[number] < len(crops) and next_s(number) == now:
+                at = done[number]
+                angle = 0.0 if plan.angles is None else float(plan.angles[at])
+                crops[at] = cut_area(picture, plan.areas[at], angle, size)
+                done[number] += 1
+            if done[number] == len(crops):
+                yield number, pixels.pop(number)
+        for number in [number for number in pixels if next_s(number) <= now]:
+            del pixels[number]  # a frame of it was lost
+        if not waiting and not pixels:
             return
-
-
-class _Crops:
-    """The pixels of one plan while it is being cut; `next_s` is the time of the next frame."""
-
-    def __init__(self, plan: CropPlan, size: int) -> None:
-        self.plan, self.size = plan, size
-        self.pixels = np.empty((len(plan.times), size, size, 3), np.uint8)
-        self.done = 0
-
-    @property
-    def next_s(self) -> float:
-        return round(float(self.plan.times[self.done]), 6)
-
-    def cut(self, picture: np.ndarray) -> bool:
-        """Cuts all frames of the time `next_s`; returns True if they were the last."""
-        now = self.next_s
-        while self.done < len(self.pixels) and self.next_s == now:
-            angle = 0.0 if self.plan.angles is None else float(self.plan.angles[self.done])
-            self.pixels[self.done] = cut_area(picture, self.plan.areas[self.done], angle, self.size)
-            self.done += 1
-        return self.done == len(self.pixels)
 
 
 def cut_area(picture: np.ndarray, area: np.ndarray, angle: float, size: int) -> np.ndarray:

@@ -42,12 +42,10 @@ class Detector(Protocol):
     """A detector, as tracking uses it.
 
     Attributes:
-        name: The value of `detector`.
         finds_faces: False if it uses only the size of a picture, which is then empty.
         max_side: Longer side of the pictures it is given, at most.
     """
 
-    name: str
     finds_faces: bool
     max_side: int
 
@@ -64,7 +62,6 @@ class HaarDetector:
     detection over time (`tracks`). Eyes are not required, as their cascades fail on closed eyes.
     """
 
-    name = "haar"
     finds_faces = True
     max_side = 640
     MIN_NEIGHBOURS = 6
@@ -84,8 +81,7 @@ class HaarDetector:
         boxes, _, weights = self._first.detectMultiScale3(
             grey, 1.1, self.MIN_NEIGHBOURS, minSize=(smallest, smallest), outputRejectLevels=True
         )
-        pairs = zip(boxes, weights, strict=True)
-        found = [Detection(as_box(box), None, float(weight)) for box, weight in pairs]
+        found = [Detection(as_box(box), None, float(by)) for box, by in zip(boxes, weights, strict=True)]
         return [face for face in suppress(found) if self._confirmed(grey, face.box)]
 
     def _confirmed(self, grey: np.ndarray, box: Box) -> bool:
@@ -103,14 +99,13 @@ class HaarDetector:
 class YuNetDetector:
     """The YuNet network in `cv2.FaceDetectorYN`, with a model file from the user."""
 
-    name = "yunet"
     finds_faces = True
     max_side = 640
     MIN_SCORE = 0.7
 
     def __init__(self, model: str | Path) -> None:
         if not Path(model).is_file():
-            raise FileNotFoundError(f"detector model {model} does not exist: give the YuNet .onnx file")
+            raise FileNotFoundError(f"`detector_model` {model} does not exist: give the YuNet .onnx file")
         try:
             self._net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), self.MIN_SCORE, 0.3, 200)
         except cv2.error as error:
@@ -121,7 +116,9 @@ class YuNetDetector:
         height, width = picture.shape[:2]
         self._net.setInputSize((width, height))
         rows = self._net.detect(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
-        return [_from_row(row) for row in (() if rows is None else rows)]
+        # a row: box, the person's right and left eye, nose and corners of the mouth, score
+        values = [] if rows is None else rows.astype(float)
+        return [Detection(as_box(row[:4]), row[4:8].reshape(2, 2), float(row[14])) for row in values]
 
 
 class WholeFrame:
@@ -132,7 +129,6 @@ class WholeFrame:
         squeeze: Squeeze the whole frame to a square instead of taking its centre.
     """
 
-    name = "none"
     finds_faces = False
     max_side = 1
 
@@ -210,12 +206,6 @@ def _within(first: Box, second: Box) -> bool:
     small, large = sorted((first, second), key=lambda box: box[2] * box[3])
     x, y = small[0] + small[2] / 2 - large[0], small[1] + small[3] / 2 - large[1]
     return 0 <= x <= large[2] and 0 <= y <= large[3]
-
-
-def _from_row(row: np.ndarray) -> Detection:
-    """Reads a row of YuNet: box, landmarks (the person's right eye, left eye, nose, mouth corners), score."""
-    values = row.astype(float)
-    return Detection(as_box(values[:4]), values[4:8].reshape(2, 2), float(values[14]))
 
 
 def _cascade(name: str) -> cv2.CascadeClassifier:

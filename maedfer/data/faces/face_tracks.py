@@ -22,11 +22,9 @@ from maedfer.data.faces.crop_settings import CropSettings
 from maedfer.data.faces.crops import CropPlan, cut_crops, plan_crops
 from maedfer.data.faces.detectors import make_detector
 from maedfer.data.faces.tracks import follow_faces, largest_at_a_time
-from maedfer.data.video.video import UnreadableVideo, Video
+from maedfer.data.video.video import WHOLE, Span, UnreadableVideo, Video
 
 FailureStatus = Literal["no_face", "unreadable", "too_short"]
-
-WHOLE = (0.0, math.inf)
 
 
 class NoFaceClip(Exception):
@@ -60,7 +58,7 @@ class FaceClip:
 def read_face_tracks(
     video: Video,
     crop: CropSettings,
-    span: tuple[float, float] = WHOLE,
+    span: Span = WHOLE,
     on_frame: Callable[[], object] = lambda: None,
 ) -> Iterator[FaceClip]:
     """Yields the faces of a video, each as soon as its last frame was read in the second pass.
@@ -76,10 +74,10 @@ def read_face_tracks(
             after the last clip, if some could not be read a second time.
     """
     try:
-        plans, remark = plan_face_clips(video, crop, span, on_frame)
+        plans, remark = _plan_clips(video, crop, span, on_frame)
         first_s = max(span[0], min(float(plan.times[0]) for plan in plans))
         done = 0
-        for number, frames in cut_crops(video.frames(first_s, span[1], on_frame), plans, crop.size):
+        for number, frames in cut_crops(video.frames((first_s, span[1]), on_frame), plans, crop.size):
             yield FaceClip(frames, plans[number], number, remark)
             done += 1
     except UnreadableVideo as error:
@@ -88,8 +86,8 @@ def read_face_tracks(
         raise NoFaceClip("unreadable", f"{len(plans) - done} tracks could not be read a second time")
 
 
-def plan_face_clips(
-    video: Video, crop: CropSettings, span: tuple[float, float], on_frame: Callable[[], object]
+def _plan_clips(
+    video: Video, crop: CropSettings, span: Span, on_frame: Callable[[], object]
 ) -> tuple[list[CropPlan], str]:
     """Finds and follows the faces of a video: the first pass of `read_face_tracks`.
 
@@ -101,25 +99,30 @@ def plan_face_clips(
         UnreadableVideo: the video cannot be opened.
     """
     detector, min_face = make_detector(crop), crop.min_face if crop.finds_faces else 0
-    tracks, times = follow_faces(video.frames(*span, on_frame), detector, min_face)
+    tracks, times = follow_faces(video.frames(span, on_frame), detector, min_face)
     tracks = largest_at_a_time(tracks) if crop.largest_face else tracks
     remark = _remark(video, len(times), span)
+
+    def failure(status: FailureStatus, reason: str) -> NoFaceClip:
+        return NoFaceClip(status, f"{reason}; {remark}" if remark else reason)
+
     if not len(times):
-        raise NoFaceClip("unreadable", _join(_no_frame(span), remark))
+        raise failure("unreadable", _no_frame(span))
     if len(times) < crop.min_frames:
-        text = f"{len(times)} frames, a clip needs {crop.min_frames}"
-        raise NoFaceClip("too_short", _join(text, remark))
+        raise failure("too_short", f"{len(times)} frames, a clip needs {crop.min_frames}")
     if not tracks:
-        raise NoFaceClip("no_face", _join(f"no face in {times[-1] - times[0]:.1f} s", remark))
+        raise failure("no_face", f"no face in {times[-1] - times[0]:.1f} s")
     plans = [plan for track in tracks for plan in plan_crops(track, times, crop)]
     if not plans:
         longest = max(np.count_nonzero((times >= each.start_s) & (times <= each.end_s)) for each in tracks)
         text = f"the longest face track has {longest} frames, a clip needs {crop.min_frames}"
-        raise NoFaceClip("too_short", _join(text, remark))
-    return ([max(plans, key=lambda plan: plan.seconds)] if crop.one_track else plans), remark
+        raise failure("too_short", text)
+    if crop.one_track:
+        plans = [max(plans, key=lambda plan: float(plan.times[-1] - plan.times[0]))]
+    return plans, remark
 
 
-def _remark(video: Video, frames: int, span: tuple[float, float]) -> str:
+def _remark(video: Video, frames: int, span: Span) -> str:
     """Describes damage: packets that were left out, frames that the container promises and does not have."""
     remarks = [f"{video.damaged} damaged {video.pieces} left out"] if video.damaged else []
     if span == WHOLE and frames < 0.9 * video.promised:
@@ -127,14 +130,10 @@ def _remark(video: Video, frames: int, span: tuple[float, float]) -> str:
     return "; ".join(remarks)
 
 
-def _no_frame(span: tuple[float, float]) -> str:
+def _no_frame(span: Span) -> str:
     """Names the reason why there is no frame: the span may lie beyond the end of the video."""
     start_s, end_s = span
     if span == WHOLE:
         return "no frame can be decoded"
     where = f"after {start_s:g} s" if end_s == math.inf else f"between {start_s:g} and {end_s:g} s"
     return f"no frame {where}"
-
-
-def _join(*texts: str) -> str:
-    return "; ".join(text for text in texts if text)

@@ -23,5 +23,4 @@ def shot_changed(before: np.ndarray, now: np.ndarray) -> bool:
 def _colours(thumbnail: np.ndarray) -> np.ndarray:
     """Returns the share of the pixels in each of 4 x 4 x 4 colour bins (64,)."""
     bins = (thumbnail >> 6).reshape(-1, 3) @ np.array([16, 4, 1])
-    shares: np.ndarray = np.bincount(bins, minlength=64) / len(bins)
-    return shares
+    return np.bincount(bins, minlength=64) / len(bins)

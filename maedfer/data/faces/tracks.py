@@ -119,8 +119,7 @@ def smooth_curve(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.nd
     first, second = (weight * distance).sum(1), (weight * distance**2).sum(1)
     # intercept of the weighted line; the small number keeps a track seen only once at its mean
     weight = weight * (second[:, None] + 1e-9 - first[:, None] * distance)
-    smooth: np.ndarray = weight @ values / weight.sum(1, keepdims=True)
-    return smooth
+    return weight @ values / weight.sum(1, keepdims=True)
 
 
 @dataclass
@@ -154,18 +153,17 @@ class FaceTracker:
             for i, track in enumerate(self._open)
             for j, face in enumerate(faces)
         )
-        tracks: set[int] = set()
-        used: set[int] = set()
+        continued: dict[int, int] = {}  # the face of each track
         for negative, i, j in pairs:
-            if -negative >= MIN_OVERLAP and i not in tracks and j not in used:
-                self._open[i].found.append((time_s, faces[j]))
-                self._open[i].missed = 0
-                tracks.add(i)
-                used.add(j)
+            if -negative >= MIN_OVERLAP and i not in continued and j not in continued.values():
+                continued[i] = j
         for i, track in enumerate(self._open):
-            track.missed += i not in tracks
+            if i in continued:
+                track.found.append((time_s, faces[continued[i]]))
+            track.missed = 0 if i in continued else track.missed + 1
         self._close([track for track in self._open if track.missed > MISSES])
-        self._open += [_Open([(time_s, face)]) for j, face in enumerate(faces) if j not in used]
+        new = [face for j, face in enumerate(faces) if j not in continued.values()]
+        self._open += [_Open([(time_s, face)]) for face in new]
         oldest_s = min((track.found[0][0] for track in self._open), default=math.inf)
         del self._looks[: bisect_left(self._looks, oldest_s)]
 
@@ -219,8 +217,7 @@ def _continues(before: Box, now: Box) -> float:
 def _eye_angles(eyes: np.ndarray) -> np.ndarray:
     """Returns slopes in degrees of (D, 2, 2) eye pairs, without jumps at half turns."""
     line = eyes[:, 1] - eyes[:, 0]
-    angles: np.ndarray = np.rad2deg(np.unwrap(np.arctan2(line[:, 1], line[:, 0])))
-    return angles
+    return np.rad2deg(np.unwrap(np.arctan2(line[:, 1], line[:, 0])))
 
 
 def follow_faces(

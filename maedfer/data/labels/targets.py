@@ -48,101 +48,63 @@ class LabelReader:
             return f"number in every column of {', '.join(self.names)}"
         return "votes" if self.soft else "label"
 
-    def target(self, record: TrackRecord) -> np.ndarray | None:
-        """Returns the target of a sample, float32 (K,); None when it has no label.
-
-        Raises:
-            UserError: an unknown label, or a value that is not a finite number that the task allows.
-        """
-        values = self._values(record)
-        if values is None:
-            return None
-        self._refuse_unknown(_nonzero(values))
-        target = self.task.make_target(np.array([values.get(name, 0.0) for name in self.names]), self.soft)
-        return None if target is None else target.astype(np.float32)
-
     def targets(self, records: Iterable[TrackRecord]) -> np.ndarray:
         """Returns the targets of samples, float32 (n, K), NaN for those without a label.
 
         Raises:
-            UserError: as `target`, with all unknown labels in one list.
+            UserError: unknown labels, or a value that is not a finite number that the task allows.
         """
-        records = list(records)
-        self._refuse_unknown(name for record in records for name in _nonzero(self._values(record) or {}))
-        targets = np.full((len(records), len(self.names)), np.nan, np.float32)
-        for row, record in zip(targets, records, strict=True):
-            target = self.target(record)
-            if target is not None:
-                row[:] = target
+        values = [self._values(record) for record in records]
+        used = {name for row in values if row for name, value in row.items() if value}
+        if unknown := sorted(used - set(self.names)):
+            text = f"unknown labels {', '.join(unknown)} (the classes are {', '.join(self.names)})"
+            raise UserError("classes", text)
+        targets = np.full((len(values), len(self.names)), np.nan, np.float32)
+        for target, row in zip(targets, values, strict=True):
+            if row is not None:
+                numbers = np.array([row.get(name, 0.0) for name in self.names])
+                made = self.task.make_target(numbers, self.soft)
+                target[:] = np.nan if made is None else made
         return targets
 
     def _values(self, record: TrackRecord) -> dict[str, float] | None:
-        """Returns the numbers of a record by name; None without a label."""
+        """Returns the numbers of a record by name; None without a label.
+
+        `label` and `votes` refer to the classes of the index, or to the outputs where it has none.
+        """
+        classes = self.classes or self.names
         if self.columns:
-            return self._numbers(record)
-        return self._votes(record) if self.soft else self._label(record)
-
-    def _label(self, record: TrackRecord) -> dict[str, float] | None:
-        name, position, classes = record.label_name, record.label, self._index_classes
-        if name is None and position is not None:
-            name = classes[position] if 0 <= position < len(classes) else str(position)
+            cells = {name: record.metadata.get(name) for name in self.names}
+            lacking = any(cell is None or cell == "" for cell in cells.values())
+            return None if lacking else self._allowed(record.key, cells)
+        if self.soft:
+            if record.votes is None:
+                return None
+            if len(record.votes) != len(classes):
+                text = f"sample {record.key} has {len(record.votes)} votes for {len(classes)} classes"
+                raise BrokenSample(None, f"{text}: run `maedfer verify`")
+            return self._allowed(record.key, dict(zip(classes, record.votes, strict=True)))
+        name = record.label_name
+        if name is None and record.label is not None:
+            name = classes[record.label] if record.label in range(len(classes)) else str(record.label)
         return None if name is None else {name: 1.0}
-
-    def _votes(self, record: TrackRecord) -> dict[str, float] | None:
-        classes = self._index_classes
-        if record.votes is None:
-            return None
-        if len(record.votes) != len(classes):
-            raise BrokenSample(
-                None,
-                f"sample {record.key} has {len(record.votes)} votes for {len(classes)} classes: "
-                "run `maedfer verify`",
-            )
-        return self._allowed(record.key, dict(zip(classes, record.votes, strict=True)))
-
-    def _numbers(self, record: TrackRecord) -> dict[str, float] | None:
-        cells = {name: record.metadata.get(name) for name in self.names}
-        if any(cell is None or cell == "" for cell in cells.values()):
-            return None
-        return self._allowed(record.key, cells)
 
     def _allowed(self, key: str, cells: Mapping[str, Any]) -> dict[str, float]:
         """Converts the cells of a sample to numbers and refuses those that the task does not allow."""
         values = {}
         for name, cell in cells.items():
-            value = _finite(cell)
-            if value is None or not self.task.allows(value):
-                kind = "a finite number" if value is None else self.task.allowed_values
+            try:
+                value = float(cell)
+            except (TypeError, ValueError):
+                value = np.nan
+            if not np.isfinite(value) or not self.task.allows(value):
+                kind = self.task.allowed_values if np.isfinite(value) else "a finite number"
                 raise UserError(
                     "columns" if self.columns else None,
                     f"sample {key}: column {name} has {cell!r}, not {kind}",
                 )
             values[name] = value
         return values
-
-    @property
-    def _index_classes(self) -> tuple[str, ...]:
-        """The classes that `label` and `votes` refer to; the outputs, where the index has no classes."""
-        return self.classes or self.names
-
-    def _refuse_unknown(self, used: Iterable[str]) -> None:
-        if unknown := sorted(set(used) - set(self.names)):
-            raise UserError(
-                "classes", f"unknown labels {', '.join(unknown)} (the classes are {', '.join(self.names)})"
-            )
-
-
-def _nonzero(values: Mapping[str, float]) -> list[str]:
-    return [name for name, value in values.items() if value]
-
-
-def _finite(cell: Any) -> float | None:
-    """Converts a cell, which may be text, to a number; returns None if it is not a finite one."""
-    try:
-        value = float(cell)
-    except (TypeError, ValueError):
-        return None
-    return value if np.isfinite(value) else None
 
 
 def label_reader(

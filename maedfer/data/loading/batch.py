@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -51,22 +52,12 @@ class ClipBatch:
     def to(self, device: torch.device | str) -> Self:
         """Returns the batch with its tensors on a device; Lightning moves batches with it."""
         waits = torch.device(device).type in ("cpu", "mps")
-        moved = {name: tensor.to(device, non_blocking=not waits) for name, tensor in self.tensors.items()}
-        return replace(self, **moved)
+        return self._map(lambda tensor: tensor.to(device, non_blocking=not waits))
 
     def pin_memory(self) -> Self:
         """Returns the batch in pinned memory; torch's DataLoader calls it where there is a GPU."""
-        return replace(self, **{name: tensor.pin_memory() for name, tensor in self.tensors.items()})
+        return self._map(Tensor.pin_memory)
 
-
-@dataclass(frozen=True)
-class WorkerFailure:
-    """Carries wrong input that a loader worker met to the main process, which raises it as one line.
-
-    Attributes:
-        parameter: The parameter to blame, as in `UserError`.
-        message: What is wrong, and the remedy.
-    """
-
-    parameter: str | None
-    message: str
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        changed: dict[str, Any] = {name: function(tensor) for name, tensor in self.tensors.items()}
+        return replace(self, **changed)

@@ -10,16 +10,13 @@ import numpy as np
 
 from maedfer.constants import FRAME_INTERVAL_S, NUM_FRAMES
 from maedfer.data.labels.targets import LabelReader
-from maedfer.data.loading.clip_times import ClipSampler, ClipTimes
+from maedfer.data.loading.clip_times import ClipSampler
 from maedfer.data.loading.views import Box, ViewSpec
 from maedfer.data.shards.encoding import decode_frames
 from maedfer.data.shards.reader import RawSample, UnusableSample
 from maedfer.data.shards.records import BrokenSample, TrackRecord
 from maedfer.errors import UserError
 from maedfer.randomness import seed_of
-
-Name = tuple[str | int, ...]
-"""Names a random draw; the draw is a hash of it."""
 
 if TYPE_CHECKING:  # a worker that draws no masks starts without torch's models
     from maedfer.models.masking import MaskSpec
@@ -74,15 +71,20 @@ class ClipMaker:
         Raises:
             UnusableSample: the record or the frames are damaged.
         """
+        count = self.clips_per_sample
         names = [(self.seed, epoch if self.training else "held out", raw.key, view) for view in views]
         try:
             record = TrackRecord.from_json(raw.record)
             if record.key != raw.key:
                 raise BrokenSample(None, f"its record is that of {record.key}")
-            times = self._times(record, views, names)
+            sampler = self.sampler(record.frames, record.fps, self.num_frames, self.interval_s)
+            if self.training:
+                times = [sampler.random_clip(_rng(*name, "start")) for name in names]
+            else:
+                times = [sampler.spread_clip(view % count, count) for view in views]
             stored = np.unique(np.concatenate([time.indices for time in times]))
             frames = decode_frames(raw.frames, record, stored)
-            target = self._target(record)
+            target = None if self.labels is None else self.labels.targets([record])[0]
         except UserError as error:
             raise UnusableSample(raw.key, str(error)) from error
         clips = []
@@ -96,21 +98,6 @@ class ClipMaker:
                 own = self.augment(own, seed)
             clips.append(Clip(own, box, flip, mask, raw.key, time.start_s, seed, target))
         return clips
-
-    def _times(self, record: TrackRecord, views: Sequence[int], names: Sequence[Name]) -> list[ClipTimes]:
-        """Returns the frames of each view."""
-        sampler = self.sampler(record.frames, record.fps, self.num_frames, self.interval_s)
-        if self.training:
-            return [sampler.random_clip(_rng(*name, "start")) for name in names]
-        count = self.clips_per_sample
-        return [sampler.spread_clip(view % count, count) for view in views]
-
-    def _target(self, record: TrackRecord) -> np.ndarray | None:
-        """Returns the target of a sample float32 (K,), NaN without a label; None where no labels are read."""
-        if self.labels is None:
-            return None
-        target = self.labels.target(record)
-        return np.full(len(self.labels.names), np.nan, np.float32) if target is None else target
 
 
 def _rng(*name: str | int) -> np.random.Generator:

@@ -1,4 +1,4 @@
-"""The data module: shards in, batches of clips out, and a position that a checkpoint keeps."""
+"""Makes batches of clips from shards, and keeps the position in them for checkpoints."""
 
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -36,18 +36,21 @@ if TYPE_CHECKING:  # a worker that draws no masks starts without torch's models
 Chosen = tuple[str, np.ndarray | range]
 """A split and the numbers of some of its samples, int64 (n,), ascending, or of all of them."""
 
+Deal = Callable[[int], Reading]
+PassStart = tuple[DataLoader[Any], int]
+
 BASELINE_CLIPS = 1024
-"""Training clips that a baseline is measured on."""
+"""Number of training clips that a baseline is measured on."""
 
 
 class ClipDataModule(pl.LightningDataModule):
-    """Batches of clips from a shard folder, for training and for evaluation.
+    """Makes batches of clips from a shard folder, for training and for evaluation.
 
     Args:
         shards: Folder with shards and `index.json`; an address, or a pattern with `{name}`, reads remote
             ones.
         split: Split to train on.
-        val_split: Held-out split; without one there is no evaluation.
+        val_split: Held-out split; where the shards lack it there is no evaluation.
         batch_size: Clips on each device per step.
         clips_per_sample: Clips drawn from each decoded sample; divides the batch size.
         crop: `resized` (random area and aspect), `multi_scale` (upstream's) or `none`.
@@ -56,16 +59,16 @@ class ClipDataModule(pl.LightningDataModule):
         frame_crop: Part of the stored frames to use: left, top, width, height in shares; null uses all.
         flip: Probability of a mirrored clip.
         frame_interval_s: Seconds between the frames of a clip; null takes 0.16.
-        sampling: Which frames make a clip: `correct` lays them so far apart at any rate; `official` takes
-            whole steps of stored frames and fills short clips with copies, as upstream does.
+        sampling: Choice of the frames of a clip: `correct` keeps their interval at any stored rate;
+            `official` takes whole steps of stored frames and fills short clips with copies, as upstream does.
         seed: Seed of order, views and masks.
         workers: Loader processes of each device; null takes all cores but one, 0 reads in the main process.
-        shuffle_window: Samples that a worker holds undecoded to shuffle them.
+        shuffle_window: Undecoded samples that a worker holds to shuffle them.
         max_broken_share: Share of broken samples above which a run stops; three are always allowed unless it
             is 0.
         record_keys: Write `keys/rank<r>.txt` in the run folder: step, key and start of every clip trained on.
-        start_method: How workers start; null takes the platform's way, and forkserver with several ranks.
-        stall_timeout_s: Seconds without a byte after which a try to fetch a remote shard is given up.
+        start_method: How workers start; null takes the platform's default, and forkserver with several ranks.
+        stall_timeout_s: Seconds without a byte after which a try to fetch a remote shard ends.
         fetch_tries: Tries to fetch a remote shard before the run stops.
     """
 
@@ -99,16 +102,14 @@ class ClipDataModule(pl.LightningDataModule):
             raise UserError(
                 "batch_size", f"{batch_size} must be a multiple of `clips_per_sample={clips_per_sample}`"
             )
-        if shuffle_window < 1:
-            raise UserError("shuffle_window", f"{shuffle_window} must be 1 or more")
-        if workers is not None and workers < 0:
-            raise UserError("workers", f"{workers} must be 0 or more")
+        for name, value, least in (("shuffle_window", shuffle_window, 1), ("workers", workers, 0)):
+            if value is not None and value < least:
+                raise UserError(name, f"{value} must be {least} or more")
         if frame_interval_s is not None and frame_interval_s <= 0:
             raise UserError("frame_interval_s", f"{frame_interval_s} must be positive")
         self.frame_crop = frame_crop
         frame = FULL_BOX if frame_crop is None else frame_crop
         self._views = ViewSpec(crop, crop_scale, crop_aspect, flip, frame)
-        self._plain_views = ViewSpec(frame_crop=frame)
         self.shards, self.split, self.val_split = shards, split, val_split
         self.batch_size, self.clips_per_sample, self.num_frames = batch_size, clips_per_sample, NUM_FRAMES
         self.frame_interval_s, self.sampling = frame_interval_s, sampling
@@ -127,7 +128,7 @@ class ClipDataModule(pl.LightningDataModule):
 
     @property
     def is_synthetic(self) -> bool:
-        """Whether the shards hold drawn faces; whoever shows numbers from them says so."""
+        """True if the shards hold drawn faces, which all results must state."""
         return is_synthetic(self.index.made_by)
 
     @cached_property
@@ -137,7 +138,7 @@ class ClipDataModule(pl.LightningDataModule):
 
     @property
     def has_held_out(self) -> bool:
-        """Whether there are held-out samples."""
+        """True if there are held-out samples."""
         return self._held_out is not None
 
     @property
@@ -148,50 +149,59 @@ class ClipDataModule(pl.LightningDataModule):
 
     @property
     def ranks(self) -> tuple[int, int]:
-        """This process's rank and how many there are: the trainer's, or those of `set_ranks`."""
+        """The rank of this process and the number of ranks: the trainer's, or those of `set_ranks`."""
         return self._ranks if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def set_ranks(self, rank: int, world: int) -> None:
-        """Say which rank this is where no trainer does."""
+        """Sets the rank of this process and the number of ranks, where there is no trainer."""
         self._ranks = (rank, world)
 
-    def fit_to_model(self, num_frames: int, masks: "MaskSpec") -> None:
-        """Cut clips of so many frames, and draw such masks for them.
+    @property
+    def interval_s(self) -> float:
+        """Seconds between the frames of a clip, where the setting leaves it open too."""
+        return FRAME_INTERVAL_S if self.frame_interval_s is None else self.frame_interval_s
 
-        A LightningModule calls it in its `setup`, before loaders are made.
-        """
+    def fit_to_model(self, num_frames: int, masks: "MaskSpec | None" = None) -> None:
+        """Sets the frames of a clip and the masks to draw; called in the `setup` of a LightningModule."""
         self.num_frames, self._masks = num_frames, masks
 
     def settle_workers(self, devices: int) -> None:
-        """Choose the number of workers of each device of this machine, where it was left open."""
+        """Chooses the number of workers of each device of this machine, where it was left open."""
         if self.workers is None:
             self.workers = workers_for(devices)
 
     def setup(self, stage: str) -> None:
-        """Settle the number of workers, which the plan needs to be the same on all ranks."""
+        """Sets the number of workers, which the plan needs to be the same on all ranks."""
         self.settle_workers(1 if self.trainer is None else self.trainer.num_devices)
         if self.trainer is not None and self.trainer.world_size > 1:
-            # Machines may have unlike numbers of cores.
+            # Machines may have different numbers of cores.
             self.workers = self.trainer.strategy.broadcast(self.workers)
 
     def train_dataloader(self) -> ClipLoader:
-        """Training batches from the cursor on.
+        """Returns the training batches from the cursor on.
 
         Raises:
-            ValueError: the split is missing, or smaller than one batch on every rank.
+            UserError: the split is missing, or smaller than one batch on every rank.
         """
-        self.cursor = self.plan.enter(self.cursor, self._leg(self.clips_per_sample, self.shuffle_window))
-        return self._loader(lambda: self.plan.batches(self.cursor), self._start_pass, self.clips_per_sample)
+        leg = self._leg(self.clips_per_sample, self.shuffle_window)
+        self.cursor = self.plan.enter(self.cursor, leg)
+        return ClipLoader(
+            lambda: self.plan.batches(self.cursor),
+            self._start_pass,
+            leg.batch,
+            self.batch_size,
+            self.max_broken_share,
+        )
 
-    def _start_pass(self) -> tuple[DataLoader, int]:
-        """Workers at the cursor, which enters the next epoch if its own is done."""
+    def _start_pass(self) -> PassStart:
+        """Starts workers at the cursor, which enters the next epoch if its own is done."""
         if self.cursor.done == self.plan.batches(self.cursor):
             self.cursor = self.plan.next_epoch(self.cursor)
         if self.trainer is not None and self.trainer.training:
             correct_epoch_length(self.trainer, self.plan.batches(self.cursor) - self.cursor.done)
-        maker = self._maker(self._views, self.clips_per_sample, training=True)
         deal = partial(self.plan.reading, self.cursor, self.ranks[0])
-        return self._workers(self.split, deal, maker, self.cursor.epoch), self.cursor.done
+        stream = self._stream(self.split, deal, self.clips_per_sample, training=True)
+        return worker_loader(stream, self.workers or 0, self.start_method), self.cursor.done
 
     def on_before_batch_transfer(self, batch: ClipBatch, dataloader_idx: int) -> ClipBatch:
         """Finds a training step that forgot `consumed`: Lightning calls this before the next batch."""
@@ -218,48 +228,51 @@ class ClipDataModule(pl.LightningDataModule):
             self.cursor = position_from(state_dict, self.plan, self.shards)
 
     def val_dataloader(self) -> ClipLoader | list[ClipLoader]:
-        """One centred clip of every held-out sample, always with the same mask; `valid` marks repeats.
+        """Returns one centred clip of every held-out sample, always with the same mask.
 
-        Without held-out samples an empty list, which Lightning takes for no evaluation.
+        `valid` is False for repeats. Without held-out samples the list is empty, and Lightning does not
+        evaluate.
         """
         return [] if self._held_out is None else self._evaluation_loader(self._held_out, 1)
 
     def _evaluation_loader(self, chosen: Chosen, clips_per_sample: int) -> ClipLoader:
-        """Evenly spread clips of each of some samples, the same in every pass."""
+        """Returns evenly spread clips of each of some samples, the same in every pass."""
         (split, numbers), leg = chosen, self._leg(clips_per_sample, window=1)
         deal = partial(evaluation_reading, numbers, self._table(split).samples, leg, self.ranks[0])
-        maker = self._maker(self._plain_views, clips_per_sample, training=False)
-        length, start = -(-len(numbers) // leg.step), lambda: (self._workers(split, deal, maker), 0)
-        return self._loader(lambda: length, start, clips_per_sample)
+
+        def start() -> PassStart:
+            stream = self._stream(split, deal, clips_per_sample)
+            return worker_loader(stream, self.workers or 0, self.start_method), 0
+
+        length = -(-len(numbers) // leg.step)
+        clips = leg.batch * clips_per_sample
+        return ClipLoader(lambda: length, start, leg.batch, clips, self.max_broken_share)
 
     def baseline_dataloader(self) -> ClipLoader:
-        """Some training clips (1,024 at most) without augmentation or repeats, the same on every rank."""
+        """Returns up to 1,024 training clips without augmentation or repeats, the same on every rank."""
         visits = self.plan.spread(BASELINE_CLIPS)
         batch = min(self.batch_size, len(visits))
         batches = visits[: len(visits) // batch * batch].reshape(-1, batch)
-        maker = self._maker(self._plain_views, 1, training=False)
-        stream = self._stream(self.split, partial(in_this_order, batches), maker)
-        loader = worker_loader(stream, 0, None)
+        loader = worker_loader(self._stream(self.split, partial(in_this_order, batches)), 0, None)
         return ClipLoader(lambda: len(batches), lambda: (loader, 0), batch, batch, self.max_broken_share)
 
     def picture_batch(self, clips: int) -> ClipBatch:
-        """Up to so many held-out clips, always the same; training clips without a held-out split."""
+        """Returns up to `clips` held-out clips, always the same; training clips without a held-out split."""
         split, numbers = self._held_out or (self.split, self.plan.chosen)
         return self.plain_clips(split, EpochPlan(self._table(split), self.seed, numbers).spread(clips))
 
     def plain_clips(self, split: str, numbers: np.ndarray) -> ClipBatch:
-        """One batch of the centred clips of the samples (n,) of a split, in their order, as stored."""
+        """Returns one batch with the centred clips of samples (n,) of a split, in their order, as stored."""
         deal = partial(in_this_order, numbers[None])
-        stream = self._stream(split, deal, self._maker(self._plain_views, 1, training=False))
-        return next(stream.batches(deal(0)))
+        return next(self._stream(split, deal).batches(deal(0)))
 
     def total_batches(self, epochs: int) -> int:
-        """Batches of each rank in so many whole epochs from the start, as ranks and batches are now."""
-        return epochs * self.plan.samples // (self.ranks[1] * self._samples(self.clips_per_sample))
+        """Returns the batches of each rank in whole epochs, with the present ranks and batch size."""
+        return epochs * self.plan.samples // self._leg(self.clips_per_sample, self.shuffle_window).step
 
     @cached_property
     def _tables(self) -> dict[str, ShardTable]:
-        """The shards of each split that has samples, built once: copies would all travel to the workers."""
+        """The shards of each split that has samples, built once: workers would get every copy."""
         tables = {split: ShardTable.of(self.index.of_split(split)) for split in self.index.splits}
         return {split: table for split, table in tables.items() if table.samples}
 
@@ -272,36 +285,24 @@ class ClipDataModule(pl.LightningDataModule):
     def _leg(self, clips_per_sample: int, window: int) -> Leg:
         if self.workers is None:
             self.setup("fit")
-        return Leg(self.ranks[1], self.workers, self._samples(clips_per_sample), window)
+        samples = max(1, self.batch_size // clips_per_sample)
+        return Leg(self.ranks[1], self.workers or 0, samples, window)
 
-    def _samples(self, clips_per_sample: int) -> int:
-        """Samples in a batch of this rank."""
-        return max(1, self.batch_size // clips_per_sample)
-
-    def _maker(self, views: ViewSpec, clips_per_sample: int, training: bool) -> ClipMaker:
+    def _maker(self, clips_per_sample: int, training: bool) -> ClipMaker:
         return ClipMaker(
             seed=self.seed,
             clips_per_sample=clips_per_sample,
             num_frames=self.num_frames,
-            views=views,
+            views=self._views if training else ViewSpec(frame_crop=self._views.frame_crop),
             masks=self._masks,
             training=training,
-            interval_s=self.frame_interval_s or FRAME_INTERVAL_S,
+            interval_s=self.interval_s,
             sampler=self._sampler,
         )
 
     def _stream(
-        self, split: str, deal: Callable[[int], Reading], maker: ClipMaker, epoch: int = 0
+        self, split: str, deal: Deal, clips_per_sample: int = 1, training: bool = False
     ) -> ClipStream:
-        return ClipStream(ShardReader(self.shards, self._table(split), self.fetcher), deal, maker, epoch)
-
-    def _workers(
-        self, split: str, deal: Callable[[int], Reading], maker: ClipMaker, epoch: int = 0
-    ) -> DataLoader:
-        return worker_loader(self._stream(split, deal, maker, epoch), self.workers, self.start_method)
-
-    def _loader(
-        self, length: Callable[[], int], start: Callable[[], tuple[DataLoader, int]], clips_per_sample: int
-    ) -> ClipLoader:
-        samples = self._samples(clips_per_sample)
-        return ClipLoader(length, start, samples, samples * clips_per_sample, self.max_broken_share)
+        reader = ShardReader(self.shards, self._table(split), self.fetcher)
+        epoch = self.cursor.epoch if training else 0
+        return ClipStream(reader, deal, self._maker(clips_per_sample, training), epoch)

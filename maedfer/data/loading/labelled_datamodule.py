@@ -25,7 +25,7 @@ from maedfer.data.loading.epoch_plan import EpochPlan
 from maedfer.data.loading.loader import ClipLoader
 from maedfer.data.loading.rand_augment import ClipAugment
 from maedfer.data.loading.upstream_times import FineTuningSampler
-from maedfer.data.loading.views import Crop, ViewSpec
+from maedfer.data.loading.views import Crop
 from maedfer.data.shards.records import TrackRecord
 from maedfer.errors import UserError
 from maedfer.tasks import TaskName
@@ -185,8 +185,8 @@ class LabelledDataModule(ClipDataModule):
         val = self.subsets.val
         return None if val is None else (val.split, val.numbers)
 
-    def _maker(self, views: ViewSpec, clips_per_sample: int, training: bool) -> ClipMaker:
-        maker = super()._maker(views, clips_per_sample, training)
+    def _maker(self, clips_per_sample: int, training: bool) -> ClipMaker:
+        maker = super()._maker(clips_per_sample, training)
         return replace(maker, labels=self.reader, augment=self._augment if training else None)
 
     def _split_records(self) -> dict[str, list[TrackRecord]]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from maedfer.data.loading.batch import ClipBatch, WorkerFailure
+from maedfer.data.loading.batch import ClipBatch
 from maedfer.errors import UserError
 from maedfer.lightning_internals import batches_begun, set_epoch_length
 
@@ -79,7 +79,7 @@ class ClipLoader:
     def __init__(
         self,
         length: Callable[[], int],
-        start: Callable[[], tuple[DataLoader, int]],
+        start: Callable[[], tuple[DataLoader[Any], int]],
         samples: int,
         batch_size: int,
         max_broken_share: float,
@@ -103,14 +103,14 @@ class ClipLoader:
         loader, number = self._start()
         watch = BrokenWatch(self._max_broken_share, len(self) * self._samples)
         for expected, batch in enumerate(self._clocked(loader), start=number):
-            if isinstance(batch, WorkerFailure):
-                raise UserError(batch.parameter, batch.message)
+            if isinstance(batch, UserError):
+                raise batch
             if batch.batch != expected:
                 raise RuntimeError(f"the loader gave batch {batch.batch} in place of batch {expected}")
             watch.check(batch, self._samples)
             yield batch
 
-    def _clocked(self, loader: DataLoader) -> Iterator[ClipBatch | WorkerFailure]:
+    def _clocked(self, loader: DataLoader[Any]) -> Iterator[ClipBatch | UserError]:
         """Yields the batches of a loader and adds up the time spent waiting for them."""
         began = time.perf_counter()
         for batch in loader:

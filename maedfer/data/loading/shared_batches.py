@@ -38,21 +38,18 @@ class SharedBlocks:
         self._blocks = [block for block in self._blocks if len(block) == size + 1]
         block = next((block for block in self._blocks if not block[-1]), None)
         if block is None:  # the first batches, or ones that nobody has taken yet
-            block = _shared(size + 1)
+            try:
+                block = torch.zeros(size + 1, dtype=torch.uint8)
+                block.share_memory_()  # type: ignore[no-untyped-call]  # torch does not annotate it
+            except RuntimeError as error:
+                raise UserError(
+                    "batch_size",
+                    f"no shared memory is left for a batch of {size / 1e6:.0f} MB: give the machine more "
+                    "(/dev/shm; docker run --shm-size), or lower `workers` or `batch_size`",
+                ) from error
             self._blocks = [*self._blocks, block][-MOST_BLOCKS:]
         block[-1] = 1
         return block[:-1].view(*shape)
-
-
-def _shared(size: int) -> Tensor:
-    try:
-        return torch.zeros(size, dtype=torch.uint8).share_memory_()
-    except RuntimeError as error:
-        raise UserError(
-            "batch_size",
-            f"no shared memory is left for a batch of {size / 1e6:.0f} MB: give the machine more (/dev/shm; "
-            "docker run --shm-size), or lower `workers` or `batch_size`",
-        ) from error
 
 
 class SharedBatch:

@@ -16,7 +16,7 @@ import torch
 from einops import rearrange
 from torch.utils.data import IterableDataset, get_worker_info
 
-from maedfer.data.loading.batch import ClipBatch, WorkerFailure
+from maedfer.data.loading.batch import ClipBatch
 from maedfer.data.loading.clip_maker import Clip, ClipMaker
 from maedfer.data.loading.epoch_plan import Reading
 from maedfer.data.loading.shared_batches import SharedBatch, SharedBlocks
@@ -29,7 +29,7 @@ Memory = Callable[[Sequence[int]], torch.Tensor]
 _own_memory: Memory = partial(torch.empty, dtype=torch.uint8)
 
 
-class ClipStream(IterableDataset):
+class ClipStream(IterableDataset[ClipBatch | SharedBatch | UserError]):
     """Yields batches of clips in the order of a plan; each loader worker makes its own share of them.
 
     Args:
@@ -45,11 +45,11 @@ class ClipStream(IterableDataset):
         self._reader, self._deal, self._maker, self._epoch = reader, deal, maker, epoch
         self._spare: list[Clip] = []
 
-    def __iter__(self) -> Iterator[ClipBatch | SharedBatch | WorkerFailure]:
+    def __iter__(self) -> Iterator[ClipBatch | SharedBatch | UserError]:
         """Yields the batches of this worker.
 
-        A worker process yields wrong input as a `WorkerFailure`, so that the user reads one line and not the
-        worker's traceback; in the main process it is raised.
+        A worker process yields wrong input as its last item instead of raising it, so that the user reads
+        one line and not the worker's traceback.
         """
         worker = get_worker_info()
         if worker is None:
@@ -58,9 +58,9 @@ class ClipStream(IterableDataset):
         try:
             yield from map(SharedBatch, self.batches(self._deal(worker.id), SharedBlocks().empty))
         except UserError as error:
-            yield WorkerFailure(error.parameter, error.message)
+            yield error
         except OSError as error:
-            yield WorkerFailure(None, str(error))
+            yield UserError(None, str(error))
 
     def batches(self, reading: Reading, memory: Memory = _own_memory) -> Iterator[ClipBatch]:
         """Follows a reading: holds raw samples until their batch is due, then makes it, clips in `memory`."""
@@ -84,7 +84,7 @@ class ClipStream(IterableDataset):
             try:
                 made[place] = self._clips(visit, raw, turn=0)
             except UnusableSample as error:
-                if self._maker.training or self._counts(visit):  # a repeat was counted in its own place
+                if self._counts(visit):  # a repeat was counted in its own place
                     broken.append((error.name, error.reason))
         broken += _remove_other_sizes(made)
         donors = sorted(made)
@@ -94,8 +94,10 @@ class ClipStream(IterableDataset):
             visit, raw = samples[donors[turn % len(donors)]]
             made[place] = self._clips(visit, raw, turn=1 + turn // len(donors))
         self._spare = made[0]
-        counted = [place in donors and self._counts(visit) for place, (visit, _) in enumerate(samples)]
-        valid = np.repeat(counted, self._maker.clips_per_sample) | self._maker.training
+        counted = [
+            self._maker.training or (place in donors and self._counts(visit))
+            for place, (visit, _) in enumerate(samples)
+        ]
         clips = [clip for place in range(len(samples)) for clip in made[place]]
         return ClipBatch(
             clips=rearrange(_stacked(clips, memory), "b t h w c -> b t c h w"),
@@ -104,7 +106,7 @@ class ClipStream(IterableDataset):
             masks=_stacked_or_none([clip.mask for clip in clips]),
             targets=_stacked_or_none([clip.target for clip in clips]),
             seeds=[clip.seed for clip in clips],
-            valid=torch.from_numpy(valid),
+            valid=torch.tensor(counted).repeat_interleave(self._maker.clips_per_sample),
             keys=[clip.key for clip in clips],
             starts=[clip.start_s for clip in clips],
             epoch=self._epoch,
@@ -132,8 +134,8 @@ class ClipStream(IterableDataset):
         return self._spare
 
     def _counts(self, visit: int) -> bool:
-        """Returns whether a visit counts in an evaluation; later ones only fill up a last batch."""
-        return visit < self._reader.table.samples
+        """Returns whether a visit counts; in an evaluation, later ones only fill up a last batch."""
+        return self._maker.training or visit < self._reader.table.samples
 
 
 def _remove_other_sizes(made: dict[int, list[Clip]]) -> list[tuple[str, str]]:

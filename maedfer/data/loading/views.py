@@ -10,7 +10,6 @@ GroupMultiScaleCrop). Departures from upstream: boxes are not rounded to whole p
 before a reduction (pack at about the training size; crops are then enlarged, never much reduced).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,19 +76,14 @@ class ViewSpec:
 
     def draw(self, rng: np.random.Generator, height: int, width: int) -> tuple[Box, bool]:
         """Draws a box (left, top, width, height) in shares of a frame of this size, and whether to flip."""
-        draws: dict[Crop, Callable[[np.random.Generator, float, float], Box]] = {
-            "resized": self._resized,
-            "multi_scale": _multi_scale,
-            "none": lambda rng, height, width: FULL_BOX,
-        }
-        x, y, frame_width, frame_height = self.frame_crop
-        left, top, box_width, box_height = draws[self.crop](rng, height * frame_height, width * frame_width)
-        box = (
-            x + left * frame_width,
-            y + top * frame_height,
-            box_width * frame_width,
-            box_height * frame_height,
-        )
+        x, y, across, down = self.frame_crop
+        if self.crop == "none":
+            box = FULL_BOX
+        else:
+            draw = self._resized if self.crop == "resized" else _multi_scale
+            box = draw(rng, height * down, width * across)
+        left, top, box_width, box_height = box
+        box = (x + left * across, y + top * down, box_width * across, box_height * down)
         return box, bool(rng.random() < self.flip)
 
     def _resized(self, rng: np.random.Generator, height: float, width: float) -> Box:
@@ -147,10 +141,5 @@ def prepare_clips(clips: torch.Tensor, boxes: torch.Tensor, flips: torch.Tensor,
         frames = rearrange(clips, "b t c h w -> b (t c) h w").to(torch.float32)
         frames = F.grid_sample(frames, grid, mode="bilinear", padding_mode="border", align_corners=False)
         frames = rearrange(frames, "b (t c) h w -> b c t h w", c=3)
-        return _normalise(frames)
-
-
-def _normalise(frames: torch.Tensor) -> torch.Tensor:
-    """Applies ImageNet's normalisation to values 0..255 (B, 3, T, H, W)."""
-    mean, std = (frames.new_tensor(values)[:, None, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return torch.addcmul(-mean / std, frames, 1 / (255 * std))
+        mean, std = (rearrange(frames.new_tensor(v), "c -> c 1 1 1") for v in (IMAGENET_MEAN, IMAGENET_STD))
+        return torch.addcmul(-mean / std, frames, 1 / (255 * std))

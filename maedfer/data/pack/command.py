@@ -131,7 +131,8 @@ def pack(
 
 def _run(folder: Path, plan: PackPlan) -> PackSummary:
     """Packs the sources of a plan, or continues with it."""
-    for line in plan.opening():
+    remarks = plan.inputs.remarks(plan.sources, plan.splits, [True] * len(plan.sources))
+    for line in (*plan.inputs.opening(plan.settings.crop), *remarks):
         print(line, file=sys.stderr)
     with _advice(folder):
         spool = begin(folder, plan)
@@ -201,10 +202,9 @@ def _finish(folder: Path, plan: PackPlan, filler: ShardFiller, results: list[Sou
         for source, result in zip(plan.sources, results, strict=True)
     ]
     write_report(folder, report)
-    statuses = count_statuses(report)
     if not entries and plan.settings.part.count == 1:
         bad = next(row for row in report if row.status != "ok")
-        counts = ", ".join(f"{count} {name}" for name, count in statuses.items())
+        counts = ", ".join(f"{count} {name}" for name, count in count_statuses(report).items())
         raise UserError(
             None,
             f"no face track in any of the {len(report)} sources ({counts}), such as {bad.source}: "
@@ -212,13 +212,7 @@ def _finish(folder: Path, plan: PackPlan, filler: ShardFiller, results: list[Sou
         )
     write_index(folder, _index(plan, tuple(entries)))
     filler.spool.remove()
-    return PackSummary(
-        out=str(folder),
-        samples=sum(entry.samples for entry in entries),
-        shards=len(entries),
-        statuses=statuses,
-        remarks=plan.remarks(report),
-    )
+    return plan.summary(folder, entries)
 
 
 def _index(plan: PackPlan, entries: tuple[ShardEntry, ...]) -> ShardIndex:

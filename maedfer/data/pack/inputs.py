@@ -15,9 +15,8 @@ from maedfer.data.pack.sources import class_names, find_sources
 from maedfer.data.video.source import Source
 from maedfer.errors import UserError
 
-CORPUS_SETTINGS = (
-    *("detector", "largest_face", "one_track", "fps", "max_seconds", "min_frames", "frame_crop", "squeeze"),
-)
+CORPUS_SETTINGS = ["detector", "largest_face", "one_track", "fps", "max_seconds", "min_frames"]
+CORPUS_SETTINGS += ["frame_crop", "squeeze"]
 """The crop settings that depend on the corpus."""
 
 

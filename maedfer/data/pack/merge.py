@@ -28,8 +28,9 @@ from maedfer.data.shards.format import (
 )
 from maedfer.data.shards.origin import made_by
 from maedfer.data.shards.records import TrackRecord
+from maedfer.data.shards.verify import check_file
 from maedfer.errors import UserError
-from maedfer.files import make_folder, sha256
+from maedfer.files import make_folder
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,6 @@ def merge(folders: list[str], out: str) -> MergeSummary:
         raise UserError("folders", f"there is no face track in any of {', '.join(folders)}")
     _check_alike(indexes)
     _check_shards(indexes)
-    _check_keys(indexes)
     classes = join_classes([index.classes for index in indexes.values()])
     make_folder(target)
     entries = list(_write_shards(indexes, classes, target))
@@ -112,25 +112,10 @@ def _difference(mine: Any, theirs: Any) -> str:
     return ", ".join(f"{name} {mine.get(name)} and {theirs.get(name)}" for name in names)
 
 
-def _check_keys(indexes: Mapping[str, ShardIndex]) -> None:
-    """Raises a UserError for folders that share samples, which names the first few."""
+def _check_shards(indexes: Mapping[str, ShardIndex]) -> None:
+    """Checks that shards are the files of their indexes, and that no sample is in two folders."""
     folders: dict[str, str] = {}
     twice: list[str] = []
-    for folder, index in indexes.items():
-        for entry in index.shards:
-            for sample in read_shard(Path(folder) / entry.name, only=()):
-                key = sample["__key__"].decode()
-                if key in folders:
-                    twice.append(f"{key} ({folders[key]}, {folder})")
-                folders[key] = folder
-    if twice:
-        more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
-        text = f"samples are in two folders: {', '.join(twice[:3])}{more}; leave one folder out"
-        raise UserError("folders", text)
-
-
-def _check_shards(indexes: Mapping[str, ShardIndex]) -> None:
-    """Raises an error for folders whose shards are not the files that their indexes describe."""
     work = [(folder, entry) for folder, index in indexes.items() for entry in index.shards]
     for folder, entry in tqdm(work, unit="shard", desc="check", dynamic_ncols=True):
         path = Path(folder) / entry.name
@@ -138,13 +123,18 @@ def _check_shards(indexes: Mapping[str, ShardIndex]) -> None:
             raise FileNotFoundError(
                 f"{path} is in the index but not in the folder: copy it again, or pack it again"
             )
-        size, advice = path.stat().st_size, f"run `maedfer verify {folder}`"
-        if size != entry.bytes:
-            text = f"{path} is damaged: {size} bytes, the index says {entry.bytes}; {advice}"
+        for problem in check_file(path, entry):
+            text = f"{path} is damaged: {problem}; run `maedfer verify {folder}`"
             raise UserError("folders", text)
-        if sha256(path) != entry.sha256:
-            text = f"{path} is damaged: its checksum is not that of the index; {advice}"
-            raise UserError("folders", text)
+        for sample in read_shard(path, only=()):
+            key = sample["__key__"].decode()
+            if key in folders:
+                twice.append(f"{key} ({folders[key]}, {folder})")
+            folders[key] = folder
+    if twice:
+        more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
+        text = f"samples are in two folders: {', '.join(twice[:3])}{more}; leave one folder out"
+        raise UserError("folders", text)
 
 
 def _write_shards(
@@ -166,7 +156,7 @@ def _copy(source: Path, target: Path, entry: ShardEntry) -> ShardEntry:
     part = target.with_name(target.name + ".part")
     shutil.copyfile(source, part)
     part.replace(target)
-    return ShardEntry(target.name, entry.samples, entry.bytes, entry.sha256)
+    return replace(entry, name=target.name)
 
 
 def _relabelled(path: Path, before: Sequence[str], classes: Sequence[str]) -> Iterator[dict[str, bytes]]:

@@ -12,11 +12,11 @@ from typing import Any
 from maedfer.constants import NUM_FRAMES
 from maedfer.data.pack.inputs import PackInputs
 from maedfer.data.pack.job import Job
-from maedfer.data.pack.report import PackSummary, ReportRow, count_statuses, read_report
+from maedfer.data.pack.report import PackSummary, count_statuses, read_report
 from maedfer.data.pack.settings import PackSettings
 from maedfer.data.pack.sources import split_of
 from maedfer.data.pack.spool import Spool
-from maedfer.data.shards.format import INDEX_NAME, SHEET_NAME, read_index, shard_name
+from maedfer.data.shards.format import INDEX_NAME, SHEET_NAME, ShardEntry, read_index, shard_name
 from maedfer.data.video.image_folder import frame_names
 from maedfer.data.video.source import Source
 from maedfer.errors import UserError
@@ -44,14 +44,17 @@ class PackPlan:
     splits: list[str]
     inputs: PackInputs
 
-    def opening(self) -> tuple[str, ...]:
-        """Returns remarks on a corpus before it is packed: settings, missing clips, published sizes."""
-        remarks = self.inputs.remarks(self.sources, self.splits, [True] * len(self.sources))
-        return (*self.inputs.opening(self.settings.crop), *remarks)
-
-    def remarks(self, report: Sequence[ReportRow]) -> tuple[str, ...]:
-        """Returns remarks on a corpus after packing; `report` has a row for each source."""
-        return self.inputs.remarks(self.sources, self.splits, [bool(row.tracks) for row in report])
+    def summary(self, folder: Path, shards: Sequence[ShardEntry], before: bool = False) -> PackSummary:
+        """Returns the summary of a folder with these shards and a report; `before`: finished earlier."""
+        report = read_report(folder)
+        return PackSummary(
+            out=str(folder),
+            samples=sum(entry.samples for entry in shards),
+            shards=len(shards),
+            statuses=count_statuses(report),
+            finished_before=before,
+            remarks=self.inputs.remarks(self.sources, self.splits, [row.tracks > 0 for row in report]),
+        )
 
     def rows(self) -> list[list[Any]]:
         """Returns what the run notes of each source: title, split, label, and size of the file."""
@@ -114,18 +117,11 @@ def finished_before(folder: Path, plan: PackPlan) -> PackSummary | None:
         return None
     index = read_index(folder)
     _check_settings(folder, index.made_by.get("settings", {}), plan.recorded)
-    report = read_report(folder)
     if index.made_by.get("sources") != plan.digest():
-        raise _other_sources(folder, [row.source for row in report], [each.title for each in plan.sources])
+        before = [row.source for row in read_report(folder)]
+        raise _other_sources(folder, before, [each.title for each in plan.sources])
     Spool(folder).remove()
-    return PackSummary(
-        out=str(folder),
-        samples=sum(entry.samples for entry in index.shards),
-        shards=len(index.shards),
-        statuses=count_statuses(report),
-        finished_before=True,
-        remarks=plan.remarks(report),
-    )
+    return plan.summary(folder, index.shards, before=True)
 
 
 def begin(folder: Path, plan: PackPlan) -> Spool:

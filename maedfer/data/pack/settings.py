@@ -14,6 +14,12 @@ from maedfer.data.faces.detectors import make_detector
 from maedfer.data.shards.encoding import Encoding
 from maedfer.errors import UserError
 
+POSITIVE = (
+    *("shard_size", "max_samples", "stall_timeout", "workers", "source_timeout"),
+    *("size", "fps", "max_seconds", "min_frames"),
+)
+"""The settings that must be more than 0."""
+
 T = TypeVar("T")
 
 
@@ -105,20 +111,10 @@ class PackSettings:
             FileNotFoundError: the model of the detector does not exist.
         """
         crop, shards, run = self.crop, self.shards, self.run
-        positive = {
-            "shard_size": shards.shard_size,
-            "max_samples": shards.max_samples,
-            "stall_timeout": run.stall_timeout,
-            "workers": run.workers,
-            "source_timeout": run.source_timeout,
-            "size": crop.size,
-            "fps": crop.fps,
-            "max_seconds": crop.max_seconds,
-            "min_frames": crop.min_frames,
-        }
-        for name, value in positive.items():
-            if value is not None and not value > 0:
-                raise UserError(name, f"{value} must be more than 0")
+        values = vars(crop) | vars(shards) | vars(run)
+        for name in POSITIVE:
+            if values[name] is not None and not values[name] > 0:
+                raise UserError(name, f"{values[name]} must be more than 0")
         if crop.fps < 1 / FRAME_INTERVAL_S:
             raise UserError(
                 "fps",
@@ -127,9 +123,9 @@ class PackSettings:
             )
         if self.store.encoding == "h264" and crop.size % 2:
             raise UserError("size", f"{crop.size} must be even for `encoding` h264")
-        for name, value in (("margin", crop.margin), ("min_face", crop.min_face)):
-            if value < 0:
-                raise UserError(name, f"{value} must not be negative")
+        for name in ("margin", "min_face"):
+            if values[name] < 0:
+                raise UserError(name, f"{values[name]} must not be negative")
         if not 0 <= shards.val_share <= 1:
             raise UserError("val_share", f"{shards.val_share} must lie between 0 and 1")
         make_detector(crop)

@@ -171,11 +171,13 @@ def _row(row: Mapping[str, Any], root: Path) -> Source:
             None, f"no column path (columns: {columns}); a .csv begins with their names, such as path,label"
         )
     path = Path(str(cells.pop("path")))
-    start, end = (_seconds(name, cells.pop(name, None)) for name in ("start", "end"))
+    start, end = (_number(name, cells.pop(name, None), "seconds") for name in ("start", "end"))
     if end is not None and end <= (start or 0):
         raise UserError(None, f"end {end:g} is not after start {start or 0:g}")
     label, fold, subject, split = (cells.pop(name, None) for name in ("label", "fold", "subject", "split"))
-    fps = _fps(cells.pop("fps", None)) if (root / path).is_dir() else FOLDER_FPS
+    fps = _number("fps", cells.pop("fps", None) if (root / path).is_dir() else None, "frames per second")
+    if fps == 0:
+        raise UserError(None, "fps 0 must be more than 0")
     inside = not path.is_absolute() and ".." not in path.parts
     source = _file(root / path, root) if inside else _elsewhere(root / path)
     return replace(
@@ -187,30 +189,19 @@ def _row(row: Mapping[str, Any], root: Path) -> Source:
         subject=_text(subject),
         split=_text(split),
         metadata=cells,
-        fps=fps,
+        fps=fps or FOLDER_FPS,
     )
 
 
-def _fps(value: Any) -> float:
+def _number(name: str, value: Any, unit: str) -> float | None:
+    """Reads a finite number that is not negative; None for an absent cell."""
     try:
-        rate = FOLDER_FPS if value is None else float(value)
+        number = None if value is None else float(value)
     except (TypeError, ValueError):
-        rate = 0.0
-    if not 0 < rate < float("inf"):
-        raise UserError(None, f"fps {value!r} is not a number of frames per second")
-    return rate
-
-
-def _seconds(name: str, value: Any) -> float | None:
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError) as error:
-        raise UserError(None, f"{name} {value!r} is not a number of seconds") from error
-    if not 0 <= seconds < float("inf"):
-        raise UserError(None, f"{name} {value!r} is not a time in the video")
-    return seconds
+        number = -1.0
+    if number is not None and not 0 <= number < float("inf"):
+        raise UserError(None, f"{name} {value!r} is not a number of {unit}")
+    return number
 
 
 def _fold(value: Any) -> int | str | None:

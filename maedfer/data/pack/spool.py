@@ -46,6 +46,7 @@ class Spool:
 
     def begin(self, plan: Mapping[str, Any]) -> None:
         """Writes the plan of a new run."""
+        make_folder(self.folder.parent)  # named in messages
         make_folder(self.folder)
         write_atomically(self.plan_path, dump_json(plan))
 

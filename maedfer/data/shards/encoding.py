@@ -1,4 +1,4 @@
-"""How the frames of a track are stored in a shard, and read back: the two functions every reader needs.
+"""Encodes the frames of a track for a shard, and decodes them again.
 
 `jpeg` (default) is one member, the concatenated JPEG files of the frames (a raw MJPEG stream); the record's
 `frame_bytes` says where each one starts, so any frame costs one small decode. `h264` is an mp4 that decodes
@@ -50,11 +50,11 @@ _H264_OPTIONS = {
 def encode_track(
     frames: np.ndarray, encoding: Encoding, fps: float, quality: int | None = None
 ) -> EncodedTrack:
-    """Encode the frames of a track; equal frames give equal bytes.
+    """Encodes the frames of a track; equal frames give equal bytes.
 
     Args:
         frames: uint8 RGB (F, H, W, 3), at least one.
-        encoding: How to store them.
+        encoding: Name of the encoding.
         fps: Frames per second written to an mp4.
         quality: JPEG quality or H.264 rate factor; None takes the encoding's default.
 
@@ -108,18 +108,17 @@ def decode_frames(data: bytes, record: TrackRecord, indices: Sequence[int] | np.
         BrokenSample: the bytes are damaged or do not agree with the record.
     """
     name, shape = f"sample {record.key}", (record.height, record.width, 3)
-    clamped = [min(max(index, 0), record.frames - 1) for index in np.asarray(indices).tolist()]
-    wanted = sorted(set(clamped))  # a frame asked for twice is decoded once
+    wanted, places = np.unique(np.clip(indices, 0, record.frames - 1), return_inverse=True)
     try:
         decode = {"jpeg": _decode_jpeg, "h264": _decode_h264}[record.encoding]
-        frames = decode(data, record, wanted)
+        frames = decode(data, record, wanted.tolist())
     except Exception as error:  # simplejpeg and PyAV each raise their own kinds
         first_line = str(error).partition("\n")[0][:200]
         kind = "" if isinstance(error, _WrongFrames) else f"{type(error).__name__}: "
         raise BrokenSample(None, f"{name}: {kind}{first_line}") from error
     if frames.shape[1:] != shape:
         raise BrokenSample(None, f"{name}: frames are {frames.shape[1:]}, the record says {shape}")
-    return frames if wanted == clamped else frames[np.searchsorted(wanted, clamped)]
+    return frames if np.array_equal(places, np.arange(len(wanted))) else frames[places]
 
 
 class _WrongFrames(ValueError):
@@ -146,30 +145,22 @@ def _decode_jpeg(data: bytes, record: TrackRecord, wanted: Sequence[int]) -> np.
     ends, stored = list(accumulate(sizes)), memoryview(data)
     frames = np.empty((len(wanted), record.height, record.width, 3), np.uint8)
     for frame, index in zip(frames, wanted, strict=True):
+        image = stored[ends[index] - sizes[index] : ends[index]]
         try:
-            _fill(frame, stored[ends[index] - sizes[index] : ends[index]])
+            # libjpeg fills a truncated picture with grey: check its first and last marker too
+            if bytes(image[:2]) != b"\xff\xd8" or bytes(image[-2:]) != b"\xff\xd9":
+                raise ValueError("its first or its last marker is missing")
+            height, width, _ = simplejpeg.decode_jpeg(image, buffer=frame).shape
+            if (height, width) != frame.shape[:2]:
+                raise ValueError(f"it is of {width}x{height}")
         except ValueError as error:
             size = f"{record.width}x{record.height}"
             raise _WrongFrames(f"frame {index} is not a JPEG of {size}: {error}") from error
     return frames
 
 
-def _fill(frame: np.ndarray, image: memoryview) -> None:
-    """Decode one JPEG into its place (H, W, 3).
-
-    Raises:
-        ValueError: it is cut short, damaged in a way that shows, or of another size.
-    """
-    # libjpeg fills a picture cut short with grey: look at its first and last marker too
-    if image[:2] != b"\xff\xd8" or image[-2:] != b"\xff\xd9":
-        raise ValueError("its first or its last marker is missing")
-    height, width, _ = simplejpeg.decode_jpeg(image, buffer=frame).shape
-    if (height, width) != frame.shape[:2]:
-        raise ValueError(f"it is of {width}x{height}")
-
-
 def _encode_h264(frames: np.ndarray, fps: float, quality: int) -> bytes:
-    """Encode an mp4 in memory, on one thread so that the bytes do not depend on the machine's cores."""
+    """Encodes an mp4 in memory, on one thread so that the bytes do not depend on the machine's cores."""
     import av
 
     height, width = frames.shape[1:3]
@@ -192,6 +183,6 @@ def _encode_h264(frames: np.ndarray, fps: float, quality: int) -> bytes:
 
 
 def _decode_h264(data: bytes, record: TrackRecord, wanted: Sequence[int]) -> np.ndarray:
-    from maedfer.data.shards.mp4 import mp4_frames  # it imports PyAV, which JPEG shards have no need of
+    from maedfer.data.shards.mp4 import mp4_frames  # it imports PyAV, which JPEG shards do not need
 
     return mp4_frames(data, record.frames, (record.height, record.width), wanted)

@@ -1,4 +1,4 @@
-"""The shard format: what a folder of packed face tracks holds, and how one is written.
+"""Reads and writes the shard format: a folder of packed face tracks.
 
 A folder has `<split>-<000000>.tar` files and one `index.json`. A sample is one face track, `<key>.json` and
 its frames (`<key>.mjpg` or `<key>.mp4`), next to each other in a tar, so that WebDataset reads it in
@@ -27,27 +27,9 @@ from maedfer.files import dump_json, sha256, write_atomically
 SCHEMA = 1
 INDEX_NAME = "index.json"
 SHEET_NAME = "contact_sheet.png"
-"""Picture that `maedfer info` draws into a folder of shards; not a part of the format."""
+"""Picture that `maedfer info` draws into a folder of shards; not part of the format."""
 
 SHARD_NAME = re.compile(r"(?P<split>[a-z0-9_]+)-(?P<number>\d{6})\.tar")
-
-
-class BrokenShard(UserError):
-    """Reports a shard that is not a tar or breaks off.
-
-    Attributes:
-        path: The shard.
-        samples: Number of samples that were read before.
-        reason: Cause, as the tar reader gives it.
-    """
-
-    def __init__(self, path: Path, samples: int, reason: str) -> None:
-        text = f"{path} breaks off after {samples} samples ({reason}); run `maedfer verify {path.parent}`"
-        super().__init__(None, text)
-        self.path, self.samples, self.reason = path, samples, reason
-
-    def __reduce__(self) -> tuple[type[BrokenShard], tuple[Path, int, str]]:
-        return type(self), (self.path, self.samples, self.reason)
 
 
 @dataclass(frozen=True)
@@ -70,10 +52,10 @@ class ShardEntry:
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """`index.json`: the shards of a folder and what is the same for all their samples.
+    """The content of `index.json`: the shards of a folder, and facts that hold for all their samples.
 
-    `classes` is the ordered list of label names (empty without labels), `geometry` how faces were cropped,
-    `encoding` how frames are stored, `made_by` the program, its version and its settings.
+    `classes` is the ordered list of label names (empty without labels); `geometry` describes how faces were
+    cropped, `encoding` how frames are stored, `made_by` the program, its version and its settings.
     """
 
     shards: tuple[ShardEntry, ...]
@@ -84,7 +66,7 @@ class ShardIndex:
     schema: int = SCHEMA
 
     def of_split(self, split: str) -> tuple[ShardEntry, ...]:
-        """The shards of one split, in order; empty when the folder has none."""
+        """Returns the shards of one split, in order; empty when the folder has none."""
         return tuple(entry for entry in self.shards if entry.split == split)
 
     @property
@@ -94,11 +76,11 @@ class ShardIndex:
 
 
 def read_index(folder: str | Path) -> ShardIndex:
-    """Read and check `index.json` of a shard folder.
+    """Reads and checks `index.json` of a shard folder.
 
     Raises:
         FileNotFoundError: the folder or its index is missing.
-        ValueError: the index is not JSON, or not of this schema.
+        UserError: the index is not JSON, or not of this schema.
     """
     path = Path(folder) / INDEX_NAME
     if not path.is_file():
@@ -107,10 +89,10 @@ def read_index(folder: str | Path) -> ShardIndex:
 
 
 def parse_index(data: bytes, folder: str | Path) -> ShardIndex:
-    """Check the content of an `index.json`, which comes from a folder, or from anywhere else.
+    """Checks the content of an `index.json` of a folder or an address.
 
     Raises:
-        ValueError: it is not JSON, or not of this schema.
+        UserError: it is not JSON, or not of this schema.
     """
     try:
         raw = json.loads(data.decode("utf-8"))
@@ -130,12 +112,12 @@ def parse_index(data: bytes, folder: str | Path) -> ShardIndex:
 
 
 def write_index(folder: str | Path, index: ShardIndex) -> None:
-    """Write `index.json` atomically."""
+    """Writes `index.json` atomically."""
     write_atomically(Path(folder) / INDEX_NAME, dump_json(asdict(index), indent=1))
 
 
 def write_shard(path: Path, samples: Iterable[Mapping[str, bytes]]) -> ShardEntry:
-    """Write one shard; a sample maps `__key__` to its key (as bytes) and extensions to member contents.
+    """Writes one shard; a sample maps `__key__` to its key (as bytes) and extensions to member contents.
 
     Members of a sample stand in sorted order of their extension. Equal samples give equal bytes.
     """
@@ -164,7 +146,7 @@ def read_shard(path: Path, only: Container[str] | None = None) -> Iterator[Sampl
 
     Raises:
         FileNotFoundError: there is no such file.
-        BrokenShard: the file is not a tar, or breaks off in the middle.
+        UserError: the file is not a tar, or breaks off in the middle.
     """
     count = 0
     try:
@@ -173,11 +155,16 @@ def read_shard(path: Path, only: Container[str] | None = None) -> Iterator[Sampl
                 yield sample
                 count += 1
     except DamagedTar as error:
-        raise BrokenShard(path, count, str(error)) from error
+        text = f"{path} breaks off after {count} samples ({error}); run `maedfer verify {path.parent}`"
+        raise UserError(None, text) from error
 
 
 def shard_name(split: str, number: int) -> str:
-    """File name of shard `number` of a split."""
+    """Returns the file name of shard `number` of a split.
+
+    Raises:
+        UserError: the split has other characters than a file name of the format allows.
+    """
     name = f"{split}-{number:06d}.tar"
     if SHARD_NAME.fullmatch(name) is None:
         raise UserError("split", f"{split!r} may hold only lower-case letters, digits and '_'")

@@ -1,4 +1,4 @@
-"""`maedfer info`: what is in a shard folder, as numbers and as a picture of its tracks."""
+"""Runs `maedfer info`: describes a shard folder by counts and a picture of its tracks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from maedfer.data.shards.encoding import EXTENSIONS, decode_frames
-from maedfer.data.shards.format import INDEX_NAME, SHEET_NAME, BrokenShard, ShardEntry, read_index, read_shard
+from maedfer.data.shards.format import INDEX_NAME, SHEET_NAME, ShardEntry, read_index, read_shard
 from maedfer.data.shards.origin import is_synthetic
 from maedfer.data.shards.records import BrokenSample, TrackRecord
 from maedfer.errors import UserError
@@ -24,16 +24,14 @@ CELL, CAPTION = 96, 16
 
 @dataclass
 class FolderInfo:
-    """Counts of a shard folder; `seconds` are of stored face video, labels by name.
+    """Counts of a shard folder; `durations` are the seconds of each track, labels go by name.
 
-    `classes` are the names in the order of the labels, `synthetic` tells whether drawn faces are among them,
-    `sheet` where the contact sheet is, if it was drawn.
+    `classes` are the names in the order of the labels, `synthetic` is True if drawn faces are among them,
+    `sheet` is the path of the contact sheet, if it was drawn.
     """
 
     folder: str
     classes: Sequence[str] = ()
-    samples: int = 0
-    seconds: float = 0.0
     frames: int = 0
     short: int = 0
     bytes: int = 0
@@ -48,11 +46,16 @@ class FolderInfo:
     synthetic: bool = False
     sheet: str | None = None
 
+    @property
+    def samples(self) -> int:
+        """The number of tracks."""
+        return len(self.durations)
+
     def __str__(self) -> str:
         quarter = np.percentile(self.durations or [0.0], [0, 50, 100])
         lines = [
             f"{self.folder}: {self.samples} tracks of {len(self.sources)} sources, {self.frames} frames, "
-            f"{self.seconds / 60:.1f} minutes, {self.bytes / 1e6:.1f} MB",
+            f"{sum(self.durations) / 60:.1f} minutes, {self.bytes / 1e6:.1f} MB",
             "durations: {:.1f} s shortest, {:.1f} s median, {:.1f} s longest".format(*quarter)
             + f"; {self.short} shorter than a clip",
             f"encoding: {_pairs(self.encoding)}",
@@ -69,7 +72,7 @@ class FolderInfo:
 
 
 def info(folder: str, sheet: str | None = None, rows: int = 24, columns: int = 10) -> FolderInfo:
-    """Count what a shard folder holds, and draw a contact sheet of its tracks.
+    """Counts the content of a shard folder, and draws a contact sheet of its tracks.
 
     Args:
         folder: A shard folder.
@@ -80,7 +83,7 @@ def info(folder: str, sheet: str | None = None, rows: int = 24, columns: int = 1
 
     Raises:
         FileNotFoundError: there is no index, or a shard is missing.
-        ValueError: the index or a shard cannot be read, or `sheet` is not a PNG file.
+        UserError: the index or a shard cannot be read, or `sheet` is not a PNG file.
     """
     if sheet is not None and Path(sheet).suffix.lower() != ".png":
         raise UserError("sheet", f"{sheet} must end in .png")
@@ -92,42 +95,42 @@ def info(folder: str, sheet: str | None = None, rows: int = 24, columns: int = 1
             "its config.yaml names under data.shards"
         )
     index = read_index(folder)
-    found = FolderInfo(folder, index.classes, encoding=index.encoding, geometry=index.geometry)
-    found.synthetic = is_synthetic(index.made_by)
+    counts = FolderInfo(folder, index.classes, encoding=index.encoding, geometry=index.geometry)
+    counts.synthetic = is_synthetic(index.made_by)
     total = sum(entry.samples for entry in index.shards)
     with tqdm(total=total, unit="track", desc="info", delay=2, dynamic_ncols=True) as bar:
         for entry in index.shards:
-            _count_shard(found, entry, bar)
-    found.sheet = _save(draw_sheet(folder, rows, columns), folder, sheet)
-    return found
+            _count_shard(counts, entry, bar)
+    counts.sheet = _save(draw_sheet(folder, rows, columns), folder, sheet)
+    return counts
 
 
-def _count_shard(found: FolderInfo, entry: ShardEntry, bar: tqdm) -> None:
-    """Add the samples of one shard.
+def _count_shard(counts: FolderInfo, entry: ShardEntry, bar: tqdm[Any]) -> None:
+    """Adds the samples of one shard.
 
     Raises:
-        FileNotFoundError: it is not there.
-        ValueError: it is damaged.
+        FileNotFoundError: it is missing.
+        UserError: it is damaged.
     """
-    path, before = Path(found.folder) / entry.name, found.samples
+    path, before = Path(counts.folder) / entry.name, counts.samples
+    advice = f"run `maedfer verify {counts.folder}`"
     for sample in read_shard(path, only=("json",)):
         try:
             record = TrackRecord.from_json(sample.get("json", b""))
         except BrokenSample as error:
-            raise BrokenSample(
-                None,
-                f"the record of sample {sample['__key__'].decode()} in {path} is damaged: {error}; "
-                f"run `maedfer verify {found.folder}`",
-            ) from error
-        _count(found, record, entry.split)
+            key = sample["__key__"].decode()
+            text = f"the record of sample {key} in {path} is damaged: {error}; {advice}"
+            raise UserError(None, text) from error
+        _count(counts, record, entry.split)
         bar.update()
-    found.bytes += entry.bytes
-    if found.samples - before != entry.samples:
-        raise BrokenShard(path, found.samples - before, f"the index says {entry.samples}")
+    counts.bytes += entry.bytes
+    if counts.samples - before != entry.samples:
+        text = f"{path} holds {counts.samples - before} samples, the index says {entry.samples}; {advice}"
+        raise UserError(None, text)
 
 
 def _save(picture: np.ndarray, folder: str, sheet: str | None) -> str | None:
-    """Write the uint8 RGB picture (height, width, 3) and return where; None in a folder that is read-only."""
+    """Writes the picture uint8 RGB (height, width, 3); returns its path, None in a read-only folder."""
     path = Path(folder) / SHEET_NAME if sheet is None else Path(sheet)
     path.parent.mkdir(parents=True, exist_ok=True)
     if cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
@@ -138,7 +141,7 @@ def _save(picture: np.ndarray, folder: str, sheet: str | None) -> str | None:
 
 
 def draw_sheet(folder: str, rows: int = 24, columns: int = 10) -> np.ndarray:
-    """The contact sheet of a folder: uint8 RGB (height, width, 3), one row of frames per track."""
+    """Draws the contact sheet of a folder: uint8 RGB (height, width, 3), one row of frames per track."""
     index = read_index(folder)
     total = sum(entry.samples for entry in index.shards)
     chosen = set(np.linspace(0, total - 1, min(rows, total)).round().astype(int).tolist())
@@ -146,19 +149,16 @@ def draw_sheet(folder: str, rows: int = 24, columns: int = 10) -> np.ndarray:
     return np.concatenate(strips) if strips else np.zeros((CAPTION, CELL, 3), np.uint8)
 
 
-def _count(found: FolderInfo, record: TrackRecord, split: str) -> None:
-    seconds = record.frames / record.fps
-    found.samples += 1
-    found.seconds += seconds
-    found.durations.append(seconds)
-    found.frames += record.frames
-    found.short += record.short
-    found.splits[split] += 1
-    found.sources[record.source] += 1
+def _count(counts: FolderInfo, record: TrackRecord, split: str) -> None:
+    counts.durations.append(record.frames / record.fps)
+    counts.frames += record.frames
+    counts.short += record.short
+    counts.splits[split] += 1
+    counts.sources[record.source] += 1
     for counter, value in (
-        (found.labels, record.label_name),
-        (found.folds, record.fold),
-        (found.subjects, record.subject),
+        (counts.labels, record.label_name),
+        (counts.folds, record.fold),
+        (counts.subjects, record.subject),
     ):
         if value is not None:
             counter[str(value)] += 1
@@ -169,7 +169,7 @@ def _pairs(values: Mapping[str, Any]) -> str:
 
 
 def _samples(folder: str, chosen: set[int]) -> Iterator[dict[str, bytes]]:
-    """The samples at the chosen places of a folder, reading no shard that has none of them."""
+    """Yields the samples at some positions of a folder, without opening other shards."""
     first = 0
     for entry in read_index(folder).shards:
         here = range(first, first + entry.samples)
@@ -181,7 +181,7 @@ def _samples(folder: str, chosen: set[int]) -> Iterator[dict[str, bytes]]:
 
 
 def _strip(sample: Mapping[str, bytes], columns: int) -> np.ndarray:
-    """One row of the sheet: a caption over frames from the first to the last."""
+    """Draws one row of the sheet: a caption over frames from the first to the last."""
     record = TrackRecord.from_json(sample["json"])
     times = np.linspace(0, record.frames - 1, columns).round().astype(int)
     frames = decode_frames(sample[EXTENSIONS[record.encoding]], record, times)

@@ -1,14 +1,16 @@
-"""Frames of a short mp4 that lies in memory, by their numbers; only what they need is decoded.
+"""Decodes frames of a short mp4 in memory by their numbers, and no more than they need.
 
-The index of the file says where key frames are, so decoding starts at the one before a wanted frame, and a
-gap with a key frame in it is jumped over. That holds only while every decoded frame has the timestamp that
-the index gives for its number. Where one has not, or does not decode (B-frames, edit lists, fragments),
-frames are counted from the start instead.
+The index of the file lists key frames, so decoding starts at the one before a wanted frame and skips gaps
+that contain a key frame. This requires that every decoded frame has the timestamp that the index gives for
+its number. Where one has another, or does not decode (B-frames, edit lists, fragments), frames are counted
+from the start instead.
 
-One thread decodes and converts, as there is a worker on every core: swscale's own choice, several threads
-for each small frame, makes a conversion six times as slow. A decoder is kept for the next file of its kind:
-with one for each file, a worker grows by about 1.5 MB every thousand clips (PyAV 18), for good.
+One thread decodes and converts, as there is a worker on every core: with swscale's default, several threads
+per small frame, a conversion takes six times as long. A decoder is kept for the next file of its kind: with
+one decoder per file, a worker grows by about 1.5 MB every thousand clips (PyAV 18) and never shrinks.
 """
+
+from __future__ import annotations
 
 import io
 import threading
@@ -16,19 +18,20 @@ from bisect import bisect_right
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
 _KEY, _DISCARDED = 1, 2
-"""Flags that FFmpeg gives an index entry: a key frame, and a frame that an edit list leaves out."""
+"""FFmpeg's flags of an index entry: a key frame, and a frame that an edit list leaves out."""
 
 _Numbered = Generator[tuple[int, av.VideoFrame], None, None]
 
 
 class _Decoders(threading.local):
-    """The decoders of a thread, by codec and by what a file says of its stream as a whole."""
+    """Holds the decoders of a thread by codec and extradata."""
 
     most = 8
 
@@ -36,20 +39,21 @@ class _Decoders(threading.local):
         self._kept: dict[tuple[str, bytes | None], av.VideoCodecContext] = {}
 
     def take(self, stream: av.VideoStream) -> av.VideoCodecContext:
-        """A decoder for this stream that remembers nothing; hand it back with `keep` unless it failed."""
+        """Returns a decoder for this stream in its initial state; `keep` takes it back, unless it failed."""
         described = stream.codec_context
-        decoder = self._kept.pop((described.name, described.extradata), None)
-        if decoder is not None:
-            decoder.flush_buffers()
-            return decoder
+        kept = self._kept.pop((described.name, described.extradata), None)
+        if kept is not None:
+            kept.flush_buffers()
+            return kept
         decoder = av.CodecContext.create(described.name, "r")
+        assert isinstance(decoder, av.VideoCodecContext)
         decoder.extradata = described.extradata
         decoder.thread_type, decoder.thread_count = "NONE", 1
-        decoder.options = {"err_detect": "explode"}  # a damaged frame is not to be guessed
+        decoder.options = {"err_detect": "explode"}  # a damaged frame is an error, not a guess
         return decoder
 
     def keep(self, decoder: av.VideoCodecContext) -> None:
-        """Keep a decoder for the next file of its kind, and no more than a few."""
+        """Keeps a decoder for the next file of its kind, and at most `most` of them."""
         self._kept[decoder.name, decoder.extradata] = decoder
         while len(self._kept) > self.most:
             del self._kept[next(iter(self._kept))]
@@ -59,36 +63,37 @@ _decoders = _Decoders()
 
 
 @dataclass(frozen=True)
-class _Reading:
-    """An open file, its first video stream, and a decoder for that."""
+class _OpenFile:
+    """Holds an open file, its first video stream, and a decoder for that."""
 
     container: av.container.InputContainer
     stream: av.VideoStream
     decoder: av.VideoCodecContext
 
     def seek(self, time: int) -> None:
-        """Go to the key frame at a timestamp of the stream."""
+        """Seeks to the key frame at a timestamp of the stream."""
         self.container.seek(time, stream=self.stream)
         self.decoder.flush_buffers()
 
     def frames(self) -> Generator[av.VideoFrame, None, None]:
-        """Frames from here on, in the order they are shown."""
+        """Yields the frames from here on, in display order."""
         # Closed by hand: a packet that is left when the file closes is never freed.
-        with closing(self.container.demux(self.stream)) as packets:
+        packets: Any = self.container.demux(self.stream)  # a generator, which PyAV annotates as an iterator
+        with closing(packets):
             for packet in packets:
-                yield from self.decoder.decode(packet)  # the last packet is empty and brings what is left
+                yield from self.decoder.decode(packet)  # the last packet is empty and flushes the decoder
                 del packet
 
 
-_Way = Callable[[_Reading, Sequence[int]], _Numbered]
+_Method = Callable[[_OpenFile, Sequence[int]], _Numbered]
 
 
 class _Unnumbered(Exception):
-    """The index does not say which frame is which."""
+    """Signals that the index does not number the frames."""
 
 
 def mp4_frames(data: bytes, count: int, size: tuple[int, int], wanted: Sequence[int]) -> np.ndarray:
-    """Decode frames of the first video stream, of any pixel format and colour range.
+    """Decodes frames of the first video stream, of any pixel format and colour range.
 
     Args:
         data: The file.
@@ -109,16 +114,18 @@ def mp4_frames(data: bytes, count: int, size: tuple[int, int], wanted: Sequence[
         return _read(data, count, size, wanted, _counted)
 
 
-def _read(data: bytes, count: int, size: tuple[int, int], wanted: Sequence[int], way: _Way) -> np.ndarray:
-    with av.open(io.BytesIO(data), format="mp4") as container:
+def _read(
+    data: bytes, count: int, size: tuple[int, int], wanted: Sequence[int], method: _Method
+) -> np.ndarray:
+    with av.open(io.BytesIO(data), "r", format="mp4") as container:
         stream = container.streams.video[0]
         if 0 < stream.frames < count:
             raise ValueError(f"{stream.frames} frames, the record says {count}")
         decoder = _decoders.take(stream)
         try:
-            with closing(way(_Reading(container, stream, decoder), wanted)) as decoded:
+            with closing(method(_OpenFile(container, stream, decoder), wanted)) as decoded:
                 pictures = _pictures(decoded, size, wanted)
-        except _Unnumbered:  # no fault of the decoder
+        except _Unnumbered:  # the decoder is still good
             _decoders.keep(decoder)
             raise
         _decoders.keep(decoder)
@@ -126,7 +133,7 @@ def _read(data: bytes, count: int, size: tuple[int, int], wanted: Sequence[int],
 
 
 def _pictures(decoded: _Numbered, size: tuple[int, int], wanted: Sequence[int]) -> np.ndarray:
-    """Convert the wanted frames among the decoded ones to uint8 RGB (n, H, W, 3).
+    """Converts the wanted frames among the decoded ones to uint8 RGB (n, H, W, 3).
 
     Raises:
         ValueError: one is missing, damaged or of another size.
@@ -136,8 +143,8 @@ def _pictures(decoded: _Numbered, size: tuple[int, int], wanted: Sequence[int]) 
     reformatter = VideoReformatter()  # one for all: `frame.reformat` makes one for each frame
     for number, frame in decoded:
         if frame.is_corrupt or (frame.height, frame.width) != size:
-            told = "damaged" if frame.is_corrupt else f"of {frame.width}x{frame.height}"
-            raise ValueError(f"frame {number} is {told}, the record says {size[1]}x{size[0]}")
+            state = "damaged" if frame.is_corrupt else f"of {frame.width}x{frame.height}"
+            raise ValueError(f"frame {number} is {state}, the record says {size[1]}x{size[0]}")
         if number in places:
             picture = reformatter.reformat(frame, format="rgb24", threads=1)
             pictures[places.pop(number)] = picture.to_ndarray()
@@ -146,20 +153,20 @@ def _pictures(decoded: _Numbered, size: tuple[int, int], wanted: Sequence[int]) 
     raise ValueError(f"frame {min(places)} is missing")
 
 
-def _sought(reading: _Reading, wanted: Sequence[int]) -> _Numbered:
-    """The frames from the key frame before each wanted one, or on from the last, whichever is nearer.
+def _sought(file: _OpenFile, wanted: Sequence[int]) -> _Numbered:
+    """Yields frames from the key frame before each wanted one, or from the current one, whichever is nearer.
 
     Raises:
-        _Unnumbered: there is no whole index, or a frame has not the timestamp of its number.
+        _Unnumbered: there is no whole index, or a frame does not have the timestamp of its number.
     """
-    times, keys = _index(reading.stream)
-    at, frames = -1, reading.frames()
+    times, keys = _index(file.stream)
+    at, frames = -1, file.frames()
     for number in wanted:
         key = keys[bisect_right(keys, number) - 1]
         if key > at:
             frames.close()
-            reading.seek(times[key])
-            at, frames = key - 1, reading.frames()
+            file.seek(times[key])
+            at, frames = key - 1, file.frames()
         while at < number:
             at, frame = at + 1, next(frames, None)
             if frame is None or frame.pts != times[at]:
@@ -168,7 +175,7 @@ def _sought(reading: _Reading, wanted: Sequence[int]) -> _Numbered:
 
 
 def _index(stream: av.VideoStream) -> tuple[list[int], list[int]]:
-    """Timestamps of all frames, as they are decoded, and the numbers of key frames.
+    """Returns the timestamps of all frames in decoding order, and the numbers of key frames.
 
     Raises:
         _Unnumbered: there is no whole index, or frames are left out of it.
@@ -182,6 +189,6 @@ def _index(stream: av.VideoStream) -> tuple[list[int], list[int]]:
     return times, keys
 
 
-def _counted(reading: _Reading, wanted: Sequence[int]) -> _Numbered:
-    """All frames from the first on."""
-    yield from enumerate(reading.frames())
+def _counted(file: _OpenFile, wanted: Sequence[int]) -> _Numbered:
+    """Yields all frames from the first on."""
+    yield from enumerate(file.frames())

@@ -5,7 +5,7 @@ A local shard is opened in place, any other is fetched whole before (`remote.py`
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -24,11 +24,16 @@ from maedfer.data.shards.table import ShardTable
 from maedfer.errors import UserError
 
 _ELSEWHERE = re.compile(r"pipe:|(?!file:)[A-Za-z][A-Za-z0-9+.-]*://")
-"""How the address of remote shards begins."""
+"""Matches the beginning of the address of remote shards."""
 
 
-class UnusableSample(ValueError):
-    """A sample that cannot be used: its name (key, or place in a shard) and the reason."""
+class UnusableSample(Exception):
+    """Reports a sample that cannot be used.
+
+    Attributes:
+        name: Key of the sample, or its position in a shard.
+        reason: Cause.
+    """
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(name, reason)
@@ -37,7 +42,7 @@ class UnusableSample(ValueError):
 
 @dataclass(frozen=True)
 class RawSample:
-    """One sample as it lies in a shard: its key, its JSON record and its frames, undecoded."""
+    """One stored sample: its key, its JSON record and its frames, undecoded."""
 
     key: str
     record: bytes
@@ -45,7 +50,7 @@ class RawSample:
 
 
 def shard_url(shards: str, name: str) -> str:
-    """Where a shard lies: in a folder, under an address, or wherever `{name}` stands in it.
+    """Returns the path or address of a file of the shards: `{name}` stands for it, or else it is appended.
 
     `pipe:aws s3 cp s3://bucket/faces/{name} -` reads from an object store through its own client.
     """
@@ -54,12 +59,12 @@ def shard_url(shards: str, name: str) -> str:
 
 def open_shards(
     shards: str, table: ShardTable, numbers: Iterable[int], fetcher: Fetcher
-) -> Iterator[BinaryIO]:
-    """Shards by their numbers, each open until the next is asked for.
+) -> Generator[BinaryIO, None, None]:
+    """Yields shards by their numbers, each open until the next is requested.
 
     Raises:
-        FileNotFoundError: a shard of the index is not there.
-        FetchFailed: a remote one cannot be had.
+        FileNotFoundError: a shard of the index is missing.
+        FetchFailed: a remote one cannot be fetched.
     """
     entries = (table.entry(number) for number in numbers)
     if _ELSEWHERE.match(shards):
@@ -81,18 +86,18 @@ def open_shards(
 
 
 def _local(address: str) -> Path:
-    """The path of a local file, which may be given as `file://`."""
+    """Returns the path of a local file, which may be given as `file://`."""
     return Path(url2pathname(urlsplit(address).path) if address.startswith("file:") else address)
 
 
 @dataclass(frozen=True)
 class ShardReader:
-    """Samples of a split by their visits.
+    """Reads samples of a split by their visits (epoch * samples + sample).
 
     Attributes:
         shards: Folder, address, or pattern with `{name}`.
         table: The shards of the split.
-        fetcher: How remote shards are fetched.
+        fetcher: Fetches remote shards.
     """
 
     shards: str
@@ -100,13 +105,13 @@ class ShardReader:
     fetcher: Fetcher = field(default_factory=Fetcher)
 
     def read(self, sequence: np.ndarray) -> Iterator[tuple[int, RawSample | UnusableSample]]:
-        """The samples of visits (n,), in their order; for one that cannot be read, the reason.
+        """Yields the samples of visits (n,), in their order; the reason instead of one that cannot be read.
 
         Visits that follow each other in a shard are read in one pass over it.
 
         Raises:
-            FileNotFoundError: a shard of the index is not there.
-            ValueError: a shard holds more samples than the index says, or a remote one cannot be had.
+            FileNotFoundError: a shard of the index is missing.
+            UserError: a shard holds more samples than the index says, or a remote one cannot be fetched.
         """
         samples, starts = sequence % self.table.samples, self.table.starts
         shards = np.searchsorted(starts, samples, side="right") - 1
@@ -122,7 +127,7 @@ class ShardReader:
     def _read_shard(
         self, shard: int, wanted: Iterable[tuple[int, int]], stream: BinaryIO
     ) -> Iterator[tuple[int, RawSample | UnusableSample]]:
-        """One pass over a shard, up to the last (position, visit) wanted of it."""
+        """Passes over a shard once, up to the last (position, visit) wanted of it."""
         visits = defaultdict(list)
         for position, visit in wanted:
             visits[position].append(visit)
@@ -158,11 +163,11 @@ def _raw(sample: Sample, shard: str) -> RawSample | UnusableSample:
 
 
 def index_of(shards: str, fetcher: Fetcher) -> ShardIndex:
-    """The index of a folder, or of remote shards, fetched as they are.
+    """Reads the index of a folder, or of remote shards.
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it cannot be had, or is not an index of this version.
+        UserError: it cannot be fetched, or is not an index of this version.
     """
     address = shard_url(shards, INDEX_NAME)
     if not _ELSEWHERE.match(shards):

@@ -117,20 +117,23 @@ class TrackRecord:
         Raises:
             BrokenSample: it is not a JSON object, lacks a field, or has a value of a wrong type.
         """
-        values = parse_record(data)
+        try:
+            values = json.loads(data)
+        except ValueError as error:
+            raise BrokenSample(None, f"has no JSON record ({error})") from error
+        if not isinstance(values, dict):
+            raise BrokenSample(None, "has no JSON record")
         if lacking := NEEDED - values.keys():
             raise BrokenSample(None, f"its record lacks {', '.join(sorted(lacking))}")
-        if wrong := list(wrong_values(values)):
+        if wrong := list(_wrong_values(values)):
             raise BrokenSample(None, "; ".join(wrong))
-        known = {name: value for name, value in values.items() if name in FIELD_TYPES}
-        more = {name: value for name, value in values.items() if name not in FIELD_TYPES}
-        return cls(**known, more=more)
+        known = {name: values.pop(name) for name in FIELD_TYPES if name in values}
+        return cls(**known, more=values)
 
     def to_json(self) -> bytes:
         """Writes the record, keys sorted, so that equal records give equal bytes."""
         values = {name: getattr(self, name) for name in FIELD_TYPES}
-        lacking = {name for name in OPTIONAL if values[name] is None}
-        kept = {name: value for name, value in values.items() if name not in lacking}
+        kept = {name: value for name, value in values.items() if name not in OPTIONAL or value is not None}
         return dump_json({**kept, **self.more})
 
     def value(self, column: str) -> Any:
@@ -158,33 +161,19 @@ NEEDED = frozenset({"key", "frames", "fps", "width", "height", "encoding"})
 """Fields without which the frames cannot be decoded."""
 
 
-def parse_record(data: bytes) -> dict[str, Any]:
-    """Parses a record without checking its fields.
-
-    Raises:
-        BrokenSample: it is not a JSON object.
-    """
-    try:
-        values = json.loads(data)
-    except ValueError as error:
-        raise BrokenSample(None, f"has no JSON record ({error})") from error
-    if not isinstance(values, dict):
-        raise BrokenSample(None, "has no JSON record")
-    return values
-
-
-def wrong_values(values: Mapping[str, Any]) -> Iterator[str]:
+def _wrong_values(values: Mapping[str, Any]) -> Iterator[str]:
     """Yields a text for each field of a record whose value is of a wrong type or not positive."""
     for name, allowed in FIELD_TYPES.items():
-        value: Any = values.get(name)
-        if name not in values or (name in OPTIONAL and value is None):
+        if name not in values:
             continue
-        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+        value = values[name]
+        well_typed: bool = isinstance(value, allowed) and (bool in allowed or not isinstance(value, bool))
+        if not well_typed:
             names = ("null" if kind is types.NoneType else kind.__name__ for kind in allowed)
             yield f"its {name} is {str(value)[:40]!r}, not {' or '.join(names)}"
         elif name in ("frames", "fps", "width", "height") and not value > 0:
             yield f"its {name} is {value}, not more than 0"
-        elif name == "frame_bytes" and not all(type(size) is int for size in value):
+        elif name == "frame_bytes" and value and not all(type(size) is int for size in value):
             yield "its frame_bytes are not all whole numbers"
 
 

@@ -1,12 +1,12 @@
-"""Fetches remote files whole: with a stall timeout, tried again, continued where they broke, and verified.
+"""Fetches remote files whole: with a stall timeout, retries that continue where they broke, and a check.
 
 An http(s) address is read by Python's own client, which follows redirects and the proxies of the environment.
 Any other address is read by the command that WebDataset's `gopen` has for it (`pipe:`, `gs:`, `hf:` and so
-on). A broken http transfer goes on at the byte where it broke, if the server can; a command starts over.
+on). A broken http transfer continues at the byte where it broke, if the server can; a command starts over.
 
-A file is used only when it is complete and what the index says, so a transfer that breaks or lies can neither
-damage a sample nor change what a run sees. It lies in a temporary file without a name (`TMPDIR` says where),
-of which nothing is left behind however the process ends.
+A file is used only when its size and checksum are those of the index, so a transfer that breaks or delivers
+other bytes can neither damage a sample nor change the samples of a run. It is a temporary file without a name
+(in `TMPDIR`), which vanishes however the process ends.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedRandom
 from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -35,7 +36,7 @@ FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 
 PASSING = (408, 425, 429)
-"""HTTP refusals (4xx) that pass by themselves; no further try would change the others."""
+"""HTTP errors (4xx) that are worth a retry; others are final."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,14 +57,14 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Fetcher:
-    """How files are fetched.
+    """Fetches files.
 
     Attributes:
         stall_timeout_s: Seconds without an answer, or without a byte, after which a try is given up.
         tries: Tries of a file.
 
     Raises:
-        ValueError: no time, or no try.
+        UserError: no time, or no try.
     """
 
     stall_timeout_s: float = 30.0
@@ -76,15 +77,15 @@ class Fetcher:
             raise UserError("fetch_tries", f"{self.tries} must be at least 1")
 
     def fetch(self, remote: RemoteFile, stop: threading.Event | None = None) -> BinaryIO:
-        """The whole file, verified, as a nameless temporary file at its beginning.
+        """Returns the whole file, verified, as a nameless temporary file at its beginning.
 
         Args:
-            remote: What to fetch.
-            stop: Gives up when it is set.
+            remote: The file.
+            stop: Ends the fetch when it is set.
 
         Raises:
             FetchFailed: every try failed, or a further one would not help.
-            FileNotFoundError: the server says that there is no such file.
+            FileNotFoundError: the server has no such file.
             CancelledError: `stop` was set.
         """
         _check_address(remote)
@@ -93,13 +94,13 @@ class Fetcher:
         try:
             self._try(remote, file, stop)
         except BaseException:
-            with suppress(OSError):  # a full disk complains once more
+            with suppress(OSError):  # a full disk fails once more
                 file.close()
             raise
         return file
 
-    def _try(self, remote: RemoteFile, file: BinaryIO, stop: threading.Event) -> None:
-        """Fill a file, in as many tries as there are."""
+    def _try(self, remote: RemoteFile, file: BufferedRandom, stop: threading.Event) -> None:
+        """Fills a file, in at most `tries` tries."""
         for number in range(1, self.tries + 1):
             try:
                 self._fill(remote, file, stop)
@@ -122,8 +123,8 @@ class Fetcher:
             f"{cause}. Check the address and the network, then start again (`resume=true` continues a run)",
         )
 
-    def _fill(self, remote: RemoteFile, file: BinaryIO, stop: threading.Event) -> None:
-        """Append what is missing; what has come stays in the file when the transfer breaks."""
+    def _fill(self, remote: RemoteFile, file: BufferedRandom, stop: threading.Event) -> None:
+        """Appends the missing bytes; those received stay in the file when the transfer breaks."""
         have = file.seek(0, os.SEEK_END)
         if have and have == remote.size:
             return
@@ -132,10 +133,10 @@ class Fetcher:
                 raise CancelledError
             file.write(block)
             if remote.size is not None and file.tell() > remote.size:
-                return  # `_verify` refuses it, however much more would come
+                return  # `_verify` refuses it
 
     def _cause(self, error: BaseException) -> str:
-        """A trouble in plain words."""
+        """Describes an error in words."""
         if isinstance(error, HTTPError):
             return f"the server answers {error.code} {error.reason}"
         reason = getattr(error, "reason", error)
@@ -145,7 +146,7 @@ class Fetcher:
 
 
 def fetched_in_turn(remotes: Iterable[RemoteFile], fetcher: Fetcher) -> Iterator[BinaryIO]:
-    """Files in their order, each open until the next is asked for; meanwhile one thread fetches that one.
+    """Yields files in their order, each open until the next is requested; a thread fetches that one ahead.
 
     Raises:
         FetchFailed: see `Fetcher.fetch`, when it is that file's turn.
@@ -162,22 +163,20 @@ def fetched_in_turn(remotes: Iterable[RemoteFile], fetcher: Fetcher) -> Iterator
         stop.set()
 
 
-def _begin(waiting: Iterator[RemoteFile], fetcher: Fetcher, stop: threading.Event) -> Future | None:
-    """Begin to fetch the next file; None where there is none."""
+def _begin(waiting: Iterator[RemoteFile], fetcher: Fetcher, stop: threading.Event) -> Future[BinaryIO] | None:
+    """Starts to fetch the next file; returns None where there is none."""
     remote = next(waiting, None)
-    return None if remote is None else _in_background(lambda: fetcher.fetch(remote, stop))
-
-
-def _in_background(task: Callable[[], BinaryIO]) -> Future:
-    """Run a task in a thread that holds up nobody who wants to leave, as a `ThreadPoolExecutor`'s would."""
-    future: Future = Future()
+    if remote is None:
+        return None
+    future: Future[BinaryIO] = Future()
 
     def run() -> None:
         try:
-            future.set_result(task())
+            future.set_result(fetcher.fetch(remote, stop))
         except BaseException as error:
             future.set_exception(error)
 
+    # A thread of a `ThreadPoolExecutor`, which is no daemon, would delay the exit of the process.
     threading.Thread(target=run, daemon=True).start()
     return future
 
@@ -206,7 +205,7 @@ def _check_address(remote: RemoteFile) -> None:
 
 
 def _check_hope(remote: RemoteFile, error: BaseException) -> None:
-    """Raise what no further try would change.
+    """Raises errors that no further try would change.
 
     Raises:
         FileNotFoundError: the server has no such file.
@@ -228,8 +227,8 @@ def _check_hope(remote: RemoteFile, error: BaseException) -> None:
         ) from error
 
 
-def _verify(remote: RemoteFile, file: BinaryIO) -> None:
-    """Rewind a file that is what it should be; empty one that is not, but keep one that lacks its end.
+def _verify(remote: RemoteFile, file: BufferedRandom) -> None:
+    """Rewinds a file with the right content; empties one with another content, keeps one that lacks its end.
 
     Raises:
         OSError: it is not complete, or has another content.

@@ -23,8 +23,8 @@ def iterate_samples(
     """Yields the samples of a tar in their order, with constant memory.
 
     Args:
-        stream: The tar at its beginning; it need not be seekable.
-        only: Extensions to read; other members are left out, in a seekable stream without reading them.
+        stream: The tar at its beginning, seekable.
+        only: Extensions to read; other members are left out without reading them.
         check_end: Refuse a tar that does not end in zeros, before its last sample is yielded: `tarfile` takes
             a damaged header, or none, for the end.
 
@@ -34,53 +34,33 @@ def iterate_samples(
     sample: Sample = {}
     extensions: set[str] = set()
     name = ""
-    with _open(stream) as tar:
-        while (info := _next(tar)) is not None:
-            name = info.name
-            member = _MEMBER.fullmatch(name)
-            if member is None or not info.isreg():
-                continue
-            key, extension = member["key"].encode(), member["extension"].lower()
-            if sample and (sample["__key__"] != key or extension in extensions):
+    try:
+        with tarfile.open(fileobj=stream, mode="r:") as tar:
+            while (info := tar.next()) is not None:
+                tar.members = []  # type: ignore[attr-defined]  # it would keep all headers; not in typeshed
+                name = info.name
+                member = _MEMBER.fullmatch(name)
+                if member is None or not info.isreg():
+                    continue
+                key, extension = member["key"].encode(), member["extension"].lower()
+                if sample and (sample["__key__"] != key or extension in extensions):
+                    yield sample
+                    sample, extensions = {}, set()
+                sample["__key__"] = key
+                extensions.add(extension)
+                if only is None or extension in only:
+                    stream.seek(info.offset_data)
+                    sample[extension] = stream.read(info.size)
+                    if len(sample[extension]) != info.size:
+                        raise DamagedTar(f"member {name} has {len(sample[extension])} of {info.size} bytes")
+            if check_end:
+                stream.seek(tar.offset)
+                rest = stream.read()
+                if not rest or rest.count(0) != len(rest):
+                    raise DamagedTar(f"no whole member header behind {name}" if name else "no member header")
+            if sample:
                 yield sample
-                sample, extensions = {}, set()
-            sample["__key__"] = key
-            extensions.add(extension)
-            if only is None or extension in only:
-                sample[extension] = _content(tar, info)
-        if check_end:
-            stream.seek(tar.offset)
-            rest = stream.read()
-            if not rest or rest.count(0) != len(rest):
-                raise DamagedTar(f"no whole member header behind {name}" if name else "no member header")
-        if sample:
-            yield sample
-
-
-def _open(stream: BinaryIO) -> tarfile.TarFile:
-    try:
-        # With its default buffer of 10 KB, tarfile takes three times as long.
-        return tarfile.open(fileobj=stream, mode="r:" if stream.seekable() else "r|", bufsize=1 << 20)
-    except tarfile.TarError as error:
-        raise DamagedTar(str(error)) from error
-
-
-def _next(tar: tarfile.TarFile) -> tarfile.TarInfo | None:
-    """Returns the header of the next member; None at the end."""
-    try:
-        info = tar.next()
-    except OSError:
+    except (OSError, DamagedTar):
         raise
     except Exception as error:  # a damaged header can be anything
         raise DamagedTar(str(error)) from error
-    tar.members = []  # type: ignore[attr-defined]  # it would keep all headers; typeshed lacks the attribute
-    return info
-
-
-def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
-    assert tar.fileobj is not None
-    tar.fileobj.seek(info.offset_data)
-    data: bytes = tar.fileobj.read(info.size)
-    if len(data) != info.size:
-        raise DamagedTar(f"member {info.name} has {len(data)} of {info.size} bytes")
-    return data

@@ -1,7 +1,7 @@
-"""How the bytes of a remote file come: from a web server, or out of a command.
+"""Transfers the missing bytes of a remote file from a web server or a command.
 
-Each kind is a generator of what is missing at the end of a file, and empties the file first where it has to
-start over.
+Each kind is a generator of the bytes that are missing at the end of a file, and empties the file first where
+it has to start over.
 """
 
 import os
@@ -17,35 +17,35 @@ from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
 BLOCK = 1 << 20
-"""Most bytes that are read at once."""
+"""Largest number of bytes that are read at once."""
 
 TROUBLES = (OSError, HTTPException, subprocess.SubprocessError)
-"""What may go wrong on the way."""
+"""Errors of a transfer that are worth a retry."""
 
 
 def is_http(address: str) -> bool:
-    """Whether an address is one of a web server."""
+    """Returns whether an address is one of a web server."""
     return urlsplit(address).scheme in ("http", "https")
 
 
 def missing_blocks(address: str, file: BinaryIO, timeout_s: float) -> Iterator[bytes]:
-    """What is missing at the end of a file that comes from an address; the caller appends it.
+    """Yields the bytes that are missing at the end of a file; the caller appends them.
 
     Args:
-        address: Of a web server, or anything that WebDataset has a command for.
-        file: What there is of it, at its end.
+        address: Of a web server, or any for which WebDataset has a command.
+        file: The bytes received so far, at its end.
         timeout_s: Seconds without an answer, or without a byte, after which this gives up.
 
     Raises:
         OSError: nothing came for too long, the connection broke, the server or the command refused.
-        HTTPException: what answers is no web server.
+        HTTPException: the answer is not one of a web server.
         subprocess.SubprocessError: the command does not end.
     """
     return (_http_blocks if is_http(address) else _command_blocks)(address, file, timeout_s)
 
 
 def _http_blocks(address: str, file: BinaryIO, timeout_s: float) -> Iterator[bytes]:
-    """What is missing at the end of a file, from a web server; the file is emptied if that starts over.
+    """Yields the bytes missing at the end of a file, from a web server; empties the file if that starts over.
 
     Raises:
         OSError: no answer, another one than asked for, or one that breaks off.
@@ -73,10 +73,10 @@ def _http_blocks(address: str, file: BinaryIO, timeout_s: float) -> Iterator[byt
 
 
 def _check_range(answer: HTTPResponse, file: BinaryIO) -> None:
-    """See that an answer goes on where a file ends; empty the file if it starts over.
+    """Checks that an answer continues where a file ends; empties the file if it starts over.
 
     Raises:
-        OSError: the answer is some other part.
+        OSError: the answer is another part of the file.
     """
     have = file.tell()
     if answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
@@ -87,7 +87,7 @@ def _check_range(answer: HTTPResponse, file: BinaryIO) -> None:
 
 
 def _command_blocks(address: str, file: BinaryIO, timeout_s: float) -> Iterator[bytes]:
-    """All of a file, from the command that WebDataset has for an address; the file is emptied before.
+    """Yields all of a file, from the command that WebDataset has for an address; empties the file before.
 
     Raises:
         OSError: nothing came for too long, or the command failed.
@@ -115,6 +115,6 @@ def _command_blocks(address: str, file: BinaryIO, timeout_s: float) -> Iterator[
 
 
 def empty(file: BinaryIO) -> None:
-    """Leave nothing of a file."""
+    """Empties a file."""
     file.seek(0)
     file.truncate()

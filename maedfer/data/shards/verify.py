@@ -1,9 +1,10 @@
-"""`maedfer verify`: re-read every sample of a shard folder and name what is broken."""
+"""Runs `maedfer verify`: reads every sample of a shard folder and names the broken ones."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,32 +13,18 @@ import av
 from tqdm import tqdm
 
 from maedfer.data.shards.encoding import EXTENSIONS, decode_frames
-from maedfer.data.shards.format import (
-    SCHEMA,
-    SHARD_NAME,
-    BrokenShard,
-    ShardEntry,
-    ShardIndex,
-    read_index,
-    read_shard,
-)
-from maedfer.data.shards.records import (
-    FIELD_TYPES,
-    OPTIONAL,
-    BrokenSample,
-    TrackRecord,
-    parse_record,
-    wrong_values,
-)
+from maedfer.data.shards.format import SCHEMA, SHARD_NAME, ShardEntry, ShardIndex, read_index
+from maedfer.data.shards.records import FIELD_TYPES, OPTIONAL, BrokenSample, TrackRecord
+from maedfer.data.shards.samples import DamagedTar, iterate_samples
 from maedfer.files import sha256
 
 DECODED_AT_ONCE = 256
-"""JPEG frames that are held in memory together."""
+"""Number of JPEG frames that are held in memory together."""
 
 
 @dataclass
 class VerifyReport:
-    """What was read and what is wrong with it, one line per problem; `ok` when nothing is."""
+    """Counts of shards and samples that were read, and one line per problem; `ok` without any."""
 
     folder: str
     shards: int = 0
@@ -46,27 +33,24 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is broken."""
+        """True if nothing is broken."""
         return not self.problems
 
     def __str__(self) -> str:
-        read = f"{self.folder}: read {self.samples} samples in {self.shards} shards"
-        return (
-            f"{read}, all whole"
-            if self.ok
-            else "\n".join([f"{read}, {len(self.problems)} broken", *self.problems])
-        )
+        result = "all whole" if self.ok else f"{len(self.problems)} broken"
+        read = f"{self.folder}: read {self.samples} samples in {self.shards} shards, {result}"
+        return "\n".join([read, *self.problems])
 
 
 def verify(folder: str) -> VerifyReport:
-    """Check a shard folder against its index: every file, every record, every frame count.
+    """Checks a shard folder against its index: every file, every record, every frame count.
 
     Args:
         folder: A folder that `maedfer pack` or `maedfer merge` wrote.
 
     Raises:
         FileNotFoundError: there is no index.
-        ValueError: the index cannot be read.
+        UserError: the index cannot be read.
     """
     index, root = read_index(folder), Path(folder)
     report = VerifyReport(folder)
@@ -79,13 +63,14 @@ def verify(folder: str) -> VerifyReport:
     keys: dict[str, str] = {}
     for entry in tqdm(index.shards, unit="shard", desc="verify", dynamic_ncols=True):
         report.shards += 1
-        report.problems += [f"{entry.name}: {text}" for text in _check_file(root / entry.name, entry)]
+        report.problems += [f"{entry.name}: {text}" for text in check_file(root / entry.name, entry)]
         if (root / entry.name).is_file():
             report.samples += _check_samples(root / entry.name, entry, index, keys, report.problems)
     return report
 
 
-def _check_file(path: Path, entry: ShardEntry) -> Iterator[str]:
+def check_file(path: Path, entry: ShardEntry) -> Iterator[str]:
+    """Yields the difference of a shard to its entry of the index, if there is one."""
     if not path.is_file():
         yield "missing"
         return
@@ -99,18 +84,19 @@ def _check_file(path: Path, entry: ShardEntry) -> Iterator[str]:
 def _check_samples(
     path: Path, entry: ShardEntry, index: ShardIndex, keys: dict[str, str], problems: list[str]
 ) -> int:
-    """Read the samples of one shard and return how many there are."""
+    """Reads the samples of one shard, adds their problems, and returns the number of samples."""
     count = 0
     try:
-        for sample in read_shard(path):
-            count += 1
-            key = sample["__key__"].decode()
-            if key in keys:
-                problems.append(f"{path.name}: the key {key} is also in {keys[key]}")
-            keys[key] = path.name
-            problems += [f"{path.name}: sample {key}: {text}" for text in check_sample(sample, index)]
-    except BrokenShard as error:
-        problems.append(f"{path.name}: breaks off after {count} samples: {error.reason}")
+        with path.open("rb") as stream:
+            for sample in iterate_samples(stream, check_end=True):
+                count += 1
+                key = sample["__key__"].decode()
+                if key in keys:
+                    problems.append(f"{path.name}: the key {key} is also in {keys[key]}")
+                keys[key] = path.name
+                problems += [f"{path.name}: sample {key}: {text}" for text in check_sample(sample, index)]
+    except DamagedTar as error:
+        problems.append(f"{path.name}: breaks off after {count} samples: {error}")
     except OSError as error:
         problems.append(f"{path.name}: cannot be read after {count} samples: {error.strerror}")
     if count != entry.samples:
@@ -121,17 +107,16 @@ def _check_samples(
 def check_sample(sample: dict[str, bytes], index: ShardIndex) -> Iterator[str]:
     """Yields a text for each problem of one sample."""
     try:
-        values = parse_record(sample.get("json", b""))
-    except BrokenSample:
-        yield "has no JSON record"
+        record = TrackRecord.from_json(sample.get("json", b""))
+    except BrokenSample as error:
+        yield str(error)
         return
-    if missing := FIELD_TYPES.keys() - values.keys() - set(OPTIONAL):
+    key, written = sample["__key__"].decode(), json.loads(sample["json"])
+    if missing := FIELD_TYPES.keys() - written.keys() - set(OPTIONAL):
         yield f"its record lacks {', '.join(sorted(missing))}"
-        return
-    if wrong := list(wrong_values(values)):
-        yield from wrong
-        return
-    key, record = sample["__key__"].decode(), TrackRecord.from_json(sample["json"])
+    for name in OPTIONAL:
+        if name in written and written[name] is None:
+            yield f"its {name} is null, and may only be left out"
     if record.schema != SCHEMA or record.key != key:
         yield f"its record is of schema {record.schema} and for the key {record.key}"
     if record.label is not None and index.classes[record.label : record.label + 1] != (record.label_name,):
@@ -157,7 +142,7 @@ def _check_frames(sample: dict[str, bytes], record: TrackRecord) -> Iterator[str
 
 
 def _decode_all(data: bytes, record: TrackRecord) -> None:
-    """Decode every frame.
+    """Decodes every frame.
 
     Raises:
         BrokenSample: one does not decode, or is not of the record's size.
@@ -165,20 +150,20 @@ def _decode_all(data: bytes, record: TrackRecord) -> None:
     count = record.frames
     if record.encoding == "h264":
         _count_frames(data, record)
-        decode_frames(data, record, [0, count - 1])  # as readers do it, which trust the index of the file
+        decode_frames(data, record, [0, count - 1])  # as readers do, which rely on the index of the file
         return
     for first in range(0, count, DECODED_AT_ONCE):
         decode_frames(data, record, range(first, min(first + DECODED_AT_ONCE, count)))
 
 
 def _count_frames(data: bytes, record: TrackRecord) -> None:
-    """Decode a whole mp4, of which readers decode only what they need.
+    """Decodes a whole mp4, of which readers decode only some frames.
 
     Raises:
         BrokenSample: it does not decode, or not to the record's count.
     """
     try:
-        with av.open(io.BytesIO(data)) as container:
+        with av.open(io.BytesIO(data), "r") as container:
             count = sum(not frame.is_corrupt for frame in container.decode(video=0))
     except (av.error.FFmpegError, IndexError) as error:
         raise BrokenSample(None, f"its mp4 does not decode: {error}") from error

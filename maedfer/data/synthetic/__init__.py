@@ -8,19 +8,3 @@ The modules, from the outside in: `dataset` (files), `clips` (one clip), `diffic
 `expressions` and `nuisance` (movement over time), `faces` (the person), `head` and `features` (its
 appearance, as `outlines`), `drawing` and `camera` (pixels).
 """
-
-from maedfer.data.synthetic.clips import SyntheticClip, SyntheticFaces
-from maedfer.data.synthetic.dataset import write_shards, write_videos
-from maedfer.data.synthetic.difficulty import PRESETS, Difficulty
-from maedfer.data.synthetic.expressions import ALIKE_PAIRS, CLASSES
-
-__all__ = [
-    "ALIKE_PAIRS",
-    "CLASSES",
-    "PRESETS",
-    "Difficulty",
-    "SyntheticClip",
-    "SyntheticFaces",
-    "write_shards",
-    "write_videos",
-]

@@ -60,10 +60,8 @@ def backdrop(colour: np.ndarray, difficulty: Difficulty, side: int, rng: np.rand
         uint8 `(side, side, 3)`.
     """
     clutter = np.clip(2 * difficulty.background - 1, 0, 1)
-    boxes, tints = (
-        rng.uniform(0, 1, size=(9, 4)),
-        rng.uniform(10, 235, size=(9, 1)) + rng.uniform(-35, 35, size=(9, 3)),
-    )
+    boxes = rng.uniform(0, 1, size=(9, 4))
+    tints = rng.uniform(10, 235, size=(9, 1)) + rng.uniform(-35, 35, size=(9, 3))
     picture = np.empty((side, side, 3), np.uint8)
     picture[:] = np.clip(np.rint(colour), 0, 255).astype(np.uint8)
     if clutter > 0:
@@ -109,8 +107,7 @@ def _lit(frames: np.ndarray, times: np.ndarray, light: Light) -> np.ndarray:
     pulse = 1 + light.wander * np.sin(2 * np.pi * light.rate * times + light.phase)
     # Whole numbers of 1/256, so that machines agree to the last bit.
     factor = np.rint(256 * pulse[:, None, None, None] * across[..., None] * light.gain).astype(np.uint32)
-    lit: np.ndarray = np.minimum(frames * factor >> 8, 255).astype(np.uint8)
-    return lit
+    return np.minimum(frames * factor >> 8, 255).astype(np.uint8)
 
 
 def _noisy(frames: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
@@ -119,8 +116,7 @@ def _noisy(frames: np.ndarray, sigma: float, rng: np.random.Generator) -> np.nda
     strip = np.rint(sigma * rng.standard_normal(3 * length, dtype=np.float32)).astype(np.int16)
     starts = rng.integers(0, 2 * length, size=len(frames))
     noise = np.stack([strip[start : start + length].reshape(frames[0].shape) for start in starts])
-    noisy: np.ndarray = np.clip(frames + noise, 0, 255).astype(np.uint8)
-    return noisy
+    return np.clip(frames + noise, 0, 255).astype(np.uint8)
 
 
 def _jpeg(frame: np.ndarray, quality: int) -> np.ndarray:

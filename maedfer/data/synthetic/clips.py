@@ -74,12 +74,11 @@ class SyntheticFaces:
         """
         if not SIZES[0] <= self.size <= SIZES[1]:
             raise UserError("size", f"{self.size} is outside {SIZES[0]} to {SIZES[1]} pixels")
-        if self.num_frames < 1 or self.fps <= 0 or self.seed < 0 or self.clips_per_subject < 1:
-            raise UserError(
-                None,
-                f"num_frames={self.num_frames}, fps={self.fps} and "
-                f"clips_per_subject={self.clips_per_subject} must be positive, seed={self.seed} not negative",
-            )
+        for name in ("fps", "num_frames", "clips_per_subject"):
+            if getattr(self, name) <= 0:
+                raise UserError(name, f"{getattr(self, name)} must be more than 0")
+        if self.seed < 0:
+            raise UserError("seed", f"{self.seed} must not be negative")
         resolve_difficulty(self.difficulty)
 
     def label(self, index: int) -> int:

@@ -23,7 +23,6 @@ from tqdm import tqdm
 from maedfer.data.shards.encoding import Encoding, describe_encoding, encode_track
 from maedfer.data.shards.format import (
     INDEX_NAME,
-    ShardEntry,
     ShardIndex,
     read_index,
     shard_name,
@@ -71,8 +70,8 @@ def write_videos(
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(LIST_COLUMNS)
-    with _results(partial(_write_video, folder), jobs, workers, "videos") as results:
-        rows.writerows(results)
+    with _results(partial(_write_video, folder), jobs, workers, "videos") as written:
+        rows.writerows(written)
     write_atomically(folder / LIST_NAME, table.getvalue().encode())
     return folder / LIST_NAME
 
@@ -110,32 +109,24 @@ def write_shards(
     draw = partial(_draw_sample, encoding=encoding, quality=quality, labelled=labelled)
     with _results(draw, jobs, workers, "shards") as samples:
         shards = [
-            entry
+            write_shard(
+                folder / shard_name(split, first // samples_per_shard),
+                islice(samples, min(samples_per_shard, count - first)),
+            )
             for split, count in counts.items()
-            for entry in _write_split(folder, split, islice(samples, count), count, samples_per_shard)
+            for first in range(0, count, samples_per_shard)
         ]
     settings = asdict(replace(faces, difficulty=resolve_difficulty(faces.difficulty)))
     del settings["split"]
     index = ShardIndex(
-        tuple(shards),
-        CLASSES if labelled else (),
-        describe_geometry("none", faces.size, 0.0, rotated=False),
-        described,
-        made_by("maedfer.data.synthetic", {"synthetic": True, **settings}),
+        shards=tuple(shards),
+        classes=CLASSES if labelled else (),
+        geometry=describe_geometry("none", faces.size, 0.0, rotated=False),
+        encoding=described,
+        made_by=made_by("maedfer.data.synthetic", {"synthetic": True, **settings}),
     )
     write_index(folder, index)
     return read_index(folder)
-
-
-def _write_split(
-    folder: Path, split: str, samples: Iterator[dict[str, bytes]], count: int, samples_per_shard: int
-) -> list[ShardEntry]:
-    """Writes the shards of one split."""
-    numbers = range(-(-count // samples_per_shard))
-    return [
-        write_shard(folder / shard_name(split, number), islice(samples, samples_per_shard))
-        for number in numbers
-    ]
 
 
 def _write_video(folder: Path, job: Job) -> tuple[str, ...]:

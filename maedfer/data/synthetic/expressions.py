@@ -145,8 +145,7 @@ class Performance:
         if timing.second:
             level = level + timing.second * _bump(t - start - self.rise - self.hold - self.fall - 0.25, 0.28)
         level = level + timing.tremble * top * np.sin(2 * np.pi * 2.3 * (t - start))
-        released: np.ndarray = level * (1 - _ramp(t, RELEASE_S, 0.4))
-        return released
+        return level * (1 - _ramp(t, RELEASE_S, 0.4))
 
     def curves(self, times: np.ndarray) -> Curves:
         """Returns the movement of all channels at times `(F,)` in seconds."""
@@ -190,11 +189,9 @@ def _within(bounds: tuple[float, float], spread: float, rng: np.random.Generator
 def _ramp(t: np.ndarray, start: float, duration: float) -> np.ndarray:
     """Returns 0 before `start`, 1 after `start + duration`, and a smooth step between."""
     x = np.clip((t - start) / duration, 0.0, 1.0)
-    step: np.ndarray = x * x * (3 - 2 * x)
-    return step
+    return x * x * (3 - 2 * x)
 
 
 def _bump(t: np.ndarray, half_width: float) -> np.ndarray:
     """Returns a smooth pulse of height 1 around 0."""
-    pulse: np.ndarray = np.square(np.clip(1 - np.square(t / half_width), 0.0, 1.0))
-    return pulse
+    return np.square(np.clip(1 - np.square(t / half_width), 0.0, 1.0))

@@ -103,5 +103,4 @@ def _from_palette(
 def _tint(rng: np.random.Generator, spread: float, middle: tuple[int, int, int]) -> np.ndarray:
     """Draws a muted colour between `middle` and any other, `(3,)`."""
     other = rng.uniform(30, 220) + rng.uniform(-45, 45, size=3)
-    colour: np.ndarray = np.array(middle) + min(spread, 1.0) * (other - np.array(middle))
-    return colour
+    return np.array(middle) + min(spread, 1.0) * (other - np.array(middle))

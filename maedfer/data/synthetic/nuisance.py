@@ -81,15 +81,12 @@ def _blinks(times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     starts = np.cumsum(rng.uniform(2.0, 5.0, size=6)) - rng.uniform(0, 4.0)
     half = rng.uniform(0.11, 0.17)
     t = np.mod(times, BLINK_LOOP_S)
-    shut = [
-        np.clip(1.6 * (1 - np.abs(t - start) / half), 0, 1) for start in starts if start < BLINK_LOOP_S - 1
-    ]
-    blinks: np.ndarray = np.max(shut, axis=0)
-    return blinks
+    starts = starts[starts < BLINK_LOOP_S - 1]
+    shut = [np.clip(1.6 * (1 - np.abs(t - start) / half), 0, 1) for start in starts]
+    return np.max(shut, axis=0)
 
 
 def _wave(times: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
     """Draws a smooth movement of about -1 to 1: three sines around `rate` Hz."""
     rates, phases = rate * rng.uniform(0.4, 1.6, size=3), rng.uniform(0, 2 * np.pi, size=3)
-    wave: np.ndarray = np.sin(2 * np.pi * rates * times[:, None] + phases).sum(axis=-1) / 2
-    return wave
+    return np.sin(2 * np.pi * rates * times[:, None] + phases).sum(axis=-1) / 2

@@ -40,8 +40,7 @@ def still(points: list[tuple[float, float]] | np.ndarray) -> np.ndarray:
 def moved(points: np.ndarray, dx: np.ndarray | float, dy: np.ndarray | float) -> np.ndarray:
     """Returns points `(P, 2)` shifted by `(F,)` or a constant."""
     shift = np.stack(np.broadcast_arrays(np.atleast_1d(dx), np.atleast_1d(dy)), axis=-1)
-    outline: np.ndarray = points[None] + shift[:, None]
-    return outline
+    return points[None] + shift[:, None]
 
 
 def joined(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -91,5 +90,4 @@ def between(outline: np.ndarray, x: np.ndarray, upper: np.ndarray, lower: np.nda
 
 def mix(first: np.ndarray, second: np.ndarray, amount: np.ndarray | float) -> np.ndarray:
     """Mixes two colours; `amount` is the share of the second."""
-    mixed: np.ndarray = first + amount * (second - first)
-    return mixed
+    return first + amount * (second - first)

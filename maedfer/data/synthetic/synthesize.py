@@ -45,14 +45,21 @@ def synthesize(
     Raises:
         UserError: a number out of range, or a folder that was written before.
     """
-    asked = {"train": clips, "val": val_clips, "test": test_clips}
-    counts = {split: count for split, count in asked.items() if count}
+    asked = {"clips": ("train", clips), "val_clips": ("val", val_clips), "test_clips": ("test", test_clips)}
+    for name, (_, count) in asked.items():
+        if count < 0:
+            raise UserError(name, f"{count} must not be negative")
+    counts = {split: count for split, count in asked.values() if count}
     if not counts:
         raise UserError("clips", "0, like `val_clips` and `test_clips`: nothing to make")
     if shards:
         faces = SyntheticFaces(size, NUM_FRAMES, 1 / FRAME_INTERVAL_S, difficulty, seed)
         index = write_shards(out, faces, counts, encoding=encoding, labelled=False, workers=workers)
         return f"{sum(entry.samples for entry in index.shards)} synthetic clips in {out}"
+    if fps > 0 and round(seconds * fps) < 1:
+        raise UserError("seconds", f"{seconds} at `fps` {fps} is less than one frame")
+    if size % 2:
+        raise UserError("size", f"{size} must be even: videos are H.264")
     faces = SyntheticFaces(size, round(seconds * fps), fps, difficulty, seed)
     path = write_videos(out, faces, counts, workers)
     return f"{sum(counts.values())} synthetic videos listed in {path}"

@@ -8,7 +8,6 @@ there. An image of another size than the first one is stretched to it, as frames
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maedfer.data.video.video import THUMBNAIL, Frame, UnreadableVideo
+from maedfer.data.video.video import THUMBNAIL, WHOLE, Frame, Span, UnreadableVideo
 
 IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 
@@ -66,27 +65,16 @@ def folder_fingerprint(folder: str | Path) -> str:
 
 
 @dataclass(frozen=True)
-class FolderFrame:
+class FolderFrame(Frame):
     """One image of a folder; see `Frame`."""
 
-    time_s: float
     pixels: np.ndarray
-
-    @property
-    def width(self) -> int:
-        """Pixels from left to right."""
-        return int(self.pixels.shape[1])
-
-    @property
-    def height(self) -> int:
-        """Pixels from top to bottom."""
-        return int(self.pixels.shape[0])
 
     def picture(self, max_side: int | None = None) -> np.ndarray:
         """Returns the picture; see `Frame.picture`."""
-        scale = min(1.0, (max_side or math.inf) / max(self.width, self.height))
-        size = max(1, round(self.width * scale)), max(1, round(self.height * scale))
-        return self.pixels if scale == 1 else cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA)
+        size = self.reduced_size(max_side)
+        same = size == (self.width, self.height)
+        return self.pixels if same else cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA)
 
     def thumbnail(self) -> np.ndarray:
         """Returns a small picture; see `Frame.thumbnail`."""
@@ -103,29 +91,24 @@ class ImageFolder:
         self.fps = fps
         self.damaged = self.promised = 0
 
-    def frames(
-        self,
-        start_s: float = 0.0,
-        end_s: float = math.inf,
-        on_frame: Callable[[], object] = lambda: None,
-    ) -> Iterator[Frame]:
+    def frames(self, span: Span = WHOLE, on_frame: Callable[[], object] = lambda: None) -> Iterator[Frame]:
         """Decodes images; see `Video.frames`."""
         self.damaged = 0
-        size: tuple[int, ...] | None = None
+        size: tuple[int, int] | None = None
         # starts at the first image, so that the time of a frame does not depend on where a pass begins
         for number, name in enumerate(self._names()):
             time_s = (number - self.damaged) / self.fps
-            if time_s > end_s + 1e-6:
+            if time_s > span[1] + 1e-6:
                 return
             on_frame()
             pixels = _decode(os.path.join(self.path, name))
             if pixels is None:
                 self.damaged += 1
                 continue
-            size = size or pixels.shape[1::-1]
-            if time_s >= start_s - 1e-6:
+            size = size or (pixels.shape[1], pixels.shape[0])
+            if time_s >= span[0] - 1e-6:
                 same = pixels.shape[1::-1] == size
-                yield FolderFrame(time_s, pixels if same else cv2.resize(pixels, size))
+                yield FolderFrame(time_s, *size, pixels if same else cv2.resize(pixels, size))
 
     def _names(self) -> list[str]:
         try:

@@ -16,25 +16,21 @@ from pathlib import Path
 import av
 import numpy as np
 
-from maedfer.data.video.video import THUMBNAIL, Frame, UnreadableVideo
+from maedfer.data.video.video import THUMBNAIL, WHOLE, Frame, Span, UnreadableVideo
 
 
 @dataclass(frozen=True)
-class VideoFrame:
+class VideoFrame(Frame):
     """One decoded frame of a video, converted to pixels only on request; see `Frame`."""
 
-    time_s: float
-    width: int
-    height: int
     quarter_turns: int
     decoded: av.VideoFrame
 
     def picture(self, max_side: int | None = None) -> np.ndarray:
         """Returns the upright picture; see `Frame.picture`."""
-        scale = min(1.0, (max_side or math.inf) / max(self.width, self.height))
-        size = [max(1, round(side * scale)) for side in (self.width, self.height)]
+        size = self.reduced_size(max_side)
         width, height = size[::-1] if self.quarter_turns % 2 else size
-        kernel = "AREA" if scale < 1 else "BILINEAR"
+        kernel = "BILINEAR" if size == (self.width, self.height) else "AREA"
         pixels = self._converted(width, height, kernel)
         return np.ascontiguousarray(np.rot90(pixels, self.quarter_turns))
 
@@ -58,13 +54,9 @@ class VideoFile:
         self.damaged = 0
         self.promised = 0
 
-    def frames(
-        self,
-        start_s: float = 0.0,
-        end_s: float = math.inf,
-        on_frame: Callable[[], object] = lambda: None,
-    ) -> Iterator[Frame]:
-        """Decodes frames, beginning at the key frame before `start_s`; see `Video.frames`."""
+    def frames(self, span: Span = WHOLE, on_frame: Callable[[], object] = lambda: None) -> Iterator[Frame]:
+        """Decodes frames, beginning at the key frame before the span; see `Video.frames`."""
+        start_s, end_s = span
         self.damaged = 0
         with _open(self.path) as container:
             stream = _video_stream(container)

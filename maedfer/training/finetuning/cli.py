@@ -15,7 +15,6 @@ import torch
 from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.cli import LightningArgumentParser
 
-from maedfer.constants import FRAME_INTERVAL_S
 from maedfer.data.loading.labelled_datamodule import LabelledDataModule
 from maedfer.errors import UserError
 from maedfer.evaluation.predictions import SampleInfo
@@ -42,7 +41,7 @@ COLUMNS = ("step", "loss", "lr")
 
 
 class FinetuneCLI(RunCLI):
-    """A fine-tuning run."""
+    """Trains a classifier or regressor on labelled shards, from an encoder or from scratch."""
 
     verb, default_run, model_name = "finetune", "runs/finetune", "classifier"
     module_class, data_class = FineTuning, LabelledDataModule
@@ -123,11 +122,11 @@ class FinetuneCLI(RunCLI):
         targets = torch.from_numpy(data.subsets.train.targets)
         start = module.build(self.config.task, data.outputs, targets, source)
         if data.frame_interval_s is None:
-            data.frame_interval_s = start.frame_interval_s or FRAME_INTERVAL_S
+            data.frame_interval_s = start.frame_interval_s
         return {
             "model.architecture": module.architecture,
             "model.model_args": module.model_args,
-            "data.frame_interval_s": data.frame_interval_s,
+            "data.frame_interval_s": data.interval_s,
         }
 
     def opening_line(self) -> str:

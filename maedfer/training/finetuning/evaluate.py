@@ -23,7 +23,6 @@ from maedfer.training.distributed.threads import settle_threads
 from maedfer.training.finetuning.module import FineTuning
 from maedfer.training.finetuning.scoring import Scoring
 from maedfer.training.finetuning.trained_on import was_trained_on
-from maedfer.training.run.progress import RunProgress
 from maedfer.training.run.screen import quieten_lightning
 
 OFFICIAL_VIEWS = 2
@@ -102,7 +101,7 @@ def evaluate(
         frame_crop=given.frame_crop,
     )
     part, scoring = data.test_on(split, fold), Scoring()
-    trainer = pl.Trainer(callbacks=[scoring, RunProgress()], logger=False, devices=1)
+    trainer = pl.Trainer(callbacks=[scoring], logger=False, devices=1, enable_progress_bar=False)
     data.settle_workers(devices=1)
     settle_threads(trainer, data.workers or 0)
     trainer.test(module, data, verbose=False)

@@ -213,7 +213,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
 
     def setup(self, stage: str) -> None:
         """Sets the length of clips in the data module to that of the encoder."""
-        datamodule_of(self.trainer).num_frames = self.num_frames
+        datamodule_of(self.trainer).fit_to_model(self.num_frames)
 
     def forward(self, clips: Tensor) -> Tensor:
         """Returns raw outputs (B, K) of normalised clips (B, 3, T, H, W)."""

@@ -32,7 +32,7 @@ def pretrain(args: list[str]) -> int:
 
 
 class PretrainCLI(RunCLI):
-    """A pre-training run."""
+    """Pretrains an encoder on face clips by masked reconstruction of appearance and motion."""
 
     verb, default_run, model_name = "pretrain", "runs/pretrain", "encoder"
     module_class, data_class = MaskedPretraining, ClipDataModule

@@ -56,7 +56,9 @@ class RecipeParser(Parser, LightningArgumentParser):
         """Parses a recipe, or the settings of a run that still has `data.draws: correct`."""
         # The text is the first argument or, by version of jsonargparse, has one of these names.
         named = {name: without_draws(kwargs[name]) for name in ("content", "cfg_str") if name in kwargs}
-        return super().parse_string(*(without_draws(arg) for arg in args[:1]), *args[1:], **kwargs | named)
+        texts = (without_draws(text) for text in args[:1])
+        parsed: Namespace = super().parse_string(*texts, *args[1:], **kwargs | named)
+        return parsed
 
 
 class RunCLI(LightningCLI, ABC):
@@ -81,7 +83,7 @@ class RunCLI(LightningCLI, ABC):
                 "use_distributed_sampler": False,
             },
             seed_everything_default=0,
-            parser_kwargs={"prog": f"maedfer {self.verb}"},
+            parser_kwargs={"prog": f"maedfer {self.verb}", "description": self.__doc__},
             parser_class=RecipeParser,
             args=args,
             run=False,
@@ -163,6 +165,8 @@ class RunCLI(LightningCLI, ABC):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the flags of a run, and one seed for everything."""
+        recipe = "A shipped recipe, such as pretrain/demo, or a YAML file; later ones override earlier ones."
+        next(action for action in parser._actions if action.dest == "config").help = recipe
         parser.add_argument("--run", type=str, default=self.default_run, help="Folder of the run.")
         parser.add_argument("--resume", type=bool, default=False, help="Continue the run that --run holds.")
         parser.add_argument(

@@ -4,7 +4,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from maedfer.constants import FRAME_INTERVAL_S
 from maedfer.data.loading.datamodule import ClipDataModule
 from maedfer.models.config import InputSpec
 
@@ -12,7 +11,7 @@ from maedfer.models.config import InputSpec
 def input_of(data: ClipDataModule) -> InputSpec:
     """Returns how the clips of a run are made; `save_encoder` takes the number of frames from the model."""
     return InputSpec(
-        frame_interval_s=data.frame_interval_s or FRAME_INTERVAL_S,
+        frame_interval_s=data.interval_s,
         geometry=dict(data.index.geometry),
         frame_crop=None if data.frame_crop is None else tuple(data.frame_crop),
         sampling=data.sampling,

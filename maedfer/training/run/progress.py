@@ -44,10 +44,6 @@ class RunProgress(ProgressBar):
         """Hides the bar; Lightning calls this on every rank but the first."""
         self._enabled = False
 
-    def enable(self) -> None:
-        """Shows the bar again."""
-        self._enabled = sys.stderr.isatty()
-
     @property
     def is_shown(self) -> bool:
         """Whether a bar is on the screen."""
@@ -74,19 +70,11 @@ class RunProgress(ProgressBar):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the bar of the held-out clips."""
-        if self._enabled and trainer.is_global_zero:
+        if self._enabled:
             total = sum(trainer.num_val_batches)
-            self._held_out = tqdm(total=total, desc="held out", unit="batch", leave=False, file=sys.stderr)
+            self._held_out = tqdm(total=total, desc="held out", unit="batch", leave=False)
 
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def on_validation_batch_end(self, *_: Any, **__: Any) -> None:
         """Moves the bar of the held-out clips."""
         if self._held_out is not None:
             self._held_out.update()

@@ -78,7 +78,6 @@ class Throughput(Callback):
         self._table: StepTable | None = None
         self._marks: deque[_Mark] = deque()
         self._step, self._clips, self._paused_s = 0, 0, 0.0
-        self._pause_began: float | None = None
         self._started: tuple[int, float] | None = None
         self._row_at, self._row_step = 0.0, 0
         self._long_waits, self._warned = 0, False
@@ -92,12 +91,11 @@ class Throughput(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops the clock for an evaluation."""
-        self._pause_began = time.perf_counter()
+        self._paused_s -= time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restarts the clock."""
-        if self._pause_began is not None:
-            self._paused_s += time.perf_counter() - self._pause_began
+        self._paused_s += time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -16,6 +16,8 @@ from maedfer.data.shards.format import read_index, read_shard
 from maedfer.data.shards.verify import verify
 from maedfer.models.config import read_config
 
+pytestmark = pytest.mark.long
+
 MODEL = {"img_size": 32, "region_size": [2, 2, 4], "embed_dim": 24, "depth": 1, "num_heads": 2}
 
 

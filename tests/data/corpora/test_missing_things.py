@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 from helpers import miniatures
 from helpers.miniatures import empty_frames, empty_video, spread
+from openpyxl import load_workbook
 
 from maedfer.__main__ import main
 from maedfer.data.corpora import NAMES, load_corpus
-from maedfer.data.corpora.dfew import NORMALISED, _number
+from maedfer.data.corpora.dfew import NORMALISED
 from maedfer.data.corpora.reading.corpus import NO_CROPS, UNTESTED
 from maedfer.data.corpora.reading.folds import ListedClip, match_clips
 from maedfer.data.corpora.reading.tables import read_pairs, read_table
@@ -80,7 +81,7 @@ def test_missing_clips_are_counted_and_named(tmp_path, capsys):
     assert main(["pack", str(root), "--corpus", "dfew", "--out", str(out)]) == 2
     said = capsys.readouterr().err
     assert "7 clips missing: 00003, 00004, 00005, 00006, 00007 and 2 more (found: 28 clips in" in said
-    assert "allow" in said and not out.exists()
+    assert "go on without them with --allow-missing" in said and not out.exists()
     found = clips("dfew", root, allow_missing=True)
     assert len(found.sources) == 28 and found.notes[0].startswith("left out: 7 clips missing: 00003")
 
@@ -107,8 +108,13 @@ def test_votes_of_other_clips_are_refused(tmp_path):
     miniatures.write_votes(root / "Annotation" / "annotation.xlsx", classes, rows)
     with pytest.raises(UserError, match="35 of 35 clips are not for their label, such as 00001 \\(happy\\)"):
         clips("dfew", root)
-    with pytest.raises(UserError, match=r"annotation\.xlsx, column 2sad: 'two' is not a number of votes"):
-        _number(root / "Annotation" / "annotation.xlsx", "2sad", "two")
+    sheet = root / "Annotation" / "annotation.xlsx"
+    book = load_workbook(sheet)
+    (column,) = (cell.column for cell in book.active[1] if cell.value == "2sad")
+    book.active.cell(2, column).value = "two"
+    book.save(sheet)
+    with pytest.raises(UserError, match=r"annotation\.xlsx, column 2sad: 'two' is not a number"):
+        clips("dfew", root)
 
 
 def test_an_empty_list_is_a_broken_download(tmp_path):
@@ -170,12 +176,12 @@ def test_folders_of_other_names_and_case_are_found(tmp_path, folder, detector):
 
 def test_time_normalised_frames_are_taken_only_when_named(tmp_path):
     root = dfew(tmp_path, clips="Clip/clip_224x224_16f")
-    with pytest.raises(FileNotFoundError, match=r"none of Clip/jpg_256, .*clips"):
+    with pytest.raises(FileNotFoundError, match=r"none of Clip/jpg_256, .*`clips`"):
         clips("dfew", root)
     found = clips("dfew", root, clips="Clip/clip_224x224_16f")
     assert len(found.sources) == 35 and found.crop.detector == "none"
     assert found.notes == (NORMALISED,)
-    with pytest.raises(FileNotFoundError, match="clips nowhere is not a folder"):
+    with pytest.raises(FileNotFoundError, match="`clips` nowhere is not a folder"):
         clips("dfew", root, clips="nowhere")
 
 

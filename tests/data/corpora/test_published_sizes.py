@@ -18,6 +18,8 @@ from maedfer.data.corpora.reading.counts import agreement, count_parts, differen
 from maedfer.data.pack.inputs import PackInputs
 from maedfer.data.pack.sources import split_of
 
+pytestmark = pytest.mark.long
+
 DFEW = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 FERV39K = ("Happy", "Sad", "Neutral", "Angry", "Surprise", "Disgust", "Fear")
 MAFW = (
@@ -193,8 +195,7 @@ def test_the_table_has_a_row_for_each_corpus_and_stands_in_the_page():
     assert all((UNTESTED in row) != load_corpus(name).tested for row, name in zip(rows, NAMES, strict=True))
     assert {row.count(" | ") for row in rows} == {6}
     page = Path(__file__).resolve().parents[3] / "docs" / "corpora.md"
-    if page.is_file():
-        assert table() in page.read_text(encoding="utf-8"), "write maedfer.data.corpora.table() into the page"
+    assert table() in page.read_text(encoding="utf-8"), "write maedfer.data.corpora.table() into the page"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -207,5 +208,5 @@ def test_every_corpus_says_what_it_is(name):
         size if isinstance(size, int) else sum(size) for part, size in corpus.sizes.items() if "fold" in part
     ]
     whole = corpus.sizes.get("all")
-    assert corpus.sizes or not corpus.tested
+    assert corpus.sizes or name in ("mead", "mosei")
     assert not folds or sum(folds) == (whole if isinstance(whole, int) else sum(whole))

@@ -3,7 +3,7 @@ import pytest
 from helpers.pack_videos import Drawn, RedSquares, scene, still, write_video
 
 from maedfer.data.faces.crop_settings import CropSettings
-from maedfer.data.faces.crops import cut_area, cut_crops, plan_crops, stored_times
+from maedfer.data.faces.crops import CropPlan, cut_area, cut_crops, plan_crops, stored_times
 from maedfer.data.faces.detectors import Detection, make_detector, overlap, suppress
 from maedfer.data.faces.shots import shot_changed
 from maedfer.data.faces.tracks import FaceTracker, follow_faces, largest_at_a_time, smooth_curve
@@ -268,3 +268,14 @@ def test_real_faces_are_found_and_a_cartoon_has_none(shared, name, clip, tracks)
     assert [(track.start_s, track.end_s) for track in found] == [
         pytest.approx(span, abs=0.25) for span in tracks
     ]
+
+
+def test_a_clip_may_start_between_two_microseconds():
+    """Ticks of 1/12800 s end in half a microsecond, which NumPy and Python round differently."""
+    times = np.array([tick / 12800 for tick in range(12, 12 + 512 * 16, 512)])
+    plan = CropPlan(times, 25.0, np.tile([48.0, 32.0, 24.0, 24.0], (16, 1)), None, 1.0)
+    frames = list(Drawn(still(), 1).frames())[:16]
+    for frame, time_s in zip(frames, times.tolist(), strict=True):
+        frame.time_s = time_s
+    ((_, crops),) = cut_crops(frames, [plan], 24)
+    assert crops.shape == (16, 24, 24, 3)

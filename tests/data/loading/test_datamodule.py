@@ -12,6 +12,8 @@ from maedfer.data.loading.epoch_plan import EpochPlan
 from maedfer.errors import UserError
 from maedfer.models.masking import MaskSpec
 
+pytestmark = pytest.mark.long
+
 SETTINGS = {"batch_size": 4, "crop": "resized", "flip": 0.5, "shuffle_window": 5, "workers": 0}
 
 

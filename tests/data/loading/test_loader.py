@@ -116,6 +116,7 @@ def test_a_resumed_run_sees_what_it_would_have_seen(folder, tmp_path, straight, 
     assert second.lengths == straight.lengths[-len(second.lengths) :]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", [3, 6])
 def test_workers_resume_too(folder, tmp_path, step):
     path, settings = tmp_path / "stop.ckpt", {"workers": 2, "limits": {"max_steps": 9, "max_epochs": -1}}
@@ -137,6 +138,7 @@ def test_shorter_epochs_of_lightning_go_on_in_the_plan(folder, straight):
     assert module.lengths == [(0, 4), (1, 2), (2, 4)] and clips(module) == clips(straight)[:10]
 
 
+@pytest.mark.long
 def test_other_workers_repeat_and_miss_nothing(folder, tmp_path):
     path, other = tmp_path / "stop.ckpt", tmp_path / "again.ckpt"
     first = fit(folder, [SaveAndStop(path, 2)], limits={"max_epochs": 2})

@@ -82,6 +82,25 @@ def test_batches_are_those_of_the_plain_way(plain, counts, seed, epoch, carried,
     assert plan.next_epoch(cursor).carried == tuple(order[len(order) // step * step :].tolist())
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    counts=st.lists(st.integers(0, 6), min_size=1, max_size=12).filter(any),
+    left_out=st.sets(st.integers(0, 71), max_size=20),
+    count=st.integers(1, 40),
+    shards=st.integers(1, 5),
+)
+def test_spread_samples_are_the_heads_of_the_first_shards(plain, counts, left_out, count, shards):
+    chosen = np.array([number for number in range(sum(counts)) if number not in left_out], np.int64)
+    chosen = chosen if len(chosen) else None
+    order = plain.plain_order(counts, 3, Cursor(), chosen).tolist()
+    places = [(shard, place) for shard, samples in enumerate(counts) for place in range(samples)]
+    first = list(dict.fromkeys(places[sample][0] for sample in order))[:shards]
+    heads = [sample for sample in order if places[sample][0] in first]
+    heads = sorted(heads, key=lambda sample: (places[sample][1], order.index(sample)))[:count]
+    spread = EpochPlan(table_of(counts), 3, chosen).spread(count, shards)
+    assert spread.tolist() == sorted(heads, key=order.index)
+
+
 @settings(max_examples=200, deadline=None)
 @given(count=st.integers(0, 3000), window=st.integers(0, 80), share=st.floats(0, 1), name=st.integers())
 def test_a_window_holds_what_has_not_left_it(plain, count, window, share, name):

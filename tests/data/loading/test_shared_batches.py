@@ -82,6 +82,7 @@ class Numbers(IterableDataset):
             yield SharedBatch(batch_of(blocks, number))
 
 
+@pytest.mark.long
 def test_batches_of_real_workers_stay_what_they_are_however_many_are_kept():
     for method in set(multiprocessing.get_all_start_methods()) & {"fork", "spawn"}:
         loader = DataLoader(Numbers(), batch_size=None, num_workers=2, multiprocessing_context=method)

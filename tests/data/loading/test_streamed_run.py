@@ -16,7 +16,7 @@ from maedfer.data.shards.remote import Fetcher
 from maedfer.data.shards.table import ShardTable
 from maedfer.errors import UserError
 
-pytestmark = pytest.mark.usefixtures("temporary")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("temporary")]
 
 SHARDS = [f"train-{number:06d}.tar" for number in range(4)]
 SETTINGS = {"batch_size": 4, "crop": "resized", "flip": 0.5, "shuffle_window": 5, "workers": 0}

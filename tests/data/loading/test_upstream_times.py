@@ -82,6 +82,6 @@ def test_a_setting_chooses_the_sampler(synthetic_shards):
     for kind, official in ((ClipDataModule, PretrainingSampler), (LabelledDataModule, FineTuningSampler)):
         for sampling, sampler in (("correct", ClipSampler), ("official", official)):
             data = kind(str(synthetic_shards), sampling=sampling, workers=0)
-            assert data._maker(data._views, 1, training=False).sampler is sampler
-        with pytest.raises(UserError, match=r"^sampling: 'offical' is unknown"):
+            assert data._maker(1, training=False).sampler is sampler
+        with pytest.raises(UserError, match=r"^sampling: offical is unknown"):
             kind(str(synthetic_shards), sampling="offical")

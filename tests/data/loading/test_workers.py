@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from helpers.stream_shards import write_stream_shards
 
+pytestmark = pytest.mark.long
+
 PROGRAM = """
 import multiprocessing, os, signal, sys
 from functools import partial

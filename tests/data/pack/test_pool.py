@@ -9,6 +9,8 @@ import pytest
 from maedfer.data.pack.job import WorkerFailed
 from maedfer.data.pack.pool import run_jobs
 
+pytestmark = pytest.mark.long
+
 FAKE_WORKER = """
 import json, os, sys, time
 print(".", flush=True)

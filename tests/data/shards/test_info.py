@@ -42,7 +42,7 @@ def test_info_counts_and_draws(shards, tmp_path):
     found = info(str(shards), str(sheet), rows=2, columns=5)
     assert (found.samples, len(found.sources), found.short) == (3, 3, 0)
     assert found.labels == {"sad": 2, "happy": 1} and found.subjects == {"s0": 2, "s1": 1}
-    assert found.frames == 33 + 38 + 43 and found.seconds == pytest.approx(found.frames / 12.5)
+    assert found.frames == 33 + 38 + 43 and sum(found.durations) == pytest.approx(found.frames / 12.5)
     assert found.encoding == read_index(shards).encoding
     assert "labels in order: happy 1, sad 2" in str(found) and "splits: train 3" in str(found)
     assert "synthetic" not in str(found)
@@ -86,7 +86,7 @@ def test_damage_is_one_line_that_names_it(shards, capsys):
     with pytest.raises(UserError, match=r"record of sample .* is damaged.*; run `maedfer verify"):
         info(str(shards))
     write_shard(path, samples[:0])
-    with pytest.raises(UserError, match=r"after 0 samples \(the index says 1\)"):
+    with pytest.raises(UserError, match=r"000001.tar holds 0 samples, the index says 1; run `maedfer verify"):
         info(str(shards))
 
 

@@ -8,19 +8,21 @@ import multiprocessing
 import numpy as np
 import pytest
 
+from maedfer.__main__ import main
 from maedfer.data.shards.format import read_index
-from maedfer.data.synthetic import (
-    ALIKE_PAIRS,
-    CLASSES,
-    PRESETS,
-    Difficulty,
-    SyntheticFaces,
-    write_shards,
-    write_videos,
-)
-from maedfer.data.synthetic.clips import SIZES
+from maedfer.data.synthetic.clips import SIZES, SyntheticFaces
+from maedfer.data.synthetic.dataset import write_shards, write_videos
+from maedfer.data.synthetic.difficulty import PRESETS, Difficulty
 from maedfer.data.synthetic.drawing import HeadPose, canvas_size, face_shapes, paint
-from maedfer.data.synthetic.expressions import APEX, PERIOD_S, Performance, draw_performance, hold_pose
+from maedfer.data.synthetic.expressions import (
+    ALIKE_PAIRS,
+    APEX,
+    CLASSES,
+    PERIOD_S,
+    Performance,
+    draw_performance,
+    hold_pose,
+)
 from maedfer.data.synthetic.faces import draw_identity
 from maedfer.errors import UserError
 from maedfer.files import sha256
@@ -143,7 +145,9 @@ def test_difficulty_buries_the_expression():
     ("make", "word"),
     [
         (lambda: SyntheticFaces(size=16), "size: 16"),
-        (lambda: SyntheticFaces(fps=0), "fps=0"),
+        (lambda: SyntheticFaces(fps=0), "^fps: 0"),
+        (lambda: SyntheticFaces(num_frames=0), "^num_frames: 0"),
+        (lambda: SyntheticFaces(seed=-1), "^seed: -1"),
         (lambda: SyntheticFaces(difficulty="hard"), "clean, diverse, messy"),
         (lambda: Difficulty(noise=-1), "noise=-1"),
         (lambda: Difficulty(jpeg=101), "jpeg=101"),
@@ -154,6 +158,23 @@ def test_difficulty_buries_the_expression():
 def test_settings_without_meaning_are_refused(make, word):
     with pytest.raises(ValueError, match=word):
         make()
+
+
+@pytest.mark.parametrize(
+    ("flags", "flag"),
+    [
+        ("--clips -1", "--clips"),
+        ("--test-clips -1", "--test-clips"),
+        ("--clips 0", "--clips"),
+        ("--seconds 0", "--seconds"),
+        ("--fps 0", "--fps"),
+        ("--seed -1", "--seed"),
+        ("--size 33", "--size"),
+    ],
+)
+def test_the_command_line_names_the_flag_to_change(flags, flag, tmp_path, capsys):
+    assert main(["synthesize", "--out", str(tmp_path / "a"), *flags.split()]) == 2
+    assert capsys.readouterr().err.startswith(f"maedfer synthesize: {flag}: ")
 
 
 def test_shards_do_not_depend_on_the_workers_and_say_synthetic(tmp_path):

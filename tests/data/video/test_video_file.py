@@ -40,7 +40,7 @@ def test_a_phone_video_stands_upright(tmp_path):
 
 def test_a_span_starts_and_ends_where_asked(tmp_path):
     path = write_video(tmp_path / "a.mp4", scene(lambda t: (20 + 10 * t, 32)), 125)
-    frames = list(VideoFile(path).frames(2.0, 3.0))
+    frames = list(VideoFile(path).frames((2.0, 3.0)))
     assert [frames[0].time_s, frames[-1].time_s] == [2.0, 3.0] and len(frames) == 26
     red = frames[0].picture()[32, :, 0] > 180
     assert np.flatnonzero(red).mean() == pytest.approx(40, abs=2)

@@ -25,6 +25,7 @@ def test_a_kill_while_it_is_written_leaves_the_one_before(tmp_path, monkeypatch)
     assert torch.load(path, weights_only=True) == {"step": 2} and list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.long
 def test_runs_use_it(pretrained, monkeypatch):
     """Nothing of a run goes over the folder for temporary files, which may be another disk."""
     from helpers.pretraining_runs import arguments

@@ -2,12 +2,15 @@
 
 from collections import Counter
 
+import pytest
 from helpers.pretraining_runs import arguments, keys, rows
 from helpers.two_ranks import on_two, run_together
 
 import maedfer
 from maedfer.__main__ import main
 from maedfer.data.shards.format import read_index
+
+pytestmark = pytest.mark.long
 
 
 def seen(run, ranks):

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 import maedfer
 from maedfer.__main__ import main
 
-pytestmark = pytest.mark.timeout(480)  # the first test waits for every pair of processes
+pytestmark = [pytest.mark.long, pytest.mark.timeout(480)]  # the first test waits for every pair of processes
 
 STEPS = 10
 PLAIN = ("--data.shuffle_window", "3", "--trainer.enable_progress_bar", "false")
@@ -38,7 +38,8 @@ SLOW = {False: (), True: ("--trainer.callbacks", '[{"class_path": "helpers.two_r
 @pytest.fixture(scope="session")
 def even_shards(tmp_path_factory):
     """24 train and 6 val tracks of synthetic faces: three steps of two ranks with four clips each."""
-    from maedfer.data.synthetic import SyntheticFaces, write_shards
+    from maedfer.data.synthetic.clips import SyntheticFaces
+    from maedfer.data.synthetic.dataset import write_shards
 
     folder = tmp_path_factory.mktemp("even") / "faces"
     faces = SyntheticFaces(size=32, num_frames=24, fps=6.25)

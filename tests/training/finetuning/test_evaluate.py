@@ -15,6 +15,8 @@ from maedfer.evaluation.predictions import read_predictions
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.report.evaluation import EvaluationInfo, write_evaluation
 
+pytestmark = pytest.mark.long
+
 
 def keys_to_count(shards):
     """Keys of the test split, in order."""

@@ -17,6 +17,8 @@ from maedfer.training.finetuning import scoring
 from maedfer.training.finetuning.module import FineTuning
 from maedfer.training.run.records import MetricsFile
 
+pytestmark = pytest.mark.long
+
 NAME = "lgi_former_tiny_patch8_64"
 NO_VALIDATION = ("--data.val_share", "0")
 

@@ -18,6 +18,8 @@ from maedfer.processes import child as child_process
 from maedfer.runs.fold_folder import FoldFolder, parse_folds
 from maedfer.training.finetuning import command, folds
 
+pytestmark = pytest.mark.long
+
 NO_TEST = ("--data.test_split", "none", "--data.val_share", "0", "--data.record_keys", "false")
 
 
@@ -69,7 +71,6 @@ def has(words, *part):
     return any(tuple(words[i : i + len(part)]) == part for i in range(len(words)))
 
 
-@pytest.mark.slow
 def test_folds_in_real_processes_survive_a_kill(folded, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from maedfer.data.loading.labelled_datamodule import LabelledDataModule
-from maedfer.data.synthetic import SyntheticFaces, write_shards
+from maedfer.data.synthetic.clips import SyntheticFaces
+from maedfer.data.synthetic.dataset import write_shards
 from maedfer.errors import UserError
 from maedfer.evaluation.scores import scores
 from maedfer.training.finetuning.pixel_baseline import differences, pixel_predictions

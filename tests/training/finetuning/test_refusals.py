@@ -8,6 +8,8 @@ from helpers.finetuning_runs import MODEL, arguments, rewritten
 
 from maedfer.__main__ import main
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def refusal(capsys):
@@ -70,7 +72,7 @@ LABELS = {
     "a fold that is not there": (
         edited(folds_with_all_fear_in_one),
         ("--data.fold", "7", "--data.test_split", "none"),
-        ("--data.fold 7", "1, 2"),
+        ("--data.fold: 7", "1, 2"),
     ),
     "a test set of one class": (edited(one_class_in_the_test_set), (), ("all 14 test samples", "are happy")),
     "official without a test set": (

@@ -15,6 +15,8 @@ from maedfer.training.finetuning.scoring import Scoring
 from maedfer.training.run.checkpoints import BestCheckpoint
 from maedfer.training.run.records import MetricsFile
 
+pytestmark = pytest.mark.long
+
 
 def assert_same_runs(run, whole):
     for name in ("metrics.csv", "validation.csv", "predictions.csv", "keys/rank0.txt", "summary.json"):

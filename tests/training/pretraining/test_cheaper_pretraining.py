@@ -18,6 +18,8 @@ from maedfer.randomness import seed_of
 from maedfer.training.pretraining.module import MaskedPretraining
 from maedfer.training.run.weights import check_resumable
 
+pytestmark = pytest.mark.long
+
 CHEAP = ("--model.decoder_attention", "cross", "--model.predicted_share", "0.25")
 TINY = {"img_size": 32, "region_size": [2, 2, 4], "embed_dim": 24, "depth": 2, "num_heads": 2}
 # 8 x 4 x 4 tokens, of which a half-height window of 2 x 4 masks 6, as the demo recipe asks for three in four.

@@ -14,6 +14,8 @@ from helpers.pretraining_runs import STEPS, arguments, keys, rows
 import maedfer
 from maedfer.__main__ import main
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def finished(synthetic_shards, tmp_path_factory):
@@ -62,7 +64,7 @@ def test_the_encoder_loads_in_one_line_and_says_it_is_synthetic(finished):
 
 def test_the_report_stands_alone(finished):
     page = (finished / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 2 and "src='data:" in page and "http" not in page
+    assert page.count("data:image/png;base64,") == 2 and 'src="data:' in page and "http" not in page
     assert "synthetic" in page and "mask_ratio" in page and torch.__version__.split("+")[0] in page
 
 

@@ -21,6 +21,8 @@ from maedfer.errors import UserError
 from maedfer.training.run.non_finite import NonFiniteLoss
 from maedfer.training.steps.finite_steps import FiniteSteps, SteadyAverage
 
+pytestmark = pytest.mark.long
+
 BAD = 5
 """Number of the spoilt micro-batch: the third step of two, or the sixth of one."""
 

@@ -15,6 +15,8 @@ from maedfer.errors import UserError
 from maedfer.training.distributed.refusals import prepare_to_compile
 from maedfer.training.distributed.zero_strategy import ZeroStrategy
 
+pytestmark = pytest.mark.long
+
 COMPILE = ("--model.compile", "true")
 EXACT = ("--trainer.precision", "32-true")
 
@@ -123,7 +125,6 @@ def test_split_weights_are_refused():
         prepare_to_compile(trainer)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(480)
 def test_kernels_on_two_ranks(synthetic_shards, tmp_path):
     ways = {"plain": ("ddp", ()), "ddp": ("ddp", COMPILE), "zero2": ("zero2", COMPILE)}

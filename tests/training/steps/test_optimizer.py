@@ -14,6 +14,8 @@ from maedfer.training.finetuning.module import FineTuning
 from maedfer.training.run.records import MetricsFile
 from maedfer.training.steps.optimizer import block_matrices, build_optimizer
 
+pytestmark = pytest.mark.long
+
 NAME = "lgi_former_tiny_patch8_64"
 SMALL = {
     "img_size": 32,

@@ -9,6 +9,8 @@ from helpers.finetuning_runs import arguments, table
 from maedfer.__main__ import main
 from maedfer.training.steps.schedule import WarmupCosine, scaled_by_batch
 
+pytestmark = pytest.mark.long
+
 TABLES = (
     "sched_pretrain_released_bs160",
     "sched_pretrain_script_bs64",

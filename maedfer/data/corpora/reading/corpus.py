@@ -11,7 +11,7 @@ from maedfer.data.video.source import Source
 from maedfer.errors import UserError
 
 UNTESTED = "layout untested on real data"
-"""Said of a corpus whose layout is known from descriptions alone."""
+"""The note on a corpus whose layout is known from descriptions alone."""
 
 SHOWN = 5
 """Names of missing things that a message gives."""
@@ -28,6 +28,15 @@ NO_CROPS = (
     "face crops, which are not in the folder"
 )
 """The note on raw videos of a corpus whose authors give face crops too."""
+
+
+Size = int | tuple[int, ...]
+"""A published number of clips: of each class, or in all."""
+
+
+def by_fold(*sizes: Size) -> dict[str, Size]:
+    """Returns published sizes of folds, in their order, as `Corpus.sizes` names them."""
+    return {f"fold {number}": size for number, size in enumerate(sizes, 1)}
 
 
 @dataclass(frozen=True)
@@ -57,8 +66,8 @@ class Corpus:
         classes: The labels in the published order; empty for a corpus without classes.
         sizes: Published clips of each part (`all`, `fold 1`, or a split): of each class, or in all; empty
             where no size is known for sure.
-        ask: Page where it is asked for, or downloaded from.
-        terms: The terms of use, in short.
+        ask: Page to request or to download it from.
+        terms: Terms of use in short.
         layout: The contents of its folder, for messages.
         find: Collects the clips of a folder; the second argument is the folder of the clips below it, where
             the user names one.
@@ -68,7 +77,7 @@ class Corpus:
     name: str
     title: str
     classes: tuple[str, ...]
-    sizes: Mapping[str, int | tuple[int, ...]]
+    sizes: Mapping[str, Size]
     ask: str
     terms: str
     layout: str
@@ -122,10 +131,8 @@ class Corpus:
 
 def _missing(missing: Mapping[str, Sequence[str]]) -> str:
     """Counts and names missing things; empty where nothing is missing."""
-    lists = [(kind, names) for kind, names in missing.items() if names]
-    return "; ".join(f"{len(names)} {kind} missing: {_some(names)}" for kind, names in lists)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    texts = []
+    for kind, names in missing.items():
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        texts += [f"{len(names)} {kind} missing: {', '.join(names[:SHOWN])}{more}"] if names else []
+    return "; ".join(texts)

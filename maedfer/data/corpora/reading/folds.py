@@ -18,12 +18,12 @@ class ListedClip:
 
     Attributes:
         clip: Its name as the lists have it, without a suffix.
-        label: Name of its class.
+        label: Name of its class; None in a corpus without classes.
         fields: Further fields of `Source`.
     """
 
     clip: str
-    label: str
+    label: str | None
     fields: Mapping[str, Any]
 
 

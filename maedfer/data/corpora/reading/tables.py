@@ -87,6 +87,18 @@ def as_label(path: Path, text: str, classes: Sequence[str]) -> str:
     return known[text.lower()]
 
 
+def as_number(place: str, cell: Any) -> float:
+    """Returns the number in a cell.
+
+    Raises:
+        UserError: the cell holds something else; the message begins with its place.
+    """
+    try:
+        return float(cell)
+    except (TypeError, ValueError) as error:
+        raise UserError(None, f"{place}: {cell!r} is not a number") from error
+
+
 def numbered_label(path: Path, text: str, classes: Sequence[str]) -> str:
     """Returns the class of a number, counted from 1.
 

@@ -4,13 +4,16 @@ videos."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from maedfer.data.corpora.reading.corpus import FACE_CROPS, RAW_CLIPS
 from maedfer.data.faces.crop_settings import CropSettings
 from maedfer.data.video.image_folder import is_frame
 from maedfer.data.video.source import is_video
+
+K = TypeVar("K")
 
 ALIGNED = "_aligned"
 """OpenFace writes the aligned frames of `a.mp4` to `a_aligned`."""
@@ -40,6 +43,26 @@ def require_path(root: Path, *names: str) -> Path:
     return found
 
 
+def find_each(root: Path, names: Mapping[K, Sequence[str]]) -> tuple[dict[K, Path], list[str]]:
+    """Finds several things (see `find_path`), of which some may be missing.
+
+    Args:
+        root: The folder of the corpus.
+        names: Relative paths that each may have.
+
+    Returns:
+        The path of each that is there, and the first name of each that is missing.
+
+    Raises:
+        FileNotFoundError: none is there.
+    """
+    found = {key: path for key, each in names.items() if (path := find_path(root, *each)) is not None}
+    absent = [each[0] for key, each in names.items() if key not in found]
+    if not found:
+        raise FileNotFoundError(f"{root} has no {absent[0]}")
+    return found, absent
+
+
 def clip_folder(
     root: Path, clips: str | None, faces: Sequence[str], raw: Sequence[str] = ()
 ) -> tuple[Path, CropSettings]:
@@ -58,7 +81,7 @@ def clip_folder(
     if clips is not None:
         folder = find_path(root, clips) or Path(clips)
         if not folder.is_dir():
-            raise FileNotFoundError(f"clips {clips} is not a folder in {root}")
+            raise FileNotFoundError(f"`clips` {clips} is not a folder in {root}")
         scenes = any(find_path(root, name) == folder for name in raw)
         cropped = not scenes and (
             any(find_path(root, name) == folder for name in faces) or _of_frames(folder)
@@ -78,7 +101,7 @@ def list_clips(folder: Path, depth: int = 1, frames: bool = True) -> dict[str, P
     Args:
         folder: Searched at any depth.
         depth: Parts of the path, from its end, that make the key of a clip.
-        frames: Whether folders of frames count.
+        frames: False for videos only.
 
     Returns:
         Key (see `clip_key`) and path of each, sorted by path.
