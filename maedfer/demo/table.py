@@ -74,7 +74,7 @@ class LabelTable:
 
     def run(self, name: str, seed: int) -> Path:
         """Returns the folder of a run."""
-        return self.folder / "finetune" / f"{name.replace(',', '').replace(' ', '-')}-{seed}"
+        return self.folder / "finetune" / f"{slug(name)}-{seed}"
 
     def _args(self, name: str, seed: int) -> list[str]:
         """Returns the arguments of `maedfer` for a run, without its folder."""
@@ -101,6 +101,11 @@ class LabelTable:
         run_in_parallel(self.runs(), "fine-tuning")
         scores = {name: [read_uar(self.run(name, seed)) for seed in range(self.seeds)] for name in ROWS}
         return scores | {PIXELS: [measure_pixels(self.shards)]}
+
+
+def slug(name: str) -> str:
+    """Returns the name of a row as the name of a folder."""
+    return name.replace(",", "").replace(" ", "-")
 
 
 def read_uar(run: Path) -> float:
