@@ -75,8 +75,8 @@ def demo(out: str | None = None, full: bool = False) -> str:
     Run again on the same folder, it continues where it stopped.
 
     Args:
-        out: folder of the results; runs/demo, or runs/demo-full for the longer form.
-        full: the longer form, which pre-trains five times as long.
+        out: Folder of the results; runs/demo, or runs/demo-full for the longer form.
+        full: The longer form, which pre-trains five times as long.
 
     Raises:
         UserError: a stage failed (its own message precedes), or the folder holds a demo of another length.

@@ -28,8 +28,8 @@ def compare(runs: list[str], out: str = "runs/compare") -> str:
     Writes `comparison.json`, a figure and `report.html`; differences are those of the second from the first.
 
     Args:
-        runs: two folders with `predictions.csv`: fine-tuned runs, folders of folds, or evaluations.
-        out: folder of the results.
+        runs: Two folders with `predictions.csv`: fine-tuned runs, folders of folds, or evaluations.
+        out: Folder of the results.
 
     Returns:
         The table of differences.

@@ -155,6 +155,16 @@ class FinetuneCLI(RunCLI):
         else:
             print_rank_zero("the run ended before its first validation: these are its last weights")
 
+    @classmethod
+    def rebuild(cls, settings: Mapping[str, Any], config: ModelConfig) -> FineTuning:
+        """Builds the classifier of a run again, with fresh weights and not compiled."""
+        assert config.output is not None  # as a classifier of a run has one
+        given = {**settings["model"], "compile": False}
+        module = FineTuning(**given, freeze_encoder=settings["freeze_encoder"])
+        names = config.output.names
+        module.build(config.output.task, names, targets=torch.zeros(1, len(names)), source=None)
+        return module
+
     def model_config(self, steps: int, clips: int) -> ModelConfig:
         """Returns the configuration of the model."""
         module, data = self.model, self.datamodule
