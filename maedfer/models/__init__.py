@@ -16,7 +16,7 @@ The paper's words, and the modules that implement them:
 from maedfer.models.features import Features
 from maedfer.models.lgi_former import LGIFormer
 from maedfer.models.mae import MAEOutput, MaskedAutoencoder
-from maedfer.models.masking import draw_region_mask, mask_indices, region_tube_mask, tube_mask
+from maedfer.models.masking import MaskSpec, mask_indices, region_tube_mask, tube_mask
 from maedfer.models.official import to_official
 from maedfer.models.pictures import Reconstruction
 from maedfer.models.regions import RegionLayout
@@ -28,13 +28,13 @@ __all__ = [
     "JointViT",
     "LGIFormer",
     "MAEOutput",
+    "MaskSpec",
     "MaskedAutoencoder",
     "Reconstruction",
     "RegionLayout",
     "architectures",
     "build_encoder",
     "build_mae",
-    "draw_region_mask",
     "mask_indices",
     "region_tube_mask",
     "to_official",

@@ -90,12 +90,12 @@ def check_arguments(model: str, arguments: Mapping[str, Any], kind: type[Encoder
 def _fits(value: object, kind: Any) -> bool:
     """Returns whether a value is of a kind of `KINDS`; true and false are not numbers."""
     if kind is Sequence:
-        return isinstance(value, Sequence) and not isinstance(value, str) and all(map(_is_whole, value))
+        return (
+            isinstance(value, Sequence)
+            and not isinstance(value, str)
+            and all(_fits(v, Integral) for v in value)
+        )
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-
-
-def _is_whole(value: object) -> bool:
-    return _fits(value, Integral)
 
 
 KINDS: dict[Any, tuple[str, Any]] = {

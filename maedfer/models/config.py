@@ -106,9 +106,9 @@ class ModelConfig:
                 None, f"schema {raw['schema']} is not {SCHEMA}, which this version of maedfer reads"
             )
         values = _checked(cls, raw)
-        values["input"] = InputSpec(**_with_tuples(_checked(InputSpec, values["input"], "input")))
+        values["input"] = InputSpec(**_checked(InputSpec, values["input"], "input"))
         if values["output"] is not None:
-            values["output"] = OutputSpec(**_with_tuples(_checked(OutputSpec, values["output"], "output")))
+            values["output"] = OutputSpec(**_checked(OutputSpec, values["output"], "output"))
             if values["output"].task not in get_args(TaskName):
                 raise UserError(None, f"task {values['output'].task!r} is not one of {get_args(TaskName)}")
         return cls(**values)
@@ -150,44 +150,20 @@ def write_config(folder: str | Path, config: ModelConfig) -> None:
 
 
 def _checked(kind: type, raw: object, name: str = CONFIG_NAME) -> dict[str, Any]:
-    """Returns the values of a dataclass as a dict, after checking that its keys are exactly the fields."""
+    """Returns the values of a dataclass by name, tuples for lists; the keys must be exactly its fields."""
     expected = {field.name for field in fields(kind)}
     if not isinstance(raw, Mapping) or raw.keys() != expected:
         found = sorted(raw) if isinstance(raw, Mapping) else type(raw).__name__
         raise UserError(None, f"{name} has the keys {found}, expected exactly {sorted(expected)}")
-    return dict(raw)
-
-
-def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
-    """Returns the values with tuples in place of JSON's lists."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
 
 
 def _from_schema_1(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a configuration of schema 1 in the form of today."""
-    provenance = raw["provenance"]
-    names, output = raw["labels"], None
-    if names:
-        output = {
-            "task": provenance.get("task", "classify"),
-            "names": names,
-            "columns": provenance.get("columns"),
-        }
-    return {
-        "architecture": raw["architecture"],
-        "model_args": raw["model_args"],
-        "input": {
-            "num_frames": raw["model_args"].get("num_frames", NUM_FRAMES),
-            "frame_interval_s": raw["frame_interval_s"],
-            "mean": raw["mean"],
-            "std": raw["std"],
-            "geometry": raw["geometry"],
-            "frame_crop": provenance.get("frame_crop"),
-            "sampling": provenance.get("sampling", "correct"),
-        },
-        "output": output,
-        "provenance": provenance,
-        "weights_sha256": None,
-        "calibration": None,
-        "schema": SCHEMA,
-    }
+    args, said, names = raw["model_args"], raw["provenance"], raw["labels"]
+    settings = {name: raw[name] for name in ("frame_interval_s", "mean", "std", "geometry")}
+    settings |= {"num_frames": args.get("num_frames", NUM_FRAMES), "frame_crop": said.get("frame_crop")}
+    settings |= {"sampling": said.get("sampling", "correct")}
+    output = {"task": said.get("task", "classify"), "names": names, "columns": said.get("columns")}
+    today = asdict(ModelConfig(raw["architecture"], args, provenance=said))
+    return {**today, "input": settings, "output": output if names else None}

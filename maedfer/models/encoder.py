@@ -28,7 +28,7 @@ from maedfer.errors import UserError
 from maedfer.models.arguments import EncoderArgs
 from maedfer.models.config import ModelConfig
 from maedfer.models.features import Features, take_blocks
-from maedfer.models.initialisation import fresh_head, init_linears
+from maedfer.models.initialisation import init_linears
 from maedfer.models.pooling import POOLINGS, Pooling, pool_features, pool_name
 from maedfer.models.positions import position_table
 from maedfer.models.regions import RegionLayout, Triple
@@ -292,5 +292,7 @@ class VideoEncoder(nn.Module, ABC):
         return nn.LayerNorm(self.embed_dim, eps=NORM_EPS).to(self.patch_embed.proj.weight)
 
     def _fresh_head(self, num_classes: int) -> nn.Linear:
-        head = fresh_head(self.embed_dim, num_classes, self.args.init_scale)
+        head = nn.Linear(self.embed_dim, num_classes)
+        init_linears(head, classifier=True)
+        head.weight.data.mul_(self.args.init_scale)
         return head.to(self.patch_embed.proj.weight)

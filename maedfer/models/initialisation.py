@@ -15,11 +15,3 @@ def init_linears(model: nn.Module, classifier: bool) -> None:
                 nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-
-
-def fresh_head(dim: int, num_classes: int, scale: float) -> nn.Linear:
-    """Builds the last layer of a classifier: truncated normal 0.02 times `scale`, and a bias of 0."""
-    head = nn.Linear(dim, num_classes)
-    init_linears(head, classifier=True)
-    head.weight.data.mul_(scale)
-    return head

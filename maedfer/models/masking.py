@@ -227,18 +227,6 @@ def tube_mask(
     return region_tube_mask(batch_size, grid, grid, ratio, generator, device)
 
 
-def draw_region_mask(
-    grid: Sequence[int],
-    region_size: Sequence[int],
-    ratio: float,
-    rng: np.random.Generator,
-    mode: MaskMode = "tube",
-    symmetry: MaskSymmetry = "none",
-) -> np.ndarray:
-    """Draws the mask of one clip with NumPy; `MaskSpec` describes arguments, result and errors."""
-    return MaskSpec(grid, region_size, ratio, mode, symmetry).draw(rng)
-
-
 def _shuffled(rng: np.random.Generator, rows: int, size: int, masked: int) -> np.ndarray:
     """Returns rows (rows, size) with `masked` True each, every row at its own random places."""
     return rng.permuted(np.tile(np.arange(size) < masked, (rows, 1)), axis=1)

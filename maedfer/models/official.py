@@ -49,7 +49,6 @@ OURS_OF_OFFICIAL = {official: ours for ours, official in OFFICIAL_OF_OURS.items(
 HEADS = ("appearance_head", "motion_head")
 FUSED_HEAD = re.compile(r"decoder\.head\.(weight|bias)")
 WRAPPERS = ("model", "module", "state_dict")
-PREFIXES = ("module.", "backbone.")
 LIGHTNING_MARK = "pytorch-lightning_version"
 OWN_PREFIX = "mae."
 HEAD_WIDTH = 64
@@ -120,13 +119,14 @@ def from_official(
 
     Args:
         checkpoint: a file, or its contents: a state dict, bare or under `model` or `module`.
-        region_size: tokens (t, h, w) of a region; not used for joint attention.
-        num_heads: attention heads; width / 64 by default.
-        decoder_num_heads: the same for the decoder.
-        pool: of a classifier; `region` by default, `token` for joint attention.
-        img_size: side of the frames in pixels.
-        num_frames: frames of a clip.
-        decoder_positions: `official` reconstructs as the released weights were trained, see `mae`.
+        region_size: Tokens (t, h, w) of a region; not used for joint attention.
+        num_heads: Attention heads of the encoder; width / 64 by default.
+        decoder_num_heads: Attention heads of the decoder; width / 64 by default.
+        pool: Tokens that a classifier pools; `region` by default, `token` for joint attention.
+        img_size: Side of the frames in pixels.
+        num_frames: Frames of a clip.
+        decoder_positions: `official` reconstructs as the released weights were trained, with permuted
+            positions; `correct` gives each token its own.
 
     Returns:
         A `MaskedAutoencoder` for a pre-training checkpoint; else an `LGIFormer` or `JointViT`, in
@@ -169,9 +169,9 @@ def read_official(checkpoint: str | Path | Mapping[str, Any]) -> tuple[str, dict
     while wrapper := next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None):
         content = content[wrapper]
     state = {
-        _strip(name): torch.as_tensor(tensor)
+        name.removeprefix("module.").removeprefix("backbone."): torch.as_tensor(tensor)
         for name, tensor in content.items()
-        if isinstance(name, str) and _is_array(tensor)
+        if isinstance(name, str) and hasattr(tensor, "shape") and hasattr(tensor, "dtype")
     }
     if trained_here or any(name.startswith(OWN_PREFIX) for name in state):
         raise training_checkpoint(source)
@@ -263,31 +263,19 @@ def guess_heads(width: int, parameter: str) -> int:
 
 def _check_shapes(state: State, source: str) -> None:
     """Refuses a state dict that lacks a tensor from which the model's shape is read."""
-    encoder = encoder_part(state)
-    needed = [(encoder, SHAPE_OF_ENCODER), (state, SHAPE_OF_DECODER if is_pretraining(state) else {})]
-    needed.append((encoder, SHAPE_OF_HEAD if "head.weight" in encoder else {}))
-    for tensors, dimensions in needed:
-        for name, ndim in dimensions.items():
-            if name not in tensors or tensors[name].ndim != ndim:
-                raise UserError(
-                    None,
-                    f"{source} is not an MAE-DFER or VideoMAE checkpoint: no {name} of {ndim} dimensions",
-                )
+    tensors = {**state, **encoder_part(state)}
+    needed = SHAPE_OF_ENCODER | (SHAPE_OF_DECODER if is_pretraining(state) else {})
+    needed |= SHAPE_OF_HEAD if "head.weight" in tensors else {}
+    for name, ndim in needed.items():
+        if name not in tensors or tensors[name].ndim != ndim:
+            raise UserError(
+                None, f"{source} is not an MAE-DFER or VideoMAE checkpoint: no {name} of {ndim} dimensions"
+            )
 
 
 def _depth(state: State, prefix: str) -> int:
     places = (name.removeprefix(prefix).split(".")[0] for name in state if name.startswith(prefix))
     return 1 + max(int(place) for place in places if place.isdecimal())
-
-
-def _strip(name: str) -> str:
-    for prefix in PREFIXES:
-        name = name.removeprefix(prefix)
-    return name
-
-
-def _is_array(value: object) -> bool:
-    return hasattr(value, "shape") and hasattr(value, "dtype")
 
 
 def _load_file(path: Path) -> Mapping[str, Any]:

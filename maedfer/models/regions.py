@@ -20,6 +20,7 @@ from functools import cached_property
 import torch
 from einops import rearrange
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from maedfer.errors import UserError
 
@@ -64,8 +65,6 @@ class RegionLayout:
     region: Triple
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "grid", as_triple(self.grid, "grid"))
-        object.__setattr__(self, "region", as_triple(self.region, "region_size"))
         check_region(self.grid, self.region)
 
     @property
@@ -147,8 +146,7 @@ class RegionLayout:
                 "visible", f"{tuple(visible.shape)} is not a multiple of {self.num_regions} regions"
             )
         regions = self.region_of_token.to(visible.device)[visible]
-        counts = torch.zeros(visible.shape[0], self.num_regions, dtype=torch.int64, device=visible.device)
-        counts.scatter_add_(1, regions, torch.ones_like(regions))
+        counts = one_hot(regions, self.num_regions).sum(1)
         low, high = int(counts.min()), int(counts.max())
         if low != high:
             raise UserError(

@@ -49,23 +49,19 @@ ARCHITECTURES: dict[str, tuple[type[VideoEncoder], dict[str, Any]]] = {
 """Name -> class, and the arguments that differ from its defaults."""
 
 
-def _cfg(img_size: int) -> dict[str, Any]:
-    return {
-        "input_size": (3, img_size, img_size),  # timm insists on three numbers; frames are a model attribute
-        "num_classes": 0,
-        "mean": IMAGENET_MEAN,
-        "std": IMAGENET_STD,
-        "interpolation": "bilinear",
-        "crop_pct": 1.0,
-        "first_conv": "patch_embed.proj",
-        "classifier": "head",
-        "license": "mit",
-    }
-
-
-default_cfgs = generate_default_cfgs(
-    {name: _cfg(shape.get("img_size", 160)) for name, (_, shape) in ARCHITECTURES.items()}
-)
+CFG = {
+    "num_classes": 0,
+    "mean": IMAGENET_MEAN,
+    "std": IMAGENET_STD,
+    "interpolation": "bilinear",
+    "crop_pct": 1.0,
+    "first_conv": "patch_embed.proj",
+    "classifier": "head",
+    "license": "mit",
+}
+# timm insists on three numbers of an input; frames are a model attribute.
+SIZES = {name: (3, *[shape.get("img_size", 160)] * 2) for name, (_, shape) in ARCHITECTURES.items()}
+default_cfgs = generate_default_cfgs({name: CFG | {"input_size": size} for name, size in SIZES.items()})
 
 
 def _register(name: str) -> None:

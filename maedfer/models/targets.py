@@ -25,8 +25,6 @@ from torch import Tensor
 from maedfer.models.motion_groups import differences, sums
 from maedfer.models.tubelets import grid_of, patchify, unpatchify
 
-__all__ = ["appearance_size", "patchify", "reconstruction_targets", "split_target", "targets_to_pixels"]
-
 STD_EPS = 1e-6
 
 

@@ -56,25 +56,6 @@ def unpatchify(tubelets: Tensor, grid: tuple[int, int, int], patch_size: int, tu
     return rearrange(tubelets, pattern, t=t, h=h, w=w, f=tubelet_size, y=patch_size, x=patch_size)
 
 
-def gather_tubelets(clip: Tensor, indices: Tensor, patch_size: int, tubelet_size: int) -> Tensor:
-    """Reads some tubelets of clips (B, C, T, H, W) without copying the others.
-
-    Args:
-        clip: any dtype.
-        indices: int64 (B, M), raster indices of tokens.
-        patch_size: pixels.
-        tubelet_size: frames.
-
-    Returns:
-        (B, M, C, tubelet_size, patch_size, patch_size).
-    """
-    pattern = "b c (t f) (h y) (w x) -> b t h w c f y x"
-    cubes = rearrange(clip, pattern, f=tubelet_size, y=patch_size, x=patch_size)
-    height, width = cubes.shape[2:4]
-    batch = torch.arange(clip.shape[0], device=clip.device)[:, None]
-    return cubes[batch, indices // (height * width), indices // width % height, indices % width]
-
-
 class TubeletLinear(nn.Conv3d):
     """Applies upstream's Conv3d (kernel = stride = tubelet) to tubelets that are already cut out."""
 
@@ -94,9 +75,12 @@ class TubeletEmbedding(nn.Module):
 
     def forward(self, clip: Tensor, indices: Tensor | None = None) -> Tensor:
         """Embeds clips (B, C, T, H, W), all tubelets or those at `indices` (B, M): tokens (B, N or M, D)."""
+        pattern = "b c (t f) (h y) (w x) -> b t h w c f y x"
+        cubes = rearrange(clip, pattern, f=self.tubelet_size, y=self.patch_size, x=self.patch_size)
         if indices is None:
-            pattern = "b c (t f) (h y) (w x) -> b (t h w) (c f y x)"
-            cubes = rearrange(clip, pattern, f=self.tubelet_size, y=self.patch_size, x=self.patch_size)
-        else:
-            cubes = gather_tubelets(clip, indices, self.patch_size, self.tubelet_size).flatten(2)
-        return self.proj(cubes)
+            return self.proj(rearrange(cubes, "b t h w c f y x -> b (t h w) (c f y x)"))
+        height, width = cubes.shape[2:4]
+        batch = torch.arange(clip.shape[0], device=clip.device)[:, None]
+        # A view so far: only the tubelets that are asked for are copied.
+        chosen = cubes[batch, indices // (height * width), indices // width % height, indices % width]
+        return self.proj(chosen.flatten(2))

@@ -165,7 +165,8 @@ def _load(source: str | Path, rooms: Sequence[str], overrides: Mapping[str, Any]
     config = read_config(folder)
     weights = folder / WEIGHTS_NAME
     if not weights.is_file():
-        raise _without_weights(folder)
+        begun = (folder.parent / "checkpoints").is_dir()
+        raise _unfinished(folder) if begun else FileNotFoundError(f"no {WEIGHTS_NAME} in {folder}")
     if config.weights_sha256 not in (None, sha256(weights)):
         raise UserError(None, f"{weights} is damaged: its SHA-256 is not the one in {CONFIG_NAME}")
     model = build_encoder(config.architecture, {**config.model_args, **overrides})
@@ -177,18 +178,12 @@ def _load(source: str | Path, rooms: Sequence[str], overrides: Mapping[str, Any]
     return model
 
 
-def _without_weights(folder: Path) -> FileNotFoundError:
-    """Returns the error for a folder with a configuration and no weights."""
-    if not (folder.parent / "checkpoints").is_dir():
-        return FileNotFoundError(f"no {WEIGHTS_NAME} in {folder}")
-    return _unfinished(folder.parent, folder.name)
-
-
-def _unfinished(run: Path, room: str) -> FileNotFoundError:
-    """Returns the error for a run whose weights are in its checkpoints only."""
+def _unfinished(folder: Path) -> FileNotFoundError:
+    """Returns the error for the model folder of a run whose weights are in its checkpoints only."""
+    run = folder.parent
     return FileNotFoundError(
-        f"the run {run} has not finished and has no weights in {room}/ yet: `maedfer consolidate {run}` "
-        "writes them from its last checkpoint, and --resume continues the run to its end"
+        f"the run {run} has not finished and has no weights in {folder.name}/ yet: `maedfer consolidate "
+        f"{run}` writes them from its last checkpoint, and --resume continues the run to its end"
     )
 
 
@@ -199,7 +194,7 @@ def _find_folder(path: Path, rooms: Sequence[str]) -> Path:
     if path.suffix == ".ckpt":  # DeepSpeed's are folders
         raise training_checkpoint(path)
     if (path / "checkpoints").is_dir():
-        raise _unfinished(path, rooms[0])
+        raise _unfinished(path / rooms[0])
     looked = ", ".join((Path(room) / CONFIG_NAME).as_posix() for room in rooms)
     raise FileNotFoundError(f"{path} has no weights: looked for {looked} in it")
 

@@ -46,16 +46,6 @@ class RunFolder:
         return self.path / "figures"
 
     @property
-    def encoder(self) -> Path:
-        """The exported encoder."""
-        return self.path / "encoder"
-
-    @property
-    def classifier(self) -> Path:
-        """The exported classifier of a fine-tuning run."""
-        return self.path / "classifier"
-
-    @property
     def summary(self) -> Path:
         """The summary, written last, when a run has done all its steps."""
         return self.path / "summary.json"
@@ -72,10 +62,10 @@ class RunFolder:
         begun = ("metrics.csv", "checkpoints", "fold_*/metrics.csv", "fold_*/checkpoints")
         return any(True for pattern in begun for _ in self.path.glob(pattern))
 
-    def finished(self) -> dict[str, Any] | None:
-        """Returns the summary of a finished run, None for any other."""
+    def finished(self) -> dict[str, Any]:
+        """Returns the summary of a finished run, empty for any other."""
         if not self.summary.is_file():
-            return None
+            return {}
         summary: dict[str, Any] = json.loads(self.summary.read_text(encoding="utf-8"))
         return summary
 

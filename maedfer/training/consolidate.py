@@ -7,25 +7,25 @@ merged here. The checkpoint is only read, so the run may still be training.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import torch
 import yaml
 
-from maedfer.models.config import CONFIG_NAME, ModelConfig, read_config
+from maedfer.models.config import CONFIG_NAME, read_config
 from maedfer.models.strict_loading import load_strictly
 from maedfer.models.weights import save_encoder
 from maedfer.runs.folder import RunFolder
 from maedfer.training.distributed.zero_checkpoint import whole_checkpoint
 from maedfer.training.finetuning.cli import FinetuneCLI
-from maedfer.training.finetuning.module import FineTuning
 from maedfer.training.pretraining.command import PretrainCLI
-from maedfer.training.pretraining.module import MaskedPretraining
+from maedfer.training.run.cli import RunCLI
 from maedfer.training.run.screen import quieten_lightning
 from maedfer.training.run.weights import read_checkpoint
+
+TRAINING: tuple[type[RunCLI], ...] = (PretrainCLI, FinetuneCLI)
+"""The verbs that train. A run is of the one whose model folder it has."""
 
 CPU_OVERRIDES = (
     *("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto"),
@@ -38,9 +38,9 @@ def consolidate(run: str, checkpoint: Literal["last", "best"] = "last", shards: 
     """Writes `encoder/` (pre-training) or `classifier/` (fine-tuning) of a run from a checkpoint.
 
     Args:
-        run: the run folder.
-        checkpoint: the newest checkpoint, or the one with the best held-out value.
-        shards: where the shards of the run are now, if not where they were. They are read only for a run that
+        run: The run folder.
+        checkpoint: The newest checkpoint, or the one with the best held-out value.
+        shards: Where the shards of the run are now, if not where they were. They are read only for a run that
             has not written the configuration of its model, as runs before this version.
 
     Returns:
@@ -57,11 +57,14 @@ def consolidate(run: str, checkpoint: Literal["last", "best"] = "last", shards: 
     path = whole_checkpoint(folder.last if checkpoint == "last" else folder.best)
     saved = read_checkpoint(path, "checkpoint")
     settings = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
-    target = folder.classifier if "task" in settings else folder.encoder
-    if shards is not None or not (target / CONFIG_NAME).is_file():
-        _write_config(folder, settings, shards)
+    started = [cli for cli in TRAINING if (folder.path / cli.model_name / CONFIG_NAME).is_file()]
+    # Runs of maedfer 0.1 have no model folder until they end.
+    cli = started[0] if started else FinetuneCLI if "task" in settings else PretrainCLI
+    if shards is not None or not started:
+        _write_config(cli, folder, shards)
+    target = folder.path / cli.model_name
     config = read_config(target)
-    module = _build(settings, config)
+    module = cli.rebuild(settings, config)
     load_strictly(module, saved["state_dict"], str(folder.path))
     # The number of clips is right if the run has had as many ranks all along.
     batch = settings["data"]["batch_size"] * settings["trainer"]["accumulate_grad_batches"] * saved["ranks"]
@@ -70,21 +73,10 @@ def consolidate(run: str, checkpoint: Literal["last", "best"] = "last", shards: 
     return f"{target}: {saved['global_step']} steps, from {path}"
 
 
-def _build(settings: Mapping[str, Any], config: ModelConfig) -> MaskedPretraining | FineTuning:
-    """Returns the module of a run, with fresh weights."""
-    given = {**settings["model"], "compile": False}
-    if config.output is None:
-        return MaskedPretraining(**given)
-    module = FineTuning(**given, freeze_encoder=settings["freeze_encoder"])
-    names = config.output.names
-    module.build(config.output.task, names, targets=torch.zeros(1, len(names)), source=None)
-    return module
-
-
-def _write_config(folder: RunFolder, settings: Mapping[str, Any], shards: str | None) -> None:
+def _write_config(kind: type[RunCLI], folder: RunFolder, shards: str | None) -> None:
     """Writes the configuration of a model, as its run does at its start."""
     words = ["--config", str(folder.config), "--run", str(folder.path), *CPU_OVERRIDES]
     words += [f"--data.shards={shards}"] if shards else []
-    cli = (FinetuneCLI if "task" in settings else PretrainCLI)(words)
+    cli = kind(words)
     cli.prepare(source=None)
     cli.write_model_config()

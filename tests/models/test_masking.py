@@ -10,8 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maedfer.models import RegionLayout, draw_region_mask, mask_indices, region_tube_mask, tube_mask
+from maedfer.models import RegionLayout, mask_indices, region_tube_mask, tube_mask
 from maedfer.models.masking import MASKS, MaskSpec, MaskSymmetry, draw_predicted, masked_per_window
+
+
+def draw_region_mask(grid, region_size, ratio, rng, mode="tube", symmetry="none"):
+    return MaskSpec(grid, region_size, ratio, mode, symmetry).draw(rng)
+
 
 MASK_MODES, MASK_SYMMETRIES = tuple(MASKS), get_args(MaskSymmetry)
 PUBLISHED = ((8, 10, 10), (2, 5, 10), 0.9)

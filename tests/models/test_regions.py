@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maedfer.models import RegionLayout
+from maedfer.models.regions import as_triple
 
 SIZES = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
 
@@ -30,7 +31,8 @@ def test_the_published_layout_is_four_steps_of_upper_and_lower_face():
 
 
 def test_lists_from_json_become_tuples_and_layouts_are_values():
-    assert RegionLayout([8, 10, 10], [2, 5, 10]) == RegionLayout((8, 10, 10), (2, 5, 10))
+    assert as_triple([2, 5, 10], "region_size") == (2, 5, 10)
+    assert RegionLayout((8, 10, 10), (2, 5, 10)) == RegionLayout((8, 10, 10), (2, 5, 10))
 
 
 @pytest.mark.parametrize("region", [(3, 5, 10), (2, 4, 10), (2, 5, 3), (16, 5, 10)])

@@ -4,8 +4,8 @@ import pytest
 import torch
 from helpers import reference
 
-from maedfer.models.targets import patchify, reconstruction_targets, split_target, targets_to_pixels
-from maedfer.models.tubelets import unpatchify
+from maedfer.models.targets import reconstruction_targets, split_target, targets_to_pixels
+from maedfer.models.tubelets import patchify, unpatchify
 
 
 @pytest.mark.parametrize("floor", [0.0, 0.05])

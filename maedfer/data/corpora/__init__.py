@@ -1,4 +1,4 @@
-"""Corpora as their authors distribute them: one file each, which says where clips, labels and folds are.
+"""Reads corpora as their authors distribute them; one module each finds clips, labels and folds.
 
 `maedfer pack ROOT --corpus NAME` reads them; anything else is packed from a `.csv` or `.jsonl` list. Every
 module of this folder is a corpus of the module's name and defines `CORPUS`.

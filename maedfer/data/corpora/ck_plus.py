@@ -1,7 +1,7 @@
 """CK+ (Lucey et al., CVPRW 2010): posed expressions from neutral to their peak, as images of the whole head.
 
 Only the 327 sequences with an emotion label are taken. There are no official folds: people are dealt to ten
-folds in the order of their numbers, so that nobody is on both sides, as is usual.
+folds in the order of their numbers, so that no person is in two folds, as is usual.
 """
 
 from __future__ import annotations

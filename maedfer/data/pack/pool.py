@@ -116,6 +116,7 @@ class _Slot(threading.Thread):
             self.process.kill()
 
     def _work(self, job: Job) -> SourceResult:
+        """Sends a job to the worker and waits for its result, or for its end."""
         process = self.process or self._start()
         assert process.stdin is not None and process.stdout is not None
         self.killed = ""

@@ -1,8 +1,9 @@
-"""Checks combinations of settings and strategies that cannot train."""
+"""Checks settings, and combinations of them and strategies, that cannot train."""
 
 from __future__ import annotations
 
 import torch
+from jsonargparse import Namespace
 from pytorch_lightning import Trainer
 from pytorch_lightning.strategies import Strategy
 from torch import Tensor
@@ -10,6 +11,18 @@ from torch import Tensor
 from maedfer.errors import UserError
 from maedfer.training.distributed.zero_strategy import ZeroStrategy
 from maedfer.training.steps.optimizer import OptimizerName
+
+
+def check_numbers(settings: Namespace) -> None:
+    """Checks numbers that fail in Lightning and NumPy without the name of their setting.
+
+    Raises:
+        UserError: one is out of range.
+    """
+    if settings.seed_everything < 0:
+        raise UserError("seed_everything", f"{settings.seed_everything} is negative")
+    if settings.trainer.accumulate_grad_batches < 1:
+        raise UserError("accumulate_grad_batches", "it must be 1 or more")
 
 
 def check_optimizer(name: OptimizerName, strategy: Strategy) -> None:

@@ -231,7 +231,8 @@ def settle_strategy(trainer: Namespace) -> bool:
     if "deepspeed" not in name.lower() and name != own:
         return False
     _check_supported(trainer)
-    if _on_cpu(trainer.accelerator):
+    accelerator = trainer.accelerator
+    if accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available()):
         os.environ["DS_ACCELERATOR"] = "cpu"  # read when deepspeed is imported
     if isinstance(asked, str):
         _register_names()
@@ -250,10 +251,6 @@ def _check_supported(trainer: Namespace) -> None:
         )
     if trainer["gradient_clip_algorithm"] == "value":
         raise UserError("gradient_clip_algorithm", "DeepSpeed clips gradients by their norm: leave out value")
-
-
-def _on_cpu(accelerator: Any) -> bool:
-    return accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
 
 
 def _register_names() -> None:

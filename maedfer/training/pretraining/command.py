@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,12 +14,12 @@ from maedfer.evaluation.reconstruction import describe
 from maedfer.models.config import ModelConfig
 from maedfer.report.reconstruction_figures import draw_curves
 from maedfer.report.runs import write_report
-from maedfer.training.pretraining.export import encoder_config
 from maedfer.training.pretraining.held_out import HeldOutEvaluation
 from maedfer.training.pretraining.module import MaskedPretraining
 from maedfer.training.pretraining.pictures import ReconstructionPictures
 from maedfer.training.run.callbacks import run_callbacks
 from maedfer.training.run.cli import RunCLI, run_verb
+from maedfer.training.run.export import input_of, provenance_of
 from maedfer.training.run.screen import print_rank_zero
 from maedfer.training.run.weights import load_initial_weights
 
@@ -71,9 +72,22 @@ class PretrainCLI(RunCLI):
         kind = "synthetic face tracks" if self.datamodule.is_synthetic else "face tracks"
         return f"{self.model.architecture}: {size:,} parameters, {samples:,} {kind}, run {self.folder.path}"
 
+    @classmethod
+    def rebuild(cls, settings: Mapping[str, Any], config: ModelConfig) -> MaskedPretraining:
+        """Builds the autoencoder of a run again, with fresh weights and not compiled."""
+        return MaskedPretraining(**{**settings["model"], "compile": False})
+
     def model_config(self, steps: int, clips: int) -> ModelConfig:
-        """Returns the configuration of the model."""
-        return encoder_config(self.model, self.datamodule, steps, clips)
+        """Returns the configuration of the encoder."""
+        module = self.model
+        provenance = {
+            "method": "masked pre-training of appearance and motion (MAE-DFER)",
+            **{f"mask_{name}": value for name, value in asdict(module.masks).items()},
+            "motion_group": module.mae.motion_group,
+            **provenance_of(self.datamodule, steps, clips),
+        }
+        inputs = input_of(self.datamodule)
+        return ModelConfig(module.architecture, module.model_args, inputs, provenance=provenance)
 
     def evaluate(self) -> dict[str, Any]:
         """Measures the held-out errors and prints them beside the baselines; empty without held-out clips."""

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from maedfer.errors import UserError
 from maedfer.lightning_internals import datamodule_of, rank_before_fit, validation_follows
 from maedfer.runs.folder import RunFolder
 from maedfer.training.distributed.zero_checkpoint import before, repair_checkpoint
@@ -17,9 +18,6 @@ from maedfer.training.run.screen import print_rank_zero
 
 OWN = "maedfer"
 """Key of what this package keeps in a checkpoint: `position` in the data, and the number of `ranks`."""
-
-FORMER_KEYS = ("ClipDataModule", "LabelledDataModule")
-"""Keys of the position in checkpoints of before, which Lightning named after the class of the data module."""
 
 
 class PositionInCheckpoint(Callback):
@@ -36,29 +34,22 @@ class PositionInCheckpoint(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Restores the position."""
-        datamodule_of(trainer).load_state_dict(position_of(checkpoint))
+        datamodule_of(trainer).load_state_dict(own_part(checkpoint)["position"])
 
 
-def position_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the state of the data module that a checkpoint holds.
+def own_part(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns what this package keeps in a checkpoint, `position` and `ranks`.
 
-    Raises:
-        KeyError: it holds none.
-    """
-    former = next((key for key in FORMER_KEYS if key in checkpoint), FORMER_KEYS[0])
-    position: dict[str, Any] = checkpoint[OWN]["position"] if OWN in checkpoint else checkpoint[former]
-    return position
-
-
-def ranks_of(checkpoint: Mapping[str, Any]) -> int:
-    """Returns the number of ranks that wrote a checkpoint.
+    In checkpoints of maedfer 0.1 the position has the name of the class of its data module.
 
     Raises:
-        KeyError: it does not say.
+        KeyError: there is neither.
     """
     if OWN in checkpoint:
-        return int(checkpoint[OWN]["ranks"])
-    return int(position_of(checkpoint)["cursor"]["legs"][-1][0])
+        own: Mapping[str, Any] = checkpoint[OWN]
+        return own
+    position = checkpoint.get("ClipDataModule") or checkpoint["LabelledDataModule"]
+    return {"position": position, "ranks": position["cursor"]["legs"][-1][0]}
 
 
 def checkpoint_to_resume(folder: RunFolder, resume: bool, trainer: Trainer) -> Path | None:
@@ -98,10 +89,15 @@ class LastCheckpoint(ModelCheckpoint):
 
     Args:
         folder: the run folder.
-        every: steps between checkpoints.
+        every: steps between checkpoints; 0 for none before the end.
+
+    Raises:
+        UserError: `every` is negative.
     """
 
     def __init__(self, folder: RunFolder, every: int) -> None:
+        if every < 0:
+            raise UserError("checkpoint_every", f"{every} is negative; 0 writes a checkpoint at the end only")
         super().__init__(
             folder.checkpoints,
             filename="last",

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
-from jsonargparse import Namespace
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -23,22 +22,21 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from maedfer.data.loading.datamodule import ClipDataModule
 from maedfer.errors import UserError
 from maedfer.files import make_folder, write_atomically
-from maedfer.lightning_internals import callbacks_of, forget_children
+from maedfer.lightning_internals import forget_children
 from maedfer.models.config import ModelConfig
 from maedfer.models.weights import save_encoder, write_unfinished
-from maedfer.parsing import Parser, parse
+from maedfer.parsing import parse
 from maedfer.resources import find_shards
 from maedfer.runs.folder import RunFolder
 from maedfer.training.distributed.plain_checkpoint import RenamedFile
 from maedfer.training.distributed.ranks import is_lost_rank, stop_ranks
-from maedfer.training.distributed.refusals import check_optimizer, prepare_to_compile
+from maedfer.training.distributed.refusals import check_numbers, check_optimizer, prepare_to_compile
 from maedfer.training.distributed.threads import settle_threads
 from maedfer.training.distributed.zero_strategy import settle_strategy, whole_parameters
-from maedfer.training.run.callbacks import check_order
 from maedfer.training.run.checkpoints import checkpoint_to_resume
 from maedfer.training.run.interruption import RunInterrupted
 from maedfer.training.run.non_finite import skipped_steps
-from maedfer.training.run.recipes import check_resume_or_init, with_recipes, without_draws
+from maedfer.training.run.recipes import RecipeParser, check_resume_or_init, with_recipes
 from maedfer.training.run.records import EventsLogger
 from maedfer.training.run.screen import print_rank_zero, quieten_lightning
 from maedfer.training.run.weights import check_resumable
@@ -47,18 +45,6 @@ from maedfer.training.steps.scheduled_module import ScheduledModule
 
 INVOCATION_ONLY = ("run", "resume", "config", "folds")
 """Arguments of one invocation, which a saved configuration leaves out."""
-
-
-class RecipeParser(Parser, LightningArgumentParser):
-    """LightningCLI's parser, without abbreviations and with errors raised instead of exits."""
-
-    def parse_string(self, *args: Any, **kwargs: Any) -> Namespace:
-        """Parses a recipe, or the settings of a run that still has `data.draws: correct`."""
-        # The text is the first argument or, by version of jsonargparse, has one of these names.
-        named = {name: without_draws(kwargs[name]) for name in ("content", "cfg_str") if name in kwargs}
-        texts = (without_draws(text) for text in args[:1])
-        parsed: Namespace = super().parse_string(*texts, *args[1:], **kwargs | named)
-        return parsed
 
 
 class RunCLI(LightningCLI, ABC):
@@ -96,26 +82,19 @@ class RunCLI(LightningCLI, ABC):
         return cls(with_recipes(args, cls.default_run)).run()
 
     def run(self) -> int:
-        """Starts or resumes the run and finishes it; returns the exit code.
-
-        Raises:
-            UserError: settings, shards, weights or a checkpoint do not fit.
-            FileNotFoundError: shards or weights are missing.
-        """
+        """Starts or resumes the run and finishes it; returns the exit code, and raises as `run_verb` does."""
         self.datamodule.settle_workers(self.trainer.num_devices)
         checkpoint = checkpoint_to_resume(self.folder, self.config.resume, self.trainer)
-        done = self.folder.finished()
-        if done is not None and self.is_finished(self.folder):
-            print_rank_zero(f"{self.folder.path} has done all its {done['steps']} steps: nothing to resume")
+        if self.is_finished(self.folder):
+            steps = self.folder.finished()["steps"]
+            print_rank_zero(f"{self.folder.path} has done all its {steps} steps: nothing to resume")
             return 0
         settled = self.prepare(None if checkpoint is not None else self.config.init_from)
         if checkpoint is not None and self.trainer.is_global_zero:  # the other ranks need not read it twice
             check_resumable(self.model, checkpoint)
-        opening = self.opening_line()
         self.save_config(settled)
-        if self.trainer.is_global_zero:
-            self.write_model_config()
-        print_rank_zero(opening)
+        self.write_model_config()
+        print_rank_zero(self.opening_line())
         return self.fit(checkpoint) or self.finish()
 
     @abstractmethod
@@ -139,6 +118,16 @@ class RunCLI(LightningCLI, ABC):
 
     def choose_weights(self) -> None:
         """Puts the weights into the model that the run ends with; by default its last ones."""
+
+    @classmethod
+    @abstractmethod
+    def rebuild(cls, settings: Mapping[str, Any], config: ModelConfig) -> ScheduledModule:
+        """Builds the module of a run again, with fresh weights and not compiled.
+
+        Args:
+            settings: contents of `config.yaml`.
+            config: of its model folder.
+        """
 
     @abstractmethod
     def model_config(self, steps: int, clips: int) -> ModelConfig:
@@ -187,6 +176,7 @@ class RunCLI(LightningCLI, ABC):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, finds the shards that a recipe names, and settles the strategy."""
         self.config = parse(parser, args)
+        check_numbers(self.config)
         self.under_zero = settle_strategy(self.config.trainer)
         self.folder = RunFolder(Path(self.config.run))
         self.model_folder = self.folder.path / self.model_name
@@ -196,12 +186,15 @@ class RunCLI(LightningCLI, ABC):
         """Returns the trainer, with the callbacks and loggers of the run and those of the recipe."""
         asked = self.config_init.trainer.logger
         loggers = [asked] if isinstance(asked, Logger) else asked if isinstance(asked, list) else []
-        trainer = super().instantiate_trainer(
-            logger=[EventsLogger(self.folder.path, name=None, version=""), *loggers],
-            default_root_dir=self.folder.path,
-            callbacks=[*(self.config_init.trainer.callbacks or []), *self.callbacks()],
-        )
-        check_order(callbacks_of(trainer))
+        callbacks = [*(self.config_init.trainer.callbacks or []), *self.callbacks()]
+        try:
+            trainer = super().instantiate_trainer(
+                logger=[EventsLogger(self.folder.path, name=None, version=""), *loggers],
+                default_root_dir=self.folder.path,
+                callbacks=callbacks,
+            )
+        except (ValueError, TypeError) as error:  # how Lightning reports a value of one of its own settings
+            raise UserError("trainer", str(error)) from error
         if not self.under_zero:
             trainer.strategy.checkpoint_io = RenamedFile()
         check_optimizer(self.model.optimizer_name, trainer.strategy)
@@ -236,7 +229,7 @@ class RunCLI(LightningCLI, ABC):
     def finish(self) -> int:
         """Saves the last checkpoint, exports and evaluates the model, and writes report and summary."""
         trainer, folder = self.trainer, self.folder
-        steps, synthetic = trainer.global_step, self.datamodule.is_synthetic
+        steps = trainer.global_step
         trainer.save_checkpoint(folder.last)
         with whole_parameters(self.model, changed=True):
             self.choose_weights()
@@ -246,14 +239,15 @@ class RunCLI(LightningCLI, ABC):
         results = self.evaluate()
         if trainer.is_global_zero:
             summary = {"steps": steps, "skipped_steps": skipped_steps(trainer), **self.asked_length()}
-            summary |= {"synthetic": synthetic, **results}
+            summary |= {"synthetic": self.datamodule.is_synthetic, **results}
             title = f"{self.model.architecture} on {Path(self.datamodule.shards).name}"
             self.report(summary, title, f"maedfer {self.verb} {shlex.join(self.args)}")
             folder.finish(summary)
-        model = f"{self.model_name}: {self.model_folder}"
-        print_rank_zero(f"{model}   report: {folder.report}   figures: {folder.figures}")
+        places = {self.model_name: self.model_folder, "report": folder.report, "figures": folder.figures}
+        print_rank_zero("   ".join(f"{name}: {path}" for name, path in places.items()))
         return 0
 
+    @rank_zero_only
     def write_model_config(self) -> None:
         """Writes configuration and card of the model folder, before there are weights."""
         write_unfinished(self.model.exported(), self.model_folder, self.model_config(steps=0, clips=0))
@@ -264,8 +258,7 @@ class RunCLI(LightningCLI, ABC):
 
     def is_finished(self, folder: RunFolder) -> bool:
         """Tests whether a run has ended by itself and no further steps or epochs are asked for now."""
-        done = folder.finished()
-        return done is not None and all(done[name] == value for name, value in self.asked_length().items())
+        return folder.finished().items() >= self.asked_length().items()
 
     @rank_zero_only
     def save_config(self, settled: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from maedfer.data.loading.batch import ClipBatch
 from maedfer.errors import UserError
 from maedfer.lightning_internals import callbacks_of
 from maedfer.training.run.records import StepTable
-from maedfer.training.run.screen import log_above_bar
+from maedfer.training.run.screen import print_rank_zero
 from maedfer.training.steps.finite_steps import StepLost
 
 
@@ -58,7 +58,7 @@ class NonFiniteLoss(Callback):
         step = trainer.global_step + (not pl_module.step_ended)
         if pl_module.bad_rank is not None:
             self._note_clips(trainer, step, batch)
-            log_above_bar(
+            print_rank_zero(
                 f"warning: step {step} is skipped: its loss is NaN or infinite on rank {pl_module.bad_rank} "
                 f"(clips: {self._path})"
             )

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from maedfer.lightning_internals import is_logged
 from maedfer.text import duration
-from maedfer.training.run.screen import log_above_bar
+from maedfer.training.run.screen import print_rank_zero
 from maedfer.training.run.throughput import Throughput
 from maedfer.training.steps.scheduled_module import ScheduledModule
 
@@ -123,4 +123,4 @@ class ProgressLines(Callback):
         self._printed_at = time.monotonic()
         loss, left = float(outputs["unscaled"]), duration(speed.seconds_left)
         total = cast(ScheduledModule, pl_module).total_steps
-        log_above_bar(f"step {step:,} of {total:,}: loss {loss:.4f}, {speed.shown}, {left} left")
+        print_rank_zero(f"step {step:,} of {total:,}: loss {loss:.4f}, {speed.shown}, {left} left")

@@ -1,16 +1,33 @@
-"""Prepares the words of a training verb for the parser: recipes, the settings of a resumed run, folds."""
+"""Prepares the words of a training verb, and parses recipes and the settings of a resumed run."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from pytorch_lightning.cli import LightningArgumentParser
 
 from maedfer.errors import UserError
+from maedfer.parsing import Parser
 from maedfer.resources import find_config
 from maedfer.runs.folder import RunFolder
 
 TWO_WORDS = ("--config=", "--run=", "--folds=")
 """Flags that are looked for before the parser runs, and are split into a flag and its value for that."""
+
+
+class RecipeParser(Parser, LightningArgumentParser):
+    """LightningCLI's parser, without abbreviations and with errors raised instead of exits."""
+
+    def parse_string(self, *args: Any, **kwargs: Any) -> Namespace:
+        """Parses a recipe, or the settings of a run that still has `data.draws: correct`."""
+        # The text is the first argument or, by version of jsonargparse, has one of these names.
+        named = {name: without_draws(kwargs[name]) for name in ("content", "cfg_str") if name in kwargs}
+        texts = (without_draws(text) for text in args[:1])
+        parsed: Namespace = super().parse_string(*texts, *args[1:], **kwargs | named)
+        return parsed
 
 
 def check_resume_or_init(args: list[str]) -> None:

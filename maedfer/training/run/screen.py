@@ -9,16 +9,10 @@ from tqdm import tqdm
 
 
 @rank_zero_only
-def log_above_bar(text: str) -> None:
+def print_rank_zero(text: str) -> None:
     """Prints a line from the first rank, above the progress bar if there is one."""
     tqdm.write(text)
     sys.stdout.flush()
-
-
-@rank_zero_only
-def print_rank_zero(text: str) -> None:
-    """Prints a line from the first rank."""
-    print(text, flush=True)
 
 
 def quieten_lightning() -> None:

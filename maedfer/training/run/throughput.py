@@ -19,7 +19,7 @@ from maedfer.data.loading.datamodule import ClipDataModule
 from maedfer.lightning_internals import datamodule_of, is_logged
 from maedfer.processes.cores import usable_cores, workers_for
 from maedfer.training.run.records import StepTable
-from maedfer.training.run.screen import log_above_bar
+from maedfer.training.run.screen import print_rank_zero
 from maedfer.training.steps.scheduled_module import ScheduledModule
 
 WINDOW_S = 30
@@ -166,7 +166,8 @@ class Throughput(Callback):
         if self._long_waits == 2 and not self._warned:
             self._warned = True
             remedies = "; ".join(faster_data(datamodule_of(trainer), trainer.num_devices))
-            log_above_bar(f"warning: {speed.waiting:.0%} of the time goes into waiting for data: {remedies}")
+            waiting = f"{speed.waiting:.0%} of the time goes into waiting for data"
+            print_rank_zero(f"warning: {waiting}: {remedies}")
 
 
 def faster_data(data: ClipDataModule, devices: int) -> list[str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from maedfer.errors import UserError
 from maedfer.models import LGIFormer, MaskedAutoencoder
@@ -18,7 +17,7 @@ from maedfer.models.strict_loading import load_strictly, refuse_misfit
 from maedfer.models.weights import load_encoder
 from maedfer.runs.folder import RunFolder
 from maedfer.training.distributed.zero_checkpoint import ZeroCheckpoint, read_weights, whole_checkpoint
-from maedfer.training.run.checkpoints import ranks_of
+from maedfer.training.run.checkpoints import own_part
 from maedfer.training.steps.optimizer import check_same_optimizer
 from maedfer.training.steps.scheduled_module import ScheduledModule
 
@@ -101,7 +100,7 @@ def checkpoint_of(source: str) -> Path | None:
     return last if last.exists() else None
 
 
-def check_resumable(module: nn.Module, checkpoint: Path) -> None:
+def check_resumable(module: ScheduledModule, checkpoint: Path) -> None:
     """Checks that a checkpoint fits before the run is touched.
 
     Lightning loads it later, with messages that name neither the flag nor a remedy.
@@ -121,8 +120,7 @@ def check_resumable(module: nn.Module, checkpoint: Path) -> None:
     if is_zero:
         refuse_misfit(module, state, source)
         return
-    if isinstance(module, ScheduledModule):
-        check_same_optimizer(module.optimizer_name, saved["optimizer_states"], checkpoint)
+    check_same_optimizer(module.optimizer_name, saved["optimizer_states"], checkpoint)
     load_strictly(module, state, source)
 
 
@@ -144,7 +142,7 @@ def read_checkpoint(path: Path, parameter: str | None = None) -> dict[str, Any]:
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         kept = {name: saved[name] for name in ("global_step", "state_dict", "optimizer_states")}
-        return {**kept, "ranks": ranks_of(saved)}
+        return {**kept, "ranks": own_part(saved)["ranks"]}
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, TypeError) as error:
         raise UserError(parameter, f"{path} is damaged, or not a checkpoint of a run") from error
 

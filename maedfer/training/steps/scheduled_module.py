@@ -43,10 +43,10 @@ class ScheduledModule(pl.LightningModule):
         betas: tuple[float, float],
     ) -> None:
         super().__init__()
-        if base_lr <= 0 or not 0 <= warmup_share < 1:
-            raise UserError(
-                "base_lr", f"{base_lr} must be above 0, `warmup_share` {warmup_share} at least 0 and below 1"
-            )
+        if base_lr <= 0:
+            raise UserError("base_lr", f"{base_lr} must be above 0")
+        if not 0 <= warmup_share < 1:
+            raise UserError("warmup_share", f"{warmup_share} must be at least 0 and below 1")
         self._rates = (base_lr, min_lr, warmup_share)
         self.optimizer_name, self._betas = optimizer, (betas[0], betas[1])
         self._schedule: WarmupCosine | None = None

@@ -15,6 +15,7 @@ from helpers.pack_videos import still, write_audio, write_video
 from maedfer.data.pack.command import pack
 from maedfer.data.pack.pool import run_jobs
 from maedfer.data.pack.report import ReportRow, read_report
+from maedfer.data.pack.settings import POSITIVE
 from maedfer.data.shards.encoding import decode_frames, encode_track
 from maedfer.data.shards.format import read_index, read_shard
 from maedfer.data.shards.records import FIELD_TYPES, TrackRecord
@@ -136,7 +137,6 @@ def test_other_settings_or_sources_are_refused_by_name(packed, pack_folder, tmp_
     ("options", "message"),
     [
         ({"size": 33, "encoding": "h264"}, "size: 33"),
-        ({"size": 0}, "size: 0"),
         ({"fps": 6}, "fps: 6 is less than 6.25: a clip needs 16 frames 0.16 s apart"),
         ({"quality": 101}, "quality: 101"),
         ({"val_share": 1.5}, "val_share: 1.5"),
@@ -144,12 +144,19 @@ def test_other_settings_or_sources_are_refused_by_name(packed, pack_folder, tmp_
         ({"part": "3/2"}, "part: 3/2"),
         ({"part": "40/40"}, "part: 40/40 of 11 sources is empty"),
         ({"detector": "yunet"}, "detector_model: "),
+        *(({name: 0}, f"{name}: 0 must be more than 0") for name in POSITIVE),
+        *(({name: -1}, f"{name}: -1 must not be negative") for name in ("margin", "min_face")),
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_any_work(pack_folder, tmp_path, options, message):
     with pytest.raises(UserError, match=f"^{message}"):
         pack([str(pack_folder)], str(tmp_path / "out"), **SMALL | options)
     assert not (tmp_path / "out").exists()
+
+
+def test_all_counts_and_times_must_be_positive():
+    run = {"workers", "stall_timeout", "source_timeout", "shard_size", "max_samples"}
+    assert set(POSITIVE) == run | {"size", "fps", "max_seconds", "min_frames"}
 
 
 def test_nothing_but_bad_sources_is_an_error(pack_folder, tmp_path):

@@ -95,6 +95,8 @@ def test_a_jsonl_list_with_numbered_labels(tree):
     [
         ("file,label\na.mp4,x\n", "line 2: no column path"),
         ("path,start\na.mp4,soon\n", "line 2: start 'soon'"),
+        ("path,start\na.mp4,-1\n", "line 2: start '-1'"),
+        ("path,end\na.mp4,inf\n", "line 2: end 'inf'"),
         ("path,start,end\na.mp4,3,2\n", "end 2 is not after start 3"),
         ("path\na.mp4,x\n", "more cells"),
         ("path\n", "has no rows"),

@@ -113,9 +113,10 @@ def test_a_list_names_folders_and_their_rate(tmp_path):
     (tmp_path / "list.csv").write_text("path,label,fps\nclip,x,30\na.mp4,y,30\n")
     folder, video = find_sources([tmp_path / "list.csv"])
     assert (folder.fps, folder.metadata) == (30, {}) and (video.fps, video.metadata) == (25, {"fps": "30"})
-    (tmp_path / "list.csv").write_text("path,fps\nclip,fast\n")
-    with pytest.raises(UserError, match="line 2: fps 'fast' is not a number"):
-        find_sources([tmp_path / "list.csv"])
+    for rate in ("fast", "0", "-1", "inf", "nan"):
+        (tmp_path / "list.csv").write_text(f"path,fps\nclip,{rate}\n")
+        with pytest.raises(UserError, match=f"line 2: fps '?{rate}"):
+            find_sources([tmp_path / "list.csv"])
 
 
 def test_folders_are_packed_frame_by_frame(tmp_path):

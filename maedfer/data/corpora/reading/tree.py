@@ -101,7 +101,7 @@ def list_clips(folder: Path, depth: int = 1, frames: bool = True) -> dict[str, P
     Args:
         folder: Searched at any depth.
         depth: Parts of the path, from its end, that make the key of a clip.
-        frames: Whether folders of frames count.
+        frames: False for videos only.
 
     Returns:
         Key (see `clip_key`) and path of each, sorted by path.
