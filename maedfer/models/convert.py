@@ -15,8 +15,8 @@ def convert(file: str | Path, out: str | Path, **options: Any) -> Path:
     """Writes `out/encoder` from a pre-training checkpoint, `out/classifier` from a fine-tuned one.
 
     Args:
-        file: the upstream checkpoint.
-        out: a folder, made when missing.
+        file: The upstream checkpoint.
+        out: A folder, made when missing.
         options: arguments of `from_official` that its tensors do not imply.
 
     Returns:

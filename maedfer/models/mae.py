@@ -73,17 +73,17 @@ class MaskedAutoencoder(nn.Module):
 
     Args:
         encoder: `LGIFormer` or `JointViT`, without classes.
-        decoder_dim: width of the decoder.
-        decoder_depth: blocks of the decoder.
-        decoder_num_heads: attention heads of the decoder.
-        appearance_weight: lambda, weight of the appearance loss; motion gets the rest. 0.5 is upstream's
+        decoder_dim: Width of the decoder.
+        decoder_depth: Blocks of the decoder.
+        decoder_num_heads: Attention heads of the decoder.
+        appearance_weight: Lambda, weight of the appearance loss; motion gets the rest. 0.5 is upstream's
             loss.
-        motion_group: frames whose motion is measured from the first of them: 2 is upstream's, 1 leaves all
+        motion_group: Frames whose motion is measured from the first of them: 2 is upstream's, 1 leaves all
             frames unchanged; null takes those of a tubelet.
-        target_std_floor: standard deviation (pixels in 0..1) below which a flat patch is not scaled up to
+        target_std_floor: Standard deviation (pixels in 0..1) below which a flat patch is not scaled up to
             unit variance; 0 is upstream's target.
         decoder_positions: `correct`, or `official` for upstream's permuted ones.
-        zero_init_heads: start the prediction heads at 0, from which a short run learns sooner; off is
+        zero_init_heads: Start the prediction heads at 0, from which a short run learns sooner; off is
             upstream.
         decoder_attention: `joint` is upstream's; `cross` lets masked tokens attend to visible ones only, and
             costs less.

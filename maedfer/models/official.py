@@ -119,13 +119,14 @@ def from_official(
 
     Args:
         checkpoint: a file, or its contents: a state dict, bare or under `model` or `module`.
-        region_size: tokens (t, h, w) of a region; not used for joint attention.
-        num_heads: attention heads; width / 64 by default.
-        decoder_num_heads: the same for the decoder.
-        pool: of a classifier; `region` by default, `token` for joint attention.
-        img_size: side of the frames in pixels.
-        num_frames: frames of a clip.
-        decoder_positions: `official` reconstructs as the released weights were trained, see `mae`.
+        region_size: Tokens (t, h, w) of a region; not used for joint attention.
+        num_heads: Attention heads of the encoder; width / 64 by default.
+        decoder_num_heads: Attention heads of the decoder; width / 64 by default.
+        pool: Tokens that a classifier pools; `region` by default, `token` for joint attention.
+        img_size: Side of the frames in pixels.
+        num_frames: Frames of a clip.
+        decoder_positions: `official` reconstructs as the released weights were trained, with permuted
+            positions; `correct` gives each token its own.
 
     Returns:
         A `MaskedAutoencoder` for a pre-training checkpoint; else an `LGIFormer` or `JointViT`, in

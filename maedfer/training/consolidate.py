@@ -38,9 +38,9 @@ def consolidate(run: str, checkpoint: Literal["last", "best"] = "last", shards: 
     """Writes `encoder/` (pre-training) or `classifier/` (fine-tuning) of a run from a checkpoint.
 
     Args:
-        run: the run folder.
-        checkpoint: the newest checkpoint, or the one with the best held-out value.
-        shards: where the shards of the run are now, if not where they were. They are read only for a run that
+        run: The run folder.
+        checkpoint: The newest checkpoint, or the one with the best held-out value.
+        shards: Where the shards of the run are now, if not where they were. They are read only for a run that
             has not written the configuration of its model, as runs before this version.
 
     Returns:

@@ -29,18 +29,18 @@ def synthesize(
     the clips go directly into a shard folder, without labels, each exactly one clip long, for pre-training.
 
     Args:
-        out: folder to write; it must not hold such files yet.
-        clips: clips of the train split; its people appear in no other split.
-        val_clips: clips of the val split.
-        test_clips: clips of the test split.
-        size: side of the frames in pixels, 32 to 160.
-        seconds: length of a video; shards hold 16 frames 0.16 s apart.
-        fps: frames per second of a video.
+        out: Folder to write; it must not hold such files yet.
+        clips: Clips of the train split; its people appear in no other split.
+        val_clips: Clips of the val split.
+        test_clips: Clips of the test split.
+        size: Side of the frames in pixels, 32 to 160.
+        seconds: Length of a video; shards hold 16 frames 0.16 s apart.
+        fps: Frames per second of a video.
         difficulty: `clean`, `diverse` or `messy`.
-        seed: seed of all random draws.
-        shards: write shards, not videos.
-        encoding: format of the frames in shards, `jpeg` or `h264`.
-        workers: processes; by default one per core.
+        seed: Seed of all random draws.
+        shards: Write shards, not videos.
+        encoding: Format of the frames in shards, `jpeg` or `h264`.
+        workers: Processes; by default one per core.
 
     Raises:
         UserError: a number out of range, or a folder that was written before.

@@ -54,22 +54,22 @@ def evaluate(
     Writes `predictions.csv` (a row per clip), `scores.json`, figures and `report.html`.
 
     Args:
-        model: a fine-tuned run, an exported classifier, fine-tuned weights of upstream (`.pth`), or a hub id.
-        shards: shard folder to read; its labels must be among the classes of the model.
-        out: folder of the results.
-        split: split to score; by default `test`, or `train` where a fold is named.
-        fold: fold of the split to score; by default the whole split.
-        official: frames as upstream's test takes them, the first and the last 16 of every n-th, which gives
+        model: A fine-tuned run, an exported classifier, fine-tuned weights of upstream (`.pth`), or a hub id.
+        shards: Shard folder to read; its labels must be among the classes of the model.
+        out: Folder of the results.
+        split: Split to score; by default `test`, or `train` where a fold is named.
+        fold: Fold of the split to score; by default the whole split.
+        official: Frames as upstream's test takes them, the first and the last 16 of every n-th, which gives
             its scores; by default as the model was trained.
-        views: clips per track, spread over it; their probabilities are averaged.
-        frame_interval_s: seconds between the frames of a clip; by default as the model was trained, 0.16
+        views: Clips per track, spread over it; their probabilities are averaged.
+        frame_interval_s: Seconds between the frames of a clip; by default as the model was trained, 0.16
             where it does not say.
-        classes: names of the classes in the order of the outputs, for weights that do not name them.
-        columns: metadata columns that hold the labels, as in fine-tuning; by default those of the model.
-        soft_labels: labels are the shares of votes.
-        skip_unlabelled: leave samples without a label out instead of refusing them.
-        batch_size: clips evaluated at a time.
-        workers: loader processes; by default one for every core but one.
+        classes: Names of the classes in the order of the outputs, for weights that do not name them.
+        columns: Metadata columns that hold the labels, as in fine-tuning; by default those of the model.
+        soft_labels: Labels are the shares of votes.
+        skip_unlabelled: Leave samples without a label out instead of refusing them.
+        batch_size: Clips evaluated at a time.
+        workers: Loader processes; by default one for every core but one.
 
     Returns:
         The table of scores.
@@ -106,18 +106,18 @@ def evaluate(
     settle_threads(trainer, data.workers or 0)
     trainer.test(module, data, verbose=False)
     seen = was_trained_on(config.provenance if config else {}, data.index, split, fold)
-    flags = {"model": model, "shards": shards, "split": split, "fold": fold, "official": official}
-    how = {"views": views, "frame-interval-s": frame_interval_s, "classes": classes, "columns": columns}
-    skipped = {"soft-labels": soft_labels, "skip-unlabelled": skip_unlabelled}
+    flags: dict[str, Any] = {"model": model, "shards": shards, "split": split, "fold": fold}
+    flags |= {"official": official, "views": views, "frame-interval-s": frame_interval_s}
+    flags |= {"classes": classes, "columns": columns}
+    flags |= {"soft-labels": soft_labels, "skip-unlabelled": skip_unlabelled}
     info = EvaluationInfo(
         title=title_of(model, shards, split, fold, seen),
-        command=command_of({**flags, **how, **skipped}),
+        command=command_of(flags),
         synthetic=data.is_synthetic,
         corpus=corpus_of(data.index.made_by),
     )
-    samples = [SampleInfo.of(record) for record in part.records]
-    card = ScoreCard.of(scoring.predictions["test"], samples)
-    write_evaluation(Path(out), info, card, samples)
+    card = ScoreCard.of(scoring.predictions["test"], [SampleInfo.of(record) for record in part.records])
+    write_evaluation(Path(out), info, card)
     return f"{card.as_text(data.is_synthetic)}\n{TRAINED_ON_THESE * seen}report: {Path(out) / 'report.html'}"
 
 

@@ -10,7 +10,7 @@ identical views are computed once.
 """
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import torch
 from einops import rearrange
@@ -28,7 +28,6 @@ from maedfer.models.pooling import PoolName
 from maedfer.models.probe import LinearProbe
 from maedfer.randomness import seed_of
 from maedfer.tasks import TASKS, Task, TaskName, task_of
-from maedfer.training.finetuning.collector import PredictedBatch
 from maedfer.training.finetuning.mixing import Mixing, erase
 from maedfer.training.finetuning.start import EncoderStart, starting_encoder
 from maedfer.training.steps.compilation import call, compiled_call
@@ -39,35 +38,50 @@ from maedfer.training.steps.scheduled_module import ScheduledModule
 from maedfer.upstream import Behaviour, mimics_upstream
 
 
+class PredictedBatch(TypedDict):
+    """Predictions for S samples, as returned by a validation or test step.
+
+    Attributes:
+        keys: keys of the samples.
+        outputs, targets: (S, K), activated outputs averaged over views, and targets.
+        valid: bool (S,); False marks the repeats that fill the last batch of a rank.
+    """
+
+    keys: list[str]
+    outputs: Tensor
+    targets: Tensor
+    valid: Tensor
+
+
 class FineTuning(ScheduledModule, FiniteSteps):
     """Trains a classifier or regressor of clips, with augmentation on the device, optimizer and schedule.
 
     Args:
-        architecture: registered name of the encoder; null takes that of `--init-from`.
-        model_args: arguments that override those of the name or of the weights.
-        pool: tokens that are pooled for the head: `region` (representative tokens, as published), `token`,
+        architecture: Registered name of the encoder; null takes that of `--init-from`.
+        model_args: Arguments that override those of the name or of the weights.
+        pool: Tokens that are pooled for the head: `region` (representative tokens, as published), `token`,
             `all`, or `attentive` (a learned query attends to all).
         freeze_encoder: train the head only, on standardised features: a linear probe, or with `attentive`
             pooling an attentive probe.
-        drop_path_rate: stochastic depth of the last block.
-        drop_rate: dropout before the head.
-        init_scale: factor on the initial weights of the head.
-        label_smoothing: share of a class target that is spread over all classes.
-        class_weights: weight classes (or positives, with several labels) by their rarity in training.
-        mixup: alpha of mixup, 0 for none; if cutmix is on too, each gets half of the batches.
-        cutmix: alpha of cutmix, 0 for none.
-        erasing: probability that a box of a clip is erased.
+        drop_path_rate: Stochastic depth of the last block.
+        drop_rate: Dropout before the head.
+        init_scale: Factor on the initial weights of the head.
+        label_smoothing: Share of a class target that is spread over all classes.
+        class_weights: Weight classes (or positives, with several labels) by their rarity in training.
+        mixup: Alpha of mixup, 0 for none; if cutmix is on too, each gets half of the batches.
+        cutmix: Alpha of cutmix, 0 for none.
+        erasing: Probability that a box of a clip is erased.
         optimizer: `adamw` as upstream, or `muon`, which takes the same rates.
-        base_lr: peak learning rate for a global batch of 256.
-        min_lr: final learning rate for a global batch of 256.
-        warmup_share: share of the run over which the learning rate rises from 0.
-        weight_decay: weight decay of matrices; biases, norms and the representative tokens have none.
+        base_lr: Peak learning rate for a global batch of 256.
+        min_lr: Final learning rate for a global batch of 256.
+        warmup_share: Share of the run over which the learning rate rises from 0.
+        weight_decay: Weight decay of matrices; biases, norms and the representative tokens have none.
         region_tokens: `correct` trains the representative tokens at the rate of the stem; `official` at the
             rate of the head, as upstream does.
-        layer_decay: factor on the learning rate from each block to the one before it; 1 is none.
-        betas: betas of AdamW.
-        grad_checkpointing: recompute activations in the backward pass, to save memory.
-        compile: run training steps through `torch.compile`; the first one takes a minute or more.
+        layer_decay: Factor on the learning rate from each block to the one before it; 1 is none.
+        betas: Betas of AdamW.
+        grad_checkpointing: Recompute activations in the backward pass, to save memory.
+        compile: Run training steps through `torch.compile`; the first one takes a minute or more.
 
     Raises:
         UserError: a setting out of its range, or settings that exclude each other.
@@ -157,7 +171,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         self._take(model, weights)
         bias = self.task.initial_bias(targets)
         if bias is not None:
-            _last_linear(model).bias.data.copy_(bias)
+            [module for module in model.modules() if isinstance(module, nn.Linear)][-1].bias.data.copy_(bias)
         return start
 
     @classmethod
@@ -284,7 +298,3 @@ def distinct_views(starts: Sequence[float], views: int) -> tuple[list[int], list
         numbers.setdefault((place // views, start), len(numbers)) for place, start in enumerate(starts)
     ]
     return [sources.index(number) for number in range(len(numbers))], sources
-
-
-def _last_linear(model: nn.Module) -> nn.Linear:
-    return [module for module in model.modules() if isinstance(module, nn.Linear)][-1]

@@ -40,24 +40,24 @@ class MaskedPretraining(ScheduledModule, FiniteSteps):
     """A masked autoencoder, its optimizer and its schedule.
 
     Args:
-        architecture: registered name of the encoder, such as `lgi_former_base_patch16_160`.
-        model_args: arguments that override those of the registered architecture.
-        mask_ratio: share of the tokens of every region that is masked.
+        architecture: Registered name of the encoder, such as `lgi_former_base_patch16_160`.
+        model_args: Arguments that override those of the registered architecture.
+        mask_ratio: Share of the tokens of every region that is masked.
         mask_mode: `tube` (one pattern of a window for all frames, upstream's) or `random` (one for every
             region, its frames unlike each other).
         mask_symmetry: `none`, or visible tokens in one half of the face only, left or right: the same half
             for the whole clip (`global`), or drawn for each window or region (`local`).
-        predicted_share: share of the masked tokens, drawn anew for every clip, that a training step predicts;
+        predicted_share: Share of the masked tokens, drawn anew for every clip, that a training step predicts;
             less than 1 costs less. Evaluation always predicts all of them.
         optimizer: `adamw` is upstream's; `muon` learns in a fraction of the steps, and takes the same rates.
-        base_lr: peak learning rate for a global batch of 256.
-        min_lr: final learning rate for a global batch of 256.
-        warmup_share: share of the run over which the learning rate rises from 0.
-        weight_decay: of matrices; biases, norms, the mask and the representative tokens are not decayed.
+        base_lr: Peak learning rate for a global batch of 256.
+        min_lr: Final learning rate for a global batch of 256.
+        warmup_share: Share of the run over which the learning rate rises from 0.
+        weight_decay: Weight decay of matrices; biases, norms, the mask and representative tokens have none.
         region_tokens: `correct`, or `official` to decay the representative tokens, as upstream does.
-        betas: AdamW's.
-        grad_checkpointing: recompute activations in the backward pass, to save memory.
-        compile: run training steps through `torch.compile`; the first takes a minute or more.
+        betas: Betas of AdamW.
+        grad_checkpointing: Recompute activations in the backward pass, to save memory.
+        compile: Run training steps through `torch.compile`; the first takes a minute or more.
         decoder: arguments of `MaskedAutoencoder`, by keyword.
     """
 

@@ -32,13 +32,13 @@ def reconstruct(
     """Measures and draws the reconstruction of held-out clips.
 
     Args:
-        model: a run folder, or an upstream pre-training checkpoint (.pth) of the published shape.
-        shards: shard folder to read.
-        out: folder for `reconstruction_*.png` and `held_out.csv`.
-        split: which split of the shards is held out; its `train` split gives the position mean.
-        clips: clips to draw.
-        batch_size: clips evaluated at a time.
-        seed: seed of the masks.
+        model: A run folder, or an upstream pre-training checkpoint (.pth) of the published shape.
+        shards: Shard folder to read.
+        out: Folder for `reconstruction_*.png` and `held_out.csv`.
+        split: Held-out split of the shards; its `train` split gives the position mean.
+        clips: Clips to draw.
+        batch_size: Clips evaluated at a time.
+        seed: Seed of the masks.
 
     Returns:
         The table of errors.
