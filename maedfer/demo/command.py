@@ -101,7 +101,8 @@ def demo(out: str | None = None, full: bool = False) -> str:
     # A model this small gains little from a second core, which trains the rows that need no encoder.
     with run_in_background(table.runs(ROWS_FROM_SCRATCH)):
         pretrain(folder / "unlabelled", table.pretrained, length)
-    reconstruct(table.pretrained, folder / "unlabelled", folder / "reconstruction")
+    held_out = ("--shards", folder / "unlabelled", "--out", folder / "reconstruction", "--clips", 3)
+    run_verb("reconstruct", "--model", table.pretrained, *held_out)
     scores = table.measure()
     write_demo_page(folder, scores, unlabelled=length.clips, labelled=length.labelled)
     minutes = (time.monotonic() - began) / 60
@@ -136,11 +137,6 @@ def pretrain(shards: Path, run: Path, length: DemoLength) -> None:
     words = [word for flag in flags.items() for word in flag]
     resume = ["--resume"] if (run / "config.yaml").is_file() else []
     run_verb("pretrain", "--config", "pretrain/demo", "--run", run, "--data.shards", shards, *words, *resume)
-
-
-def reconstruct(run: Path, shards: Path, out: Path) -> None:
-    """Measures and draws the reconstruction of held-out clips, three side by side."""
-    run_verb("reconstruct", "--model", run, "--shards", shards, "--out", out, "--clips", 3)
 
 
 def note_length(folder: Path, length: DemoLength) -> None:

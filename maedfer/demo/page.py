@@ -20,7 +20,6 @@ from maedfer.demo.table import (
 )
 from maedfer.report.page import Table, newest, write_page
 from maedfer.report.spread_figures import save_figure
-from maedfer.text import aligned
 
 CHANCE = 100 / CLASSES
 
@@ -65,12 +64,11 @@ def answer(scores: Scores, unlabelled: int, labelled: int) -> str:
 
 def describe_results(scores: Scores) -> str:
     """Formats the table for the screen."""
-    table = score_table(scores)
     tuned, probed = (gains_over_scratch(scores, name) for name in (FINE_TUNED, ATTENTIVE_PROBE))
     data = f"{LABELS_PER_CLASS} labels per class, synthetic test identities (chance {CHANCE:.1f})"
     return (
         f"UAR in percent, {data}\n"
-        f"{aligned([table.header, *table.rows])}\n"
+        f"{score_table(scores).as_text()}\n"
         f"Pre-training changes fine-tuning by {mean(tuned):+.1f} points ({min(tuned):+.1f} at the worst "
         "seed). An attentive probe of the frozen encoder differs from training from scratch by "
         f"{mean(probed):+.1f} points ({min(probed):+.1f})."

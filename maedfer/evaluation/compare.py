@@ -9,49 +9,68 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from maedfer.errors import UserError
-from maedfer.evaluation.bootstrap import ScoredSet, interval, mean_over, resample, resampling_units
-from maedfer.evaluation.comparison import Comparison, Difference, McNemar
-from maedfer.evaluation.predictions import Predictions, SampleInfo, read_predictions, read_samples
+from maedfer.evaluation.bootstrap import ScoredSet, Unit, interval, mean_over, resample, resampling_units
+from maedfer.evaluation.predictions import Predictions, RunPredictions
 from maedfer.evaluation.scores import score_sums
-from maedfer.runs.fold_folder import FoldFolder
+from maedfer.tasks import Task
 
 
-@dataclass(frozen=True, eq=False)
-class RunPredictions:
-    """The predictions of a run, an evaluation or a cross-validation, and facts about its clips.
+class Difference(NamedTuple):
+    """A score of both models, and the interval of the second's minus the first's."""
+
+    score: str
+    first: float
+    second: float
+    interval: tuple[float, float]
+
+    @property
+    def value(self) -> float:
+        """The second's minus the first's."""
+        return self.second - self.first
+
+
+class McNemar(NamedTuple):
+    """Numbers of clips that both models, one or neither gets right, and the p value of the exact test."""
+
+    both: int
+    only_first: int
+    only_second: int
+    neither: int
+    p: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Scores of two models on the same clips.
 
     Attributes:
-        name: its folder, as given on the command line.
-        predictions: its predictions.
-        samples: facts about the clips, in the same order.
-        has_folds: whether its scores are means over the folds of its clips.
+        first: name of the first model.
+        second: name of the second model.
+        task: task of both.
+        samples: number of clips.
+        folds: folds over which scores are averaged; empty without folds.
+        unit: kind of unit that was resampled.
+        units: number of subjects or clips.
+        differences: main scores first, then classes or quantities.
+        mcnemar: the test of a classification; None for other tasks.
     """
 
-    name: str
-    predictions: Predictions
-    samples: Sequence[SampleInfo]
-    has_folds: bool
-
-
-def read_run(path: str) -> RunPredictions:
-    """Reads the predictions in a folder.
-
-    Raises:
-        FileNotFoundError: it has none.
-    """
-    table, folds = Path(path) / "predictions.csv", FoldFolder(Path(path))
-    has_folds = folds.note.is_file()
-    if has_folds and not table.is_file():
-        again = f"maedfer finetune --run {path} --resume"
-        raise FileNotFoundError(f"{path}: the runs of its folds have not ended; continue with: {again}")
-    return RunPredictions(path, read_predictions(table), read_samples(table), has_folds)
+    first: str
+    second: str
+    task: Task
+    samples: int
+    folds: tuple[str, ...]
+    unit: Unit
+    units: int
+    differences: tuple[Difference, ...]
+    mcnemar: McNemar | None
 
 
 def align_clips(first: RunPredictions, second: RunPredictions) -> RunPredictions:

@@ -16,17 +16,8 @@ import numpy as np
 from maedfer.errors import UserError
 from maedfer.evaluation.bootstrap import ScoredSet, Unit, interval, mean_over, resample, resampling_units
 from maedfer.evaluation.measures import decisions
-from maedfer.evaluation.predictions import Predictions, SampleInfo, read_predictions, read_samples
+from maedfer.evaluation.predictions import Predictions, RunPredictions
 from maedfer.evaluation.scores import score_sums, scores
-
-
-@dataclass(frozen=True, eq=False)
-class FoldPredictions:
-    """The predictions of a fold's run for its test clips, and facts about those clips."""
-
-    fold: str
-    predictions: Predictions
-    samples: Sequence[SampleInfo]
 
 
 @dataclass(frozen=True)
@@ -69,7 +60,7 @@ class FoldScores:
     classes: tuple[ClassFoldScores, ...]
 
 
-def read_folds(runs: Sequence[tuple[str, Path]]) -> list[FoldPredictions]:
+def read_folds(runs: Sequence[tuple[str, Path]]) -> list[RunPredictions]:
     """Reads the predictions of the runs of folds.
 
     Args:
@@ -79,12 +70,7 @@ def read_folds(runs: Sequence[tuple[str, Path]]) -> list[FoldPredictions]:
         FileNotFoundError: a run has no predictions.
         UserError: the runs have different tasks or classes, or a clip is in two folds.
     """
-    folds = [
-        FoldPredictions(
-            name, read_predictions(run / "predictions.csv"), read_samples(run / "predictions.csv")
-        )
-        for name, run in runs
-    ]
+    folds = [RunPredictions.read(fold, run) for fold, run in runs]
     if len({(fold.predictions.task, fold.predictions.names) for fold in folds}) > 1:
         raise UserError(None, "the runs of the folds have different classes: their scores cannot be averaged")
     keys = [key for fold in folds for key in fold.predictions.keys]
@@ -93,24 +79,20 @@ def read_folds(runs: Sequence[tuple[str, Path]]) -> list[FoldPredictions]:
     return folds
 
 
-def pool_folds(folds: Sequence[FoldPredictions]) -> Predictions:
+def pool_folds(folds: Sequence[RunPredictions]) -> Predictions:
     """Returns the predictions of all folds together, sorted by key."""
     parts = [fold.predictions for fold in folds]
     keys = [key for part in parts for key in part.keys]
-    whole = Predictions(
-        keys,
-        outputs=np.concatenate([part.outputs for part in parts]),
-        targets=np.concatenate([part.targets for part in parts]),
-        names=parts[0].names,
-        task=parts[0].task,
-    )
+    outputs = np.concatenate([part.outputs for part in parts])
+    targets = np.concatenate([part.targets for part in parts])
+    whole = Predictions(keys, outputs, targets, parts[0].names, parts[0].task)
     return whole.take(np.argsort(np.array(keys, dtype=object)))
 
 
-def score_folds(folds: Sequence[FoldPredictions]) -> FoldScores:
+def score_folds(folds: Sequence[RunPredictions]) -> FoldScores:
     """Returns the scores of several folds and their means."""
     task = folds[0].predictions.task
-    by_fold = {fold.fold: _mean_scores(fold.predictions) for fold in folds}
+    by_fold = {fold.name: _mean_scores(fold.predictions) for fold in folds}
     mean = {name: float(value) for name, value in mean_over(list(by_fold.values())).items()}
     mean["samples"] = sum(values["samples"] for values in by_fold.values())
     std = {}
@@ -137,22 +119,20 @@ def _mean_scores(predictions: Predictions) -> dict[str, float]:
     return {name: value for name, value in scores(predictions).items() if name not in single}
 
 
-def _score_classes(folds: Sequence[FoldPredictions]) -> tuple[ClassFoldScores, ...]:
+def _score_classes(folds: Sequence[RunPredictions]) -> tuple[ClassFoldScores, ...]:
     """Returns the score of each class in every fold; the mean is over folds where it has samples."""
     first = folds[0].predictions
     values = [score_sums(fold.predictions).of_all for fold in folds]
-    mean, rows = mean_over(values), []
-    for k, name in enumerate(first.names):
-        score = f"{first.task.class_score}_{name}"
-        rows.append(
-            ClassFoldScores(
-                name,
-                folds=tuple(float(fold[score]) for fold in values),
-                mean=float(mean[score]),
-                samples=sum(_count_samples(fold.predictions, k) for fold in folds),
-            )
+    mean, kind = mean_over(values), first.task.class_score
+    return tuple(
+        ClassFoldScores(
+            name,
+            folds=tuple(float(fold[f"{kind}_{name}"]) for fold in values),
+            mean=float(mean[f"{kind}_{name}"]),
+            samples=sum(_count_samples(fold.predictions, k) for fold in folds),
         )
-    return tuple(rows)
+        for k, name in enumerate(first.names)
+    )
 
 
 def _count_samples(predictions: Predictions, k: int) -> int:

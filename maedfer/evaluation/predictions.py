@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from maedfer.data.shards.records import TrackRecord
 from maedfer.errors import UserError
 from maedfer.files import write_atomically
+from maedfer.runs.fold_folder import FoldFolder
 from maedfer.tasks import Task, task_of_columns
 
 SAMPLE_COLUMNS = ("key", "source", "subject", "fold")
@@ -47,13 +48,8 @@ class SampleInfo:
     @classmethod
     def of(cls, record: TrackRecord) -> Self:
         """Takes the facts from the record of a sample."""
-        return cls(
-            key=record.key,
-            source=_text(record.source),
-            subject=_text(record.subject),
-            fold=_text(record.fold),
-            metadata=record.metadata,
-        )
+        subject, fold = _text(record.subject), _text(record.fold)
+        return cls(record.key, _text(record.source), subject, fold, record.metadata)
 
     def value(self, column: str) -> str | None:
         """Returns the subject, the fold or a metadata value as text; None if it is missing or empty."""
@@ -123,6 +119,37 @@ class Predictions:
         """Returns the predictions of some samples: row numbers, or a bool for each row."""
         keys = np.asarray(self.keys, dtype=object)[rows].tolist()
         return Predictions(keys, self.outputs[rows], self.targets[rows], self.names, self.task)
+
+
+@dataclass(frozen=True, eq=False)
+class RunPredictions:
+    """The predictions of a run, an evaluation or a cross-validation, and facts about its clips.
+
+    Attributes:
+        name: its folder as given on the command line, or the fold of its test clips.
+        predictions: its predictions.
+        samples: facts about the clips, in the same order.
+        has_folds: whether its scores are means over the folds of its clips.
+    """
+
+    name: str
+    predictions: Predictions
+    samples: Sequence[SampleInfo]
+    has_folds: bool
+
+    @classmethod
+    def read(cls, name: str, folder: Path) -> Self:
+        """Reads `predictions.csv` in a folder.
+
+        Raises:
+            FileNotFoundError: it is missing.
+            UserError: it is not a file of predictions.
+        """
+        table, has_folds = folder / "predictions.csv", FoldFolder(folder).note.is_file()
+        if has_folds and not table.is_file():
+            again = f"maedfer finetune --run {folder} --resume"
+            raise FileNotFoundError(f"{folder}: the runs of its folds have not ended; continue with: {again}")
+        return cls(name, read_predictions(table), read_samples(table), has_folds)
 
 
 def check_counted(predictions: Predictions, expected_keys: Sequence[str], unreadable: int = 0) -> None:
@@ -213,9 +240,8 @@ def read_samples(path: Path) -> list[SampleInfo]:
     header, *rows = _read_cells(path)
     samples = []
     for row in rows:
-        key, source, subject, fold = (
-            _text(dict(zip(header, row, strict=False)).get(column)) for column in SAMPLE_COLUMNS
-        )
+        cells = {name: _text(cell) for name, cell in zip(header, row, strict=False)}
+        key, source, subject, fold = (cells.get(name) for name in SAMPLE_COLUMNS)
         samples.append(SampleInfo(key or "", source, subject, fold))
     return samples
 

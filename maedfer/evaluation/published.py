@@ -10,16 +10,13 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan
 from typing import Any, NamedTuple
 
 from maedfer.data.corpora import load_corpus
+from maedfer.evaluation.scores import shown
 from maedfer.resources import shipped_folder
 
-FIXED = ("method", "fold", "params_m", "macs_g", "modality", "uar", "war", "source")
-"""Columns of the file; each other column holds the recall of a class."""
-
-TITLES = {
+FACTS = {
     "fold": "fold",
     "params (M)": "params_m",
     "MACs (G)": "macs_g",
@@ -27,7 +24,10 @@ TITLES = {
     "UAR (%)": "uar",
     "WAR (%)": "war",
 }
-"""Titles of the columns between the method and the classes."""
+"""Columns of the file and of tables, by their titles, besides the method, the classes and the source."""
+
+FIXED = ("method", *FACTS.values(), "source")
+"""Columns of the file; each other column holds the recall of a class."""
 
 
 @dataclass(frozen=True)
@@ -113,20 +113,15 @@ class OwnRow(NamedTuple):
 def comparison_rows(rows: Sequence[PublishedRow], own: OwnRow) -> list[list[str]]:
     """Returns a header, the cells of published results, and those of the own one, without empty columns."""
     classes = list(dict.fromkeys(name for row in rows for name in row.recalls))
-    recalls = {name.casefold(): percent(value) for name, value in own.recalls.items()}
-    lines = [["", *TITLES, *(f"{name} (%)" for name in classes), "source"]]
+    recalls = {name.casefold(): shown("recall", value, 2) for name, value in own.recalls.items()}
+    lines = [["", *FACTS, *(f"{name} (%)" for name in classes), "source"]]
     for row in rows:
-        cells = [getattr(row, column) for column in ("method", *TITLES.values())]
+        cells = [getattr(row, column) for column in ("method", *FACTS.values())]
         lines.append([*cells, *(row.recalls[name] for name in classes), row.source])
-    cells = [own.name, "", "", "", "", percent(own.uar), percent(own.war)]
+    cells = [own.name, "", "", "", "", shown("uar", own.uar, 2), shown("war", own.war, 2)]
     lines.append([*cells, *(recalls.get(name.casefold(), "") for name in classes), ""])
     kept = [k for k in range(len(lines[0])) if any(line[k] for line in lines[1:])]
     return [[line[k] for k in kept] for line in lines]
-
-
-def percent(value: float) -> str:
-    """Formats a share in percent with two decimals, as papers print it; a dash if it is undefined."""
-    return "–" if isnan(value) else f"{100 * value:.2f}"
 
 
 def corpus_of(maker: Mapping[str, Any]) -> str | None:

@@ -101,15 +101,10 @@ class HeldOutErrors:
             return {}
         per_head = sums[: -len(HEADS)].reshape(len(HEADS), len(PREDICTORS)) / sums[-len(HEADS) :, None]
         weights = torch.tensor([appearance_weight, 1 - appearance_weight], dtype=per_head.dtype)
-        rows = {head: per_head[i] for i, head in enumerate(HEADS)}
-        rows["total"] = weights.to(per_head.device) @ per_head
-        result: dict[str, float | None] = {
-            f"{name}_{p}": float(row[i]) for name, row in rows.items() for i, p in enumerate(PREDICTORS)
-        }
-        for name, row in rows.items():
-            for i, baseline in enumerate(PREDICTORS[1:], 1):
-                result[f"{name}_vs_{baseline}"] = float(row[0] / row[i]) if row[i] > 0 else None
-        return result
+        rows = torch.cat([per_head, (weights.to(per_head.device) @ per_head)[None]]).tolist()
+        errors = [error for row in rows for error in row]
+        relative = [row[0] / error if error > 0 else None for row in rows for error in row[1:]]
+        return dict(zip(held_out_columns()[1:], errors + relative, strict=True))
 
 
 def held_out_columns() -> tuple[str, ...]:
@@ -122,10 +117,17 @@ def held_out_columns() -> tuple[str, ...]:
 def describe(errors: dict[str, Any], synthetic: bool) -> str:
     """Returns a table for the screen: the model's error, both baselines, the gain over the better one."""
     lines = [f"{'held-out error':<16}{'model':>9}{'zero':>9}{'pos. mean':>11}{'gain':>9}"]
-    for head in (*HEADS, "total"):
-        model, zero, mean = (errors[f"{head}_{p}"] for p in PREDICTORS)
-        lines.append(f"{head:<16}{model:>9.4f}{zero:>9.4f}{mean:>11.4f}{gain(errors, head):>9}")
+    lines += [f"{row[0]:<16}{row[1]:>9}{row[2]:>9}{row[3]:>11}{row[4]:>9}" for row in error_rows(errors)]
     return "\n".join(lines + ["(synthetic faces)"] * synthetic)
+
+
+def error_rows(errors: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Returns name, errors and gain of each head as text; no rows for a run without a held-out split."""
+    return [
+        (head, *(f"{errors[f'{head}_{predictor}']:.4f}" for predictor in PREDICTORS), gain(errors, head))
+        for head in (*HEADS, "total")
+        if errors
+    ]
 
 
 def gain(errors: Mapping[str, Any], head: str) -> str:

@@ -17,12 +17,14 @@ class ScoreCard:
 
     Attributes:
         predictions: the predictions that were scored.
+        samples: facts about the samples, in any order.
         scores: all scores of the task, see `maedfer.evaluation.scores.scores`.
         classes: recall, precision and F1 of each class; empty for a task without classes.
         groups: scores by subject, fold and metadata column; empty without facts about the samples.
     """
 
     predictions: Predictions
+    samples: Sequence[SampleInfo]
     scores: dict[str, float]
     classes: tuple[ClassScores, ...]
     groups: dict[str, list[GroupScores]]
@@ -39,9 +41,13 @@ class ScoreCard:
         Raises:
             UserError: there are no samples, or no sample has any label.
         """
-        classes = per_class(predictions) if predictions.task.has_classes else ()
-        groups = grouped(predictions, samples) if samples else {}
-        return cls(predictions, scores(predictions), tuple(classes), groups)
+        return cls(
+            predictions,
+            samples,
+            scores=scores(predictions),
+            classes=tuple(per_class(predictions)) if predictions.task.has_classes else (),
+            groups=grouped(predictions, samples) if samples else {},
+        )
 
     def as_text(self, synthetic: bool) -> str:
         """Returns a small table for the screen: the scores, then those of each class or quantity."""
@@ -54,10 +60,8 @@ class ScoreCard:
             rows += [["samples", shown("samples", values["samples"])]]
         else:
             fields = ClassScores._fields[1:]
-            rows = [
-                ["", "percent"],
-                *([TITLES.get(name, name), shown(name, value)] for name, value in values.items()),
-            ]
+            rows = [["", "percent"]]
+            rows += [[TITLES.get(name, name), shown(name, value)] for name, value in values.items()]
             rows += [["class", *(TITLES.get(field, field) for field in fields)]]
             rows += [[row.name, *map(shown, fields, row[1:])] for row in self.classes]
         width = max(len(row[0]) for row in rows) + 2

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from maedfer.errors import UserError
-from maedfer.evaluation.measures import COUNTS, MEASURES, PLAIN, ScoreSums
+from maedfer.evaluation.measures import COUNTS, MEASURES, PLAIN, TITLES, ScoreSums
 from maedfer.evaluation.predictions import Predictions, SampleInfo
 
 MAX_GROUPS = 50
@@ -107,10 +107,28 @@ def grouped(predictions: Predictions, samples: Sequence[SampleInfo]) -> dict[str
     return tables
 
 
-def shown(name: str, value: float) -> str:
-    """Formats a score: percent with one decimal, or three decimals; a dash if it is undefined."""
+def scale_of(score: str) -> int:
+    """Returns the factor that a score is printed with: 100 for shares, 1 for all others."""
+    return 1 if score.split("_")[0] in (*COUNTS, *PLAIN) else 100
+
+
+def shown(score: str, value: float, decimals: int = 1, sign: str = "") -> str:
+    """Formats the value of a score: shares as percent, counts whole; a dash if it is undefined.
+
+    Args:
+        score: name of the score.
+        value: its value.
+        decimals: decimals of percent; papers print two. Other scores have three.
+        sign: `+` prints the sign of a difference.
+    """
     if np.isnan(value):
         return "–"
-    if name in COUNTS:
+    if score in COUNTS and float(value).is_integer():
         return f"{value:,.0f}"
-    return f"{value:.3f}" if name.split("_")[0] in PLAIN else f"{100 * value:.1f}"
+    return f"{100 * value:{sign}.{decimals}f}" if scale_of(score) == 100 else f"{value:{sign}.3f}"
+
+
+def column_title(score: str, output: str = "") -> str:
+    """Returns the title of a score, perhaps of one output, with the unit of those printed as percent."""
+    title = TITLES.get(score, score) + f" of {output}" * bool(output)
+    return f"{title} (%)" if scale_of(score) == 100 else title

@@ -13,14 +13,13 @@ from typing import Any
 
 from maedfer.errors import UserError
 from maedfer.evaluation.bootstrap import DRAWS, LEVEL
-from maedfer.evaluation.compare import align_clips, compare_runs, read_run
-from maedfer.evaluation.comparison import Comparison, Difference
-from maedfer.evaluation.measures import TITLES
+from maedfer.evaluation.compare import Comparison, Difference, align_clips, compare_runs
+from maedfer.evaluation.predictions import RunPredictions
+from maedfer.evaluation.scores import column_title, shown
 from maedfer.files import defined, dump_json, make_folder, write_atomically
 from maedfer.report.page import Table, versions, write_page
-from maedfer.report.spread_figures import DIFFERENCES, Spread, draw_differences, scale_of
+from maedfer.report.spread_figures import DIFFERENCES, draw_differences
 from maedfer.tasks import Task
-from maedfer.text import aligned
 
 
 def compare(runs: list[str], out: str = "runs/compare") -> str:
@@ -42,7 +41,7 @@ def compare(runs: list[str], out: str = "runs/compare") -> str:
     """
     folder = Path(out)
     check_folders(runs, folder)
-    first, second = (read_run(run) for run in runs)
+    first, second = (RunPredictions.read(run, Path(run)) for run in runs)
     found = compare_runs(first, align_clips(first, second))
     make_folder(folder)
     write_atomically(folder / "comparison.json", dump_json(defined(comparison_json(found)), indent=1))
@@ -74,9 +73,8 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
 
 def format_comparison(found: Comparison) -> str:
     """Formats the table for the screen."""
-    table = difference_table(found)
-    cells = aligned([table.header, *table.rows])
-    return "\n".join([f"first: {found.first}", f"second: {found.second}", cells, *make_notes(found)])
+    names = f"first: {found.first}\nsecond: {found.second}"
+    return "\n".join([names, difference_table(found).as_text(), *make_notes(found)])
 
 
 def difference_table(found: Comparison) -> Table:
@@ -87,20 +85,15 @@ def difference_table(found: Comparison) -> Table:
 
 def score_title(score: str, task: Task) -> str:
     """Returns the title of a score with its unit; scores of a class are titled by the class."""
-    unit = " (%)" if scale_of(score) == 100 else ""
     if score in task.main_scores:
-        return f"{TITLES[score]}{unit}"
-    kind, _, name = score.partition("_")
-    return f"{TITLES.get(kind, kind)} of {name}{unit}"
+        return column_title(score)
+    return column_title(*score.split("_", 1))
 
 
 def format_difference(row: Difference) -> list[str]:
     """Formats both scores, their difference and its interval as papers print them."""
-    scale = scale_of(row.score)
-    digits = 2 if scale == 100 else 3
-    plain = [f"{scale * value:.{digits}f}" for value in (row.first, row.second)]
-    signed = [f"{scale * value:+.{digits}f}" for value in (row.value, *row.interval)]
-    return ["–" if text.endswith("nan") else text for text in (*plain, *signed)]
+    plain = [shown(row.score, value, 2) for value in (row.first, row.second)]
+    return plain + [shown(row.score, value, 2, "+") for value in (row.value, *row.interval)]
 
 
 def make_notes(found: Comparison) -> list[str]:
@@ -122,8 +115,8 @@ def make_notes(found: Comparison) -> list[str]:
 def write_comparison_page(folder: Path, found: Comparison) -> None:
     """Draws the figure and writes `report.html`."""
     figure = folder / "figures" / DIFFERENCES
-    spreads = [_to_spread(row, found.task) for row in found.differences if not isnan(row.value)]
-    draw_differences(figure, spreads, "second minus first", f"first: {found.first}\nsecond: {found.second}")
+    rows = {score_title(row.score, found.task): row for row in found.differences if not isnan(row.value)}
+    draw_differences(figure, rows, "second minus first", f"first: {found.first}\nsecond: {found.second}")
     notes = make_notes(found)
     if len(found.differences) > len(found.task.main_scores):
         notes.append("The intervals of single classes are not corrected for multiple comparisons.")
@@ -139,10 +132,3 @@ def write_comparison_page(folder: Path, found: Comparison) -> None:
         figure=figure,
         settings="",
     )
-
-
-def _to_spread(row: Difference, task: Task) -> Spread:
-    """Scales a difference to the unit that is shown."""
-    scale = scale_of(row.score)
-    low, high = row.interval
-    return Spread(score_title(row.score, task), scale * row.value, scale * low, scale * high)

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from maedfer.evaluation.measures import TITLES, ClassScores
-from maedfer.evaluation.predictions import SampleInfo, write_predictions
+from maedfer.evaluation.measures import ClassScores
+from maedfer.evaluation.predictions import write_predictions
 from maedfer.evaluation.published import OwnRow, comparable_rows, comparison_rows, other_test
 from maedfer.evaluation.score_card import ScoreCard
-from maedfer.evaluation.scores import MAX_GROUPS, GroupScores, shown
+from maedfer.evaluation.scores import MAX_GROUPS, GroupScores, column_title, shown
 from maedfer.files import defined, dump_json, make_folder, write_atomically
 from maedfer.report.page import Table, write_page
 from maedfer.report.runs import describe_pace
 from maedfer.report.score_figures import LEARNING, draw_learning, draw_scores, score_pictures
-from maedfer.report.spread_figures import scale_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,20 +38,17 @@ class EvaluationInfo:
     settings: str | None = None
 
 
-def write_evaluation(
-    folder: Path, info: EvaluationInfo, card: ScoreCard, samples: Sequence[SampleInfo]
-) -> None:
+def write_evaluation(folder: Path, info: EvaluationInfo, card: ScoreCard) -> None:
     """Writes `predictions.csv`, `scores.json`, figures and `report.html` of an evaluation.
 
     Args:
         folder: the run, whose curves are drawn too, or any other folder.
         info: the origin of the predictions.
         card: predictions and their scores.
-        samples: facts about the samples, in any order.
     """
     figures = folder / "figures"
     make_folder(figures)
-    write_predictions(folder / "predictions.csv", card.predictions, samples)
+    write_predictions(folder / "predictions.csv", card.predictions, card.samples)
     by = {column: [row.as_json() for row in rows] for column, rows in card.groups.items()}
     content = {"scores": card.scores, "synthetic": info.synthetic, "by": by}
     # JSON has no NaN, which is the F1 of a subject without a known positive.
@@ -60,12 +56,10 @@ def write_evaluation(
     title = f"{info.title} (synthetic faces)" if info.synthetic else info.title
     draw_scores(figures, card, title)
     draw_learning(figures / LEARNING, folder / "metrics.csv", folder / "validation.csv", title)
-    write_evaluation_page(folder, info, card, samples)
+    write_evaluation_page(folder, info, card)
 
 
-def write_evaluation_page(
-    folder: Path, info: EvaluationInfo, card: ScoreCard, samples: Sequence[SampleInfo]
-) -> None:
+def write_evaluation_page(folder: Path, info: EvaluationInfo, card: ScoreCard) -> None:
     """Writes `report.html` with the pictures that lie in the `figures` of a folder."""
     kinds = card.predictions.task.group_scores
     write_page(
@@ -75,7 +69,7 @@ def write_evaluation_page(
         info=info,
         pace=describe_pace(folder),
         scores=score_table(card),
-        published=published_table(card, samples, info.corpus),
+        published=published_table(card, info.corpus),
         classes=class_table(card),
         pictures=score_pictures(folder / "figures"),
         by={column: group_table(rows, kinds) for column, rows in card.groups.items()},
@@ -94,11 +88,6 @@ def score_table(card: ScoreCard) -> Table:
     return Table(rows, header, f"{len(card.predictions):,} samples.")
 
 
-def column_title(score: str) -> str:
-    """Returns the title of a score, with the unit of those that are printed as percent."""
-    return TITLES.get(score, score) + (" (%)" if scale_of(score) == 100 else "")
-
-
 def class_table(card: ScoreCard) -> Table:
     """Returns recall, precision and F1 of every class, in percent; no rows for a task without classes."""
     kinds = ClassScores._fields[1:]
@@ -106,22 +95,19 @@ def class_table(card: ScoreCard) -> Table:
     return Table(rows, ["class", *map(column_title, kinds)])
 
 
-def published_table(card: ScoreCard, samples: Sequence[SampleInfo], corpus: str | None) -> Table:
+def published_table(card: ScoreCard, corpus: str | None) -> Table:
     """Returns the published results on a corpus, and these as the last row.
 
     There are no rows if nothing is published on the corpus or for other classes only.
     """
     predictions = card.predictions
-    if corpus is None or not predictions.task.is_single_label:
-        return Table([])
-    folds = sorted({sample.fold for sample in samples if sample.fold is not None})
-    rows = comparable_rows(corpus, predictions.names, folds)
-    if not rows:
+    folds = sorted({sample.fold for sample in card.samples if sample.fold is not None})
+    rows = comparable_rows(corpus, predictions.names, folds) if predictions.task.is_single_label else []
+    if corpus is None or not rows:
         return Table([])
     recalls = {row.name: row.recall for row in card.classes}
-    header, *cells = comparison_rows(
-        rows, OwnRow("this run", card.scores["uar"], card.scores["war"], recalls)
-    )
+    own = OwnRow("this run", card.scores["uar"], card.scores["war"], recalls)
+    header, *cells = comparison_rows(rows, own)
     tested = {folds[0] if len(folds) == 1 else "": len(predictions)}
     return Table(cells, header, other_test(corpus, tested))
 

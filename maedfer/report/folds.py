@@ -10,27 +10,25 @@ from typing import Any
 
 from maedfer.evaluation.bootstrap import DRAWS, LEVEL
 from maedfer.evaluation.fold_scores import FoldScores, pool_folds, read_folds, score_folds
-from maedfer.evaluation.predictions import SampleInfo, write_predictions
+from maedfer.evaluation.predictions import write_predictions
 from maedfer.evaluation.published import (
+    FACTS,
     OwnRow,
     PublishedRow,
     comparable_rows,
     comparison_rows,
     corpus_of,
     other_test,
-    percent,
 )
 from maedfer.evaluation.score_card import ScoreCard
+from maedfer.evaluation.scores import column_title, shown
 from maedfer.files import defined, dump_json, write_atomically
-from maedfer.report.evaluation import column_title, group_table
+from maedfer.report.evaluation import group_table
 from maedfer.report.page import SYNTHETIC, Table, versions, write_page
 from maedfer.report.score_figures import draw_scores, score_pictures
-from maedfer.report.spread_figures import FOLDS, draw_folds, scale_of
+from maedfer.report.spread_figures import FOLDS, draw_folds
 from maedfer.runs.fold_folder import FoldFolder
 from maedfer.text import aligned
-
-SCREEN_COLUMNS = ("", "fold", "params (M)", "MACs (G)", "modality", "UAR (%)", "WAR (%)")
-"""Columns of published results that fit on a screen: neither classes nor sources."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,18 +62,18 @@ class CrossValidation:
         info: description of the runs.
         scores: scores of each fold, their means and intervals.
         pooled: predictions of all folds and their scores.
-        samples: facts about their clips.
         corpus: the corpus of the shards, if they name one.
         published: results published on it.
+        comparison: header, cells of `published`, and the means over folds below; empty without them.
         notes: sentences that limit what the numbers mean.
     """
 
     info: CrossValidationInfo
     scores: FoldScores
     pooled: ScoreCard
-    samples: Sequence[SampleInfo]
     corpus: str | None
     published: Sequence[PublishedRow]
+    comparison: Sequence[Sequence[str]]
     notes: Sequence[str]
 
 
@@ -94,15 +92,15 @@ def write_fold_results(folder: FoldFolder, info: CrossValidationInfo, made_by: M
         UserError: the runs do not fit together.
     """
     results = read_results(folder, info, made_by)
-    write_predictions(folder.path / "predictions.csv", results.pooled.predictions, results.samples)
+    write_predictions(folder.path / "predictions.csv", results.pooled.predictions, results.pooled.samples)
     write_atomically(folder.path / "scores.json", dump_json(defined(scores_json(results)), indent=1))
     write_fold_page(folder.path, results)
-    lines = [aligned(fold_cells(results.scores)), *results.notes]
+    lines = [fold_table(results.scores).as_text(), *results.notes]
     if results.published:
-        header, *rows = comparison_rows(results.published, own_row(results.scores))
-        kept = [k for k, name in enumerate(header) if name in SCREEN_COLUMNS]
+        header = results.comparison[0]
+        kept = [k for k, name in enumerate(header) if name in ("", *FACTS)]  # recalls and sources are wide
         lines.append(f"Published on {results.corpus} (sources in the report):")
-        lines.append(aligned([[row[k] for k in kept] for row in (header, *rows)]))
+        lines.append(aligned([[row[k] for k in kept] for row in results.comparison]))
     return "\n".join([*lines, f"report: {folder.path / 'report.html'}"])
 
 
@@ -111,50 +109,39 @@ def read_results(
 ) -> CrossValidation:
     """Reads the predictions of all folds and scores them together."""
     answers = read_folds([(fold, folder.run_of(fold).path) for fold in info.folds])
-    samples = [sample for fold in answers for sample in fold.samples]
-    pooled = ScoreCard.of(pool_folds(answers), samples)
+    pooled = ScoreCard.of(pool_folds(answers), [sample for fold in answers for sample in fold.samples])
     found, corpus = score_folds(answers), corpus_of(made_by)
     has_published = pooled.predictions.task.is_single_label
     published = comparable_rows(corpus, pooled.predictions.names, info.folds) if has_published else []
     notes = make_notes(info, found, folder.differing_settings(info.folds))
+    comparison = []
     if corpus is not None and published:
-        notes.append(other_test(corpus, {fold.fold: len(fold.predictions) for fold in answers}))
+        notes.append(other_test(corpus, {fold.name: len(fold.predictions) for fold in answers}))
+        recalls = {row.name: row.mean for row in found.classes}
+        own = OwnRow(f"these runs ({len(answers)} folds)", found.mean["uar"], found.mean["war"], recalls)
+        comparison = comparison_rows(published, own)
     return CrossValidation(
         info=info,
         scores=found,
         pooled=pooled,
-        samples=samples,
         corpus=corpus,
         published=published,
+        comparison=comparison,
         notes=list(filter(None, notes)),
     )
 
 
-def fold_cells(found: FoldScores) -> list[list[str]]:
-    """Returns a row for each fold, then mean, standard deviation and the intervals, below a header."""
-    names = [name for name in found.mean if name != "samples"]
-    rows = [
-        [fold, *(format_score(n, values[n]) for n in names), f"{values['samples']:,.0f}"]
-        for fold, values in found.folds.items()
-    ]
-    rows.append(["mean", *(format_score(n, found.mean[n]) for n in names), f"{found.mean['samples']:,.0f}"])
-    if found.std:
-        rows.append(["std", *(format_score(n, found.std[n]) for n in names), ""])
+def fold_table(found: FoldScores) -> Table:
+    """Returns a row for each fold, then mean, standard deviation and the intervals."""
+    rows = [*found.folds.items(), ("mean", found.mean)] + [("std", found.std)] * bool(found.std)
     for end, word in enumerate(("from", "to")):
-        cells = [format_score(n, found.intervals[n][end]) if n in found.intervals else "" for n in names]
-        rows.append([f"{LEVEL:.0%} {word}", *cells, ""])
-    return [["fold", *map(column_title, names), "samples"], *rows]
-
-
-def format_score(name: str, value: float) -> str:
-    """Formats a score as papers print it: percent with two decimals, or three decimals."""
-    return percent(value) if scale_of(name) == 100 else "–" if isnan(value) else f"{value:.3f}"
-
-
-def own_row(found: FoldScores) -> OwnRow:
-    """Returns the mean over folds as a row below published results."""
-    recalls = {row.name: row.mean for row in found.classes}
-    return OwnRow(f"these runs ({len(found.folds)} folds)", found.mean["uar"], found.mean["war"], recalls)
+        ends = {name: interval[end] for name, interval in found.intervals.items()}
+        rows.append((f"{LEVEL:.0%} {word}", ends))
+    cells = [
+        [title, *(shown(name, values[name], 2) if name in values else "" for name in found.mean)]
+        for title, values in rows
+    ]
+    return Table(cells, ["fold", *map(column_title, found.mean)])
 
 
 def make_notes(
@@ -214,18 +201,16 @@ def write_fold_page(folder: Path, results: CrossValidation) -> None:
     figures = folder / "figures"
     draw_scores(figures, pooled, f"{title}, pooled")
     draw_folds(figures / FOLDS, found.folds, found.mean, found.intervals, title)
-    header, *rows = fold_cells(found)
-    published = comparison_rows(results.published, own_row(found)) if results.published else [[]]
     write_page(
         folder / "report.html",
         "folds.html",
         title=title,
         info=info,
         notes=results.notes,
-        folds=Table(rows, header),
+        folds=fold_table(found),
         spread=figures / FOLDS,
         corpus=results.corpus,
-        published=Table(published[1:], published[0]),
+        published=Table(results.comparison[1:], results.comparison[0] if results.comparison else ()),
         classes=class_table(found, task.class_score),
         pictures=score_pictures(figures),
         subjects=group_table(pooled.groups.get("subject", []), task.group_scores),
@@ -241,7 +226,7 @@ def class_table(found: FoldScores, kind: str) -> Table:
         kind: name of the score.
     """
     rows = [
-        (row.name, *(format_score(kind, value) for value in (*row.folds, row.mean)), f"{row.samples:,}")
+        (row.name, *(shown(kind, value, 2) for value in (*row.folds, row.mean)), f"{row.samples:,}")
         for row in found.classes
     ]
     return Table(rows, [column_title(kind), *(f"fold {fold}" for fold in found.folds), "mean", "samples"])

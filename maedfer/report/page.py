@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import platform
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from maedfer.files import write_atomically
+from maedfer.text import aligned
 
 LIBRARIES = (
     *("maedfer", "torch", "torchvision", "pytorch-lightning", "timm", "webdataset"),
@@ -39,6 +40,10 @@ class Table:
     rows: Sequence[Sequence[str]]
     header: Sequence[str] = ()
     note: str = ""
+
+    def as_text(self) -> str:
+        """Formats header and rows for the screen."""
+        return aligned([self.header, *self.rows])
 
 
 def write_page(path: Path, template: str, **values: object) -> None:
@@ -72,15 +77,13 @@ def newest(folder: Path, pattern: str) -> Path | None:
 
 def versions() -> dict[str, str]:
     """Returns the versions of Python and of the libraries that decide the numbers."""
-    return {"python": platform.python_version(), "machine": platform.machine()} | dict(_installed(LIBRARIES))
-
-
-def _installed(names: Iterable[str]) -> Iterable[tuple[str, str]]:
-    for name in names:
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in LIBRARIES:
         try:
-            yield name, version(name)
+            found[name] = version(name)
         except PackageNotFoundError:
-            yield name, "not installed"
+            found[name] = "not installed"
+    return found
 
 
 _ENVIRONMENT = Environment(

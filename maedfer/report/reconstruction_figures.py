@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -23,6 +24,10 @@ MAX_FRAMES = 8
 
 ROW_FRAMES = 12
 """Frames shown side by side; short clips share a row."""
+
+
+Columns = dict[str, list[float]]
+"""The columns of a table of numbers by name."""
 
 
 def to_strip(frames: Tensor) -> Tensor:
@@ -67,12 +72,17 @@ def draw_reconstructions(path: Path, pictures: Reconstruction, title: str) -> No
     figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
-def read_table(path: Path) -> dict[str, list[float]]:
-    """Reads the columns of a CSV file of numbers, with NaN for empty cells; returns none without a file."""
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Reads the rows of a CSV file; returns none if there is no such file."""
     if not path.is_file():
-        return {}
-    with path.open(encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+        return []
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def read_table(path: Path) -> Columns:
+    """Reads the columns of a CSV file of numbers, with NaN for empty cells; returns none without a file."""
+    rows = read_rows(path)
     return {name: [float(row[name] or "nan") for row in rows] for name in rows[0]} if rows else {}
 
 
@@ -86,17 +96,29 @@ def smooth(values: Sequence[float], window: int) -> Tensor:
     return (total[ends] - total[starts]) / (count[ends] - count[starts])
 
 
-def draw_loss_curves(
-    path: Path, metrics: dict[str, list[float]], held_out: dict[str, list[float]], title: str
-) -> None:
+def plot_loss(axis: Axes, training: Columns, held_out: Columns, loss: str, held_out_loss: str) -> None:
+    """Plots the training loss of every step, its running mean, and the loss of held-out clips.
+
+    Args:
+        axis: changed in place.
+        training: columns of `metrics.csv`.
+        held_out: columns of a table of held-out scores; empty without one.
+        loss: column of the training loss.
+        held_out_loss: column of the held-out loss; nothing is plotted without it.
+    """
+    steps, losses = training["step"], training[loss]
+    axis.plot(steps, losses, color="0.85", linewidth=0.8)
+    axis.plot(steps, smooth(losses, max(len(losses) // 50, 1)), color="C0", label="training")
+    if held_out_loss in held_out:
+        axis.plot(held_out["step"], held_out[held_out_loss], "o-", color="C1", markersize=3, label="held out")
+
+
+def draw_loss_curves(path: Path, metrics: Columns, held_out: Columns, title: str) -> None:
     """Draws the training loss of each head, its held-out error, and the two baselines as lines."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axis, head in zip(figure.subplots(1, 2, squeeze=True), HEADS, strict=True):
-        losses = metrics[f"loss_{head}"]
-        axis.plot(metrics["step"], losses, color="0.85", linewidth=0.8)
-        axis.plot(metrics["step"], smooth(losses, max(len(losses) // 50, 1)), color="C0", label="training")
+        plot_loss(axis, metrics, held_out, f"loss_{head}", f"{head}_model")
         if held_out:
-            axis.plot(held_out["step"], held_out[f"{head}_model"], "o-", color="C1", ms=3, label="held out")
             for baseline, style in (("zero", ":"), ("position_mean", "--")):
                 level = held_out[f"{head}_{baseline}"][-1]
                 axis.axhline(

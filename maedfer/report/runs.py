@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from maedfer.evaluation.reconstruction import HEADS, PREDICTORS, gain
+from maedfer.evaluation.reconstruction import PREDICTORS, error_rows
 from maedfer.report.page import Table, newest, write_page
+from maedfer.report.reconstruction_figures import read_rows
 from maedfer.runs.folder import RunFolder
 
 
@@ -40,30 +40,17 @@ def write_report(folder: RunFolder, title: str, command: str, summary: Mapping[s
 def describe_pace(run: Path) -> str:
     """Describes the median speed of a run's folder and its skipped steps; empty if nothing was measured."""
     sentences = []
-    windows = _read_rows(run / "throughput.csv")
+    windows = read_rows(run / "throughput.csv")
     if windows:
         rate, waiting = (median(float(row[name]) for row in windows) for name in ("clips_per_s", "waiting"))
         sentences.append(f"Trained on {rate:,.1f} clips/s, {waiting:.0%} of the time waiting for data.")
-    skipped = {row["step"] for row in _read_rows(run / "non_finite.csv")}
+    skipped = {row["step"] for row in read_rows(run / "non_finite.csv")}
     if skipped:
         sentences.append(f"Steps skipped because their loss was NaN or infinite: {len(skipped)}.")
     return " ".join(sentences)
 
 
-def _read_rows(path: Path) -> list[dict[str, str]]:
-    """Reads the rows of a CSV file; returns none if there is no such file."""
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
 def held_out_table(errors: Mapping[str, float]) -> Table:
     """Returns the errors of the heads and both baselines; no rows for a run without a held-out split."""
     header = [name.replace("_", " ") for name in ("head", *PREDICTORS, "gain")]
-    rows = [
-        (head, *(f"{errors[f'{head}_{predictor}']:.4f}" for predictor in PREDICTORS), gain(errors, head))
-        for head in (*HEADS, "total")
-        if errors
-    ]
-    return Table(rows, header)
+    return Table(error_rows(errors), header)

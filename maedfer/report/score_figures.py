@@ -6,7 +6,6 @@ matplotlib is used through its object interface, as in `reconstruction_figures`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from maedfer.evaluation.measures import BINS, PLAIN, TITLES, confusion, reliability
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.evaluation.scores import shown
-from maedfer.report.reconstruction_figures import read_table, smooth
+from maedfer.report.reconstruction_figures import Columns, plot_loss, read_table
 from maedfer.report.spread_figures import save_figure
 from maedfer.tasks import TASKS
 
@@ -141,41 +140,35 @@ def draw_learning(path: Path, metrics: Path, validation: Path, title: str) -> bo
         False if there was nothing to draw.
     """
     training, held_out = read_table(metrics), read_table(validation)
-    panels: list[Callable[[Axes], None]] = []
-    if "loss" in training:
-        panels.append(partial(_draw_loss, training=training, held_out=held_out))
-    if "lr" in training:
-        panels.append(partial(_draw_rate, training=training))
-    if any(name in held_out for name in TITLES):
-        panels.append(partial(_draw_scores, held_out=held_out))
+    panels: list[Callable[[Axes, Columns, Columns], None]] = [
+        *[_draw_loss] * ("loss" in training),
+        *[_draw_rate] * ("lr" in training),
+        *[_draw_scores] * any(name in held_out for name in TITLES),
+    ]
     if not panels:
         return False
     figure = Figure(figsize=(4.2 * len(panels), 3.6), layout="constrained")
     for axis, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        panel(axis)
+        panel(axis, training, held_out)
         axis.set_xlabel("step")
     save_figure(figure, path, title)
     return True
 
 
-def _draw_loss(axis: Axes, training: dict[str, list[float]], held_out: dict[str, list[float]]) -> None:
-    steps, losses = training["step"], training["loss"]
-    axis.plot(steps, losses, color="0.85", linewidth=0.8)
-    axis.plot(steps, smooth(losses, max(len(losses) // 50, 1)), color="C0", label="training")
-    if "loss" in held_out:
-        axis.plot(held_out["step"], held_out["loss"], "o-", color="C1", markersize=3, label="held out")
+def _draw_loss(axis: Axes, training: Columns, held_out: Columns) -> None:
+    plot_loss(axis, training, held_out, "loss", "loss")
     axis.set_title("loss", fontsize=9)
     axis.legend(fontsize=8, frameon=False)
 
 
-def _draw_rate(axis: Axes, training: dict[str, list[float]]) -> None:
+def _draw_rate(axis: Axes, training: Columns, held_out: Columns) -> None:
     axis.plot(training["step"], training["lr"], color="C0")
     axis.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     axis.set_ylim(bottom=0)
     axis.set_title("learning rate", fontsize=9)
 
 
-def _draw_scores(axis: Axes, held_out: dict[str, list[float]]) -> None:
+def _draw_scores(axis: Axes, training: Columns, held_out: Columns) -> None:
     """Draws the main scores as shares, and marks the best step of the score that selects an epoch."""
     names = [*(name for task in TASKS.values() for name in task.main_scores), "pearson"]
     drawn = [name for name in names if name in held_out]

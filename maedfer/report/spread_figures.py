@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from maedfer.evaluation.bootstrap import LEVEL
-from maedfer.evaluation.measures import COUNTS, PLAIN, TITLES
+from maedfer.evaluation.compare import Difference
+from maedfer.evaluation.measures import TITLES
+from maedfer.evaluation.scores import scale_of
 
 FOLDS, DIFFERENCES = "folds.png", "differences.png"
 """File names in a folder of figures."""
-
-
-class Spread(NamedTuple):
-    """A named value with the ends of its interval, in the unit that is shown; NaN where it is undefined."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-
-
-def scale_of(score: str) -> int:
-    """Returns the factor that a score is shown with: 100 for shares, 1 for all others."""
-    return 1 if score.split("_")[0] in (*COUNTS, *PLAIN) else 100
 
 
 def draw_folds(
@@ -62,24 +49,25 @@ def draw_folds(
     save_figure(figure, path, title)
 
 
-def draw_differences(path: Path, rows: Sequence[Spread], unit: str, title: str) -> None:
+def draw_differences(path: Path, rows: Mapping[str, Difference], unit: str, title: str) -> None:
     """Draws differences between two models with their intervals, one line for each score or class.
 
     Args:
         path: PNG file.
-        rows: the differences; intervals that do not contain zero are coloured.
+        rows: the differences by their titles; intervals that do not contain zero are coloured.
         unit: label of the axis.
         title: line above the picture.
     """
     figure = Figure(figsize=(5.2, 1.4 + 0.28 * len(rows)), layout="constrained")
     axis = figure.subplots()
-    for place, row in enumerate(rows):
-        if not np.isnan(row.value):
-            colour = "C0" if row.low > 0 or row.high < 0 else "0.6"
-            axis.plot((row.low, row.high), (place, place), color=colour, linewidth=2)
-            axis.plot(row.value, place, "o", color=colour)
+    for place, row in enumerate(rows.values()):
+        low, value, high = (scale_of(row.score) * x for x in (row.interval[0], row.value, row.interval[1]))
+        if not np.isnan(value):
+            colour = "C0" if low > 0 or high < 0 else "0.6"
+            axis.plot((low, high), (place, place), color=colour, linewidth=2)
+            axis.plot(value, place, "o", color=colour)
     axis.axvline(0, color="0.3", linewidth=1)
-    axis.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=8)
+    axis.set_yticks(range(len(rows)), list(rows), fontsize=8)
     axis.invert_yaxis()
     axis.set_xlabel(unit)
     save_figure(figure, path, title)

@@ -19,7 +19,7 @@ from maedfer.evaluation.predictions import (
     write_predictions,
 )
 from maedfer.tasks import TASKS
-from maedfer.training.finetuning.collector import PredictionCollector
+from maedfer.training.finetuning.scoring import PredictionCollector
 
 ALONE = SimpleNamespace(world_size=1)
 

@@ -19,6 +19,7 @@ from maedfer.evaluation.predictions import Predictions
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.evaluation.scores import (
     GroupScores,
+    column_title,
     grouped,
     groups_of,
     score_sums,
@@ -285,6 +286,14 @@ def test_numbers_as_people_read_them():
         "9,172",
     )
     assert shown("recall", math.nan) == "–"
+    assert (shown("uar", 0.61249, 2), shown("uar", 0.125, 2, "+"), shown("mse", -0.5, 2, "+")) == (
+        "61.25",
+        "+12.50",
+        "-0.500",
+    )
+    assert (shown("absent", 2.0, 2), shown("absent", 4 / 3, 2)) == ("2", "1.333")
+    assert [column_title(score) for score in ("uar", "ccc", "samples")] == ["UAR (%)", "CCC", "samples"]
+    assert column_title("recall", "happy") == "recall of happy (%)"
 
 
 EXAMPLES = {

@@ -23,7 +23,7 @@ def report_of(folder, predictions, records=None, synthetic=True, seed=3, setting
     info = EvaluationInfo(
         title="t & <b>", command="maedfer finetune 'a b'", synthetic=synthetic, seed=seed, settings=settings
     )
-    write_evaluation_page(folder, info, ScoreCard.of(predictions, records), records)
+    write_evaluation_page(folder, info, ScoreCard.of(predictions, records))
     text = (folder / "report.html").read_text()
     page = Page(text)
     assert page.open == [] and "http" not in text and "<b>" not in text
@@ -161,10 +161,10 @@ def test_the_pace_of_a_run_is_that_of_its_windows(tmp_path):
 
 def test_published_results_in_the_page():
     answers = classified([0, 1, 1], [0, 1, 0], "ab")
-    card = ScoreCard.of(answers)
-    assert published_table(card, records_of(answers), None).rows == []
-    table = published_table(card, records_of(answers, fold=[1, 1, 1]), "enterface05")
+    card = ScoreCard.of(answers, records_of(answers, fold=[1, 1, 1]))
+    assert published_table(card, None).rows == []
+    table = published_table(card, "enterface05")
     assert list(filter(None, table.rows[-1])) == ["this run", "75.00", "66.67"]
     assert ["MAE-DFER", "V", "61.67", "61.64"] in [row[:4] for row in table.rows]
-    assert published_table(card, records_of(answers), "dfew").rows == []  # two classes are not its seven
-    assert published_table(ScoreCard.of(measured([1, 2], [1, 2])), [], "enterface05").rows == []
+    assert published_table(card, "dfew").rows == []  # two classes are not its seven
+    assert published_table(ScoreCard.of(measured([1, 2], [1, 2])), "enterface05").rows == []

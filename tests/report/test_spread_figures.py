@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from maedfer.evaluation.compare import Difference
 from maedfer.report import spread_figures
-from maedfer.report.spread_figures import Spread, draw_differences, draw_folds
+from maedfer.report.spread_figures import draw_differences, draw_folds
 
 
 @pytest.fixture
@@ -36,7 +37,11 @@ def test_folds_with_their_mean(tmp_path, figures):
 
 
 def test_differences_that_are_clear_stand_out(tmp_path, figures):
-    rows = [Spread("UAR", 2.0, 1.0, 3.0), Spread("a", -1.0, -2.0, 1.0), Spread("b", np.nan, np.nan, np.nan)]
+    rows = {
+        "UAR": Difference("uar", 0.5, 0.52, (0.01, 0.03)),
+        "a": Difference("ccc_a", 0.0, -1.0, (-2.0, 1.0)),
+        "b": Difference("recall_b", np.nan, np.nan, (np.nan, np.nan)),
+    }
     draw_differences(tmp_path / "d.png", rows, "points", "t")
     (axis,) = figures[0].axes
     assert [list(line.get_xdata()) for line in axis.lines[::2][:2]] == [[1, 3], [-2, 1]]

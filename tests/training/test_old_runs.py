@@ -1,6 +1,7 @@
 """Tests that runs, checkpoints and shards made at commit ba43b06, before the rooms, still load and resume."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -87,3 +88,4 @@ def test_a_finished_fine_tuning_has_nothing_to_resume(old, capsys):
     assert main(["finetune", "--run", "finetuned", "--resume"]) == 0
     assert "6 steps" in capsys.readouterr().out
     assert main(["finetune", "--run", "finetuned", "--resume", "--trainer.max_steps", "7"]) == 0
+    assert json.loads((old / "finetuned" / "summary.json").read_text())["steps"] == 7

@@ -143,7 +143,13 @@ def make_subsets(
     if test is not None:
         check_test(test, reader)
     if rules.official:
-        val = _official_validation(test)
+        if test is None:
+            raise UserError(
+                "official",
+                "validates on the test samples, and there are none: name a fold of the training split "
+                "(`fold`) or a split (`test_split`)",
+            )
+        val = test
     elif val is None and rules.val_share:
         train, val = _split_off_validation(train, reader, rules)
     if rules.labels_per_class is not None:
@@ -234,27 +240,20 @@ def _check_classes(train: Subset, reader: LabelReader, fold: str | int | None) -
     seen = (train.targets != 0).any(axis=0)
     absent = [name for name, learnable in zip(reader.names, seen, strict=True) if not learnable]
     if absent and reader.task.has_classes:
-        without = "" if fold is None else f" without fold {fold}"
-        raise UserError(
-            "columns" if reader.columns else "classes",
-            f"split {train.split}{without} has no sample of {', '.join(absent)} to train on: leave out "
-            + ("these" if fold is None else "these, or take another `fold`"),
-        )
-
-
-def _official_validation(test: Subset | None) -> Subset:
-    if test is None:
-        raise UserError(
-            "official",
-            "validates on the test samples, and there are none: name a fold of the training split (`fold`) "
-            "or a split (`test_split`)",
-        )
-    return test
+        without, remedy = ("", "") if fold is None else (f" without fold {fold}", ", or take another `fold`")
+        text = f"split {train.split}{without} has no sample of {', '.join(absent)} to train on"
+        raise UserError("columns" if reader.columns else "classes", f"{text}: leave out these{remedy}")
 
 
 def _split_off_validation(train: Subset, reader: LabelReader, rules: SplitRules) -> tuple[Subset, Subset]:
-    """Returns the training samples without the validation share, and that share."""
-    people = [_person(record) for record in train.records]
+    """Returns the training samples without the validation share, and that share.
+
+    A subject, or else everything out of one source, stays on one side.
+    """
+    people = [
+        f"source {record.source or record.key}" if record.subject is None else f"subject {record.subject}"
+        for record in train.records
+    ]
     seed = seed_of(rules.seed, "held-out share") % 2**32
     selected = validation_share(train.targets, people, rules.val_share, reader.task, seed)
     if selected is None:
@@ -265,13 +264,6 @@ def _split_off_validation(train: Subset, reader: LabelReader, rules: SplitRules)
             "validate on (`val_split`), or do without (0)",
         )
     return train.take(~selected), train.take(selected)
-
-
-def _person(record: TrackRecord) -> str:
-    """Returns the group that must stay on one side: the subject, or else everything out of one source."""
-    if record.subject is not None:
-        return f"subject {record.subject}"
-    return f"source {record.source or record.key}"
 
 
 def _few_per_class(train: Subset, count: int, reader: LabelReader, seed: int) -> Subset:

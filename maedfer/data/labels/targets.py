@@ -7,9 +7,9 @@ classes in another order, or has more of them, give the same targets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -99,10 +99,8 @@ class LabelReader:
                 value = np.nan
             if not np.isfinite(value) or not self.task.allows(value):
                 kind = self.task.allowed_values if np.isfinite(value) else "a finite number"
-                raise UserError(
-                    "columns" if self.columns else None,
-                    f"sample {key}: column {name} has {cell!r}, not {kind}",
-                )
+                text = f"sample {key}: column {name} has {cell!r}, not {kind}"
+                raise UserError("columns" if self.columns else None, text)
             values[name] = value
         return values
 
@@ -158,24 +156,17 @@ def read_records(shards: str, table: ShardTable, fetcher: Fetcher) -> list[Track
             that of the index.
     """
     records: list[TrackRecord] = []
-    remedy = f"run `maedfer verify {shards}`"
     for number, stream in enumerate(open_shards(shards, table, range(len(table)), fetcher)):
-        entry = table.entry(number)
+        entry, before, text = table.entry(number), len(records), ""
         try:
-            added = list(_records(stream))
+            for sample in iterate_samples(stream, only=("json",)):
+                if "json" in sample:
+                    record = TrackRecord.from_json(sample["json"])
+                    records.append(replace(record, geometry=None, frame_bytes=None))
         except (DamagedTar, BrokenSample, OSError) as error:
-            raise UserError(
-                "shards", f"the labels in {entry.name} cannot be read ({error}): {remedy}"
-            ) from error
-        if len(added) != entry.samples:
-            raise UserError(
-                "shards", f"{entry.name} holds {len(added)} records, the index says {entry.samples}: {remedy}"
-            )
-        records += added
+            text = f"the labels in {entry.name} cannot be read ({error})"
+        found = len(records) - before
+        if text or found != entry.samples:
+            text = text or f"{entry.name} holds {found} records, the index says {entry.samples}"
+            raise UserError("shards", f"{text}: run `maedfer verify {shards}`")
     return records
-
-
-def _records(stream: BinaryIO) -> Iterator[TrackRecord]:
-    for sample in iterate_samples(stream, only=("json",)):
-        if "json" in sample:
-            yield replace(TrackRecord.from_json(sample["json"]), geometry=None, frame_bytes=None)

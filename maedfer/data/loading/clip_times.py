@@ -2,9 +2,9 @@
 
 At 25 frames per second this is upstream's stride of 4. Departures from upstream: the stride follows the
 stored rate, so a 30 fps source is not sampled faster than a 25 fps one; a track shorter than the clip's span
-(15 x 0.16 s = 2.4 s) is sampled evenly over its whole length and marked short, where upstream repeats its
-last frame (see `upstream_times`); the last reachable start is used too. A track with fewer frames than a clip
-yields each of them once or more.
+(15 x 0.16 s = 2.4 s) is sampled evenly over its whole length, where upstream repeats its last frame (see
+`upstream_times`); the last reachable start is used too. A track with fewer frames than a clip yields each of
+them once or more.
 """
 
 from __future__ import annotations
@@ -27,12 +27,10 @@ class ClipTimes:
     Attributes:
         indices: Frame numbers int64 (T,).
         start_s: Start of the clip in the track, in seconds.
-        short: Whether the track is shorter than a clip.
     """
 
     indices: np.ndarray
     start_s: float
-    short: bool
 
 
 @dataclass(frozen=True)
@@ -78,10 +76,10 @@ class ClipSampler:
     def clip_at(self, start: int) -> ClipTimes:
         """Returns the clip that starts at a frame; a short track has only one, over its whole length."""
         if self.short:
-            return ClipTimes(_nearest(np.linspace(0, self.frames - 1, self.num_frames)), 0.0, True)
+            return ClipTimes(_nearest(np.linspace(0, self.frames - 1, self.num_frames)), 0.0)
         steps = np.arange(self.num_frames) * self.interval_s * self.fps
         indices = np.minimum(start + _nearest(steps), self.frames - 1)
-        return ClipTimes(indices, start / self.fps, False)
+        return ClipTimes(indices, start / self.fps)
 
     def random_clip(self, rng: np.random.Generator) -> ClipTimes:
         """Returns a clip whose start is uniform over all possible ones (training)."""

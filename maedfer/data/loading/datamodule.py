@@ -36,7 +36,6 @@ if TYPE_CHECKING:  # a worker that draws no masks starts without torch's models
 Chosen = tuple[str, np.ndarray | range]
 """A split and the numbers of some of its samples, int64 (n,), ascending, or of all of them."""
 
-Deal = Callable[[int], Reading]
 PassStart = tuple[DataLoader[Any], int]
 
 BASELINE_CLIPS = 1024
@@ -185,13 +184,7 @@ class ClipDataModule(pl.LightningDataModule):
         """
         leg = self._leg(self.clips_per_sample, self.shuffle_window)
         self.cursor = self.plan.enter(self.cursor, leg)
-        return ClipLoader(
-            lambda: self.plan.batches(self.cursor),
-            self._start_pass,
-            leg.batch,
-            self.batch_size,
-            self.max_broken_share,
-        )
+        return self._loader(lambda: self.plan.batches(self.cursor), self._start_pass, leg.batch)
 
     def _start_pass(self) -> PassStart:
         """Starts workers at the cursor, which enters the next epoch if its own is done."""
@@ -210,11 +203,7 @@ class ClipDataModule(pl.LightningDataModule):
         return batch
 
     def consumed(self, batch: ClipBatch) -> None:
-        """Moves the position past a batch; called in each training step, on every rank.
-
-        Raises:
-            RuntimeError: this is not the batch at the cursor.
-        """
+        """Moves the position past a batch; called in each training step, on every rank."""
         check_position(self.cursor, batch)
         self.cursor = self.plan.advance(self.cursor)
 
@@ -244,9 +233,7 @@ class ClipDataModule(pl.LightningDataModule):
             stream = self._stream(split, deal, clips_per_sample)
             return worker_loader(stream, self.workers or 0, self.start_method), 0
 
-        length = -(-len(numbers) // leg.step)
-        clips = leg.batch * clips_per_sample
-        return ClipLoader(lambda: length, start, leg.batch, clips, self.max_broken_share)
+        return self._loader(lambda: -(-len(numbers) // leg.step), start, leg.batch)
 
     def baseline_dataloader(self) -> ClipLoader:
         """Returns up to 1,024 training clips without augmentation or repeats, the same on every rank."""
@@ -254,7 +241,7 @@ class ClipDataModule(pl.LightningDataModule):
         batch = min(self.batch_size, len(visits))
         batches = visits[: len(visits) // batch * batch].reshape(-1, batch)
         loader = worker_loader(self._stream(self.split, partial(in_this_order, batches)), 0, None)
-        return ClipLoader(lambda: len(batches), lambda: (loader, 0), batch, batch, self.max_broken_share)
+        return self._loader(lambda: len(batches), lambda: (loader, 0), batch)
 
     def picture_batch(self, clips: int) -> ClipBatch:
         """Returns up to `clips` held-out clips, always the same; training clips without a held-out split."""
@@ -288,6 +275,9 @@ class ClipDataModule(pl.LightningDataModule):
         samples = max(1, self.batch_size // clips_per_sample)
         return Leg(self.ranks[1], self.workers or 0, samples, window)
 
+    def _loader(self, length: Callable[[], int], start: Callable[[], PassStart], samples: int) -> ClipLoader:
+        return ClipLoader(length, start, samples, self.batch_size, self.max_broken_share)
+
     def _maker(self, clips_per_sample: int, training: bool) -> ClipMaker:
         return ClipMaker(
             seed=self.seed,
@@ -301,7 +291,7 @@ class ClipDataModule(pl.LightningDataModule):
         )
 
     def _stream(
-        self, split: str, deal: Deal, clips_per_sample: int = 1, training: bool = False
+        self, split: str, deal: Callable[[int], Reading], clips_per_sample: int = 1, training: bool = False
     ) -> ClipStream:
         reader = ShardReader(self.shards, self._table(split), self.fetcher)
         epoch = self.cursor.epoch if training else 0

@@ -77,7 +77,11 @@ class ClipStream(IterableDataset[ClipBatch | SharedBatch | UserError]):
     def _batch(
         self, number: int, samples: Sequence[tuple[int, RawSample | UnusableSample]], memory: Memory
     ) -> ClipBatch:
-        """Decodes the samples of a batch, replaces broken ones, and stacks their clips."""
+        """Decodes the samples of a batch, replaces broken ones, and stacks their clips.
+
+        Raises:
+            UserError: no sample is good, and no earlier batch of an evaluation can take its place.
+        """
         made: dict[int, list[Clip]] = {}
         broken: list[tuple[str, str]] = []
         for place, (visit, raw) in enumerate(samples):
@@ -88,16 +92,17 @@ class ClipStream(IterableDataset[ClipBatch | SharedBatch | UserError]):
                     broken.append((error.name, error.reason))
         broken += _remove_other_sizes(made)
         donors = sorted(made)
-        if not donors:
-            made = dict.fromkeys(range(len(samples)), self._spare_clips(broken))
+        if not donors and (self._maker.training or not self._spare):
+            named = "; ".join(f"{name}: {reason}" for name, reason in broken[:3])
+            raise UserError("shards", f"no sample of a batch can be used ({named}): run `maedfer verify`")
+        if not donors:  # clips of an earlier batch, so that an evaluation goes on
+            made = dict.fromkeys(range(len(samples)), self._spare)
         for turn, place in enumerate(sorted(set(range(len(samples))) - set(made))):
             visit, raw = samples[donors[turn % len(donors)]]
             made[place] = self._clips(visit, raw, turn=1 + turn // len(donors))
         self._spare = made[0]
-        counted = [
-            self._maker.training or (place in donors and self._counts(visit))
-            for place, (visit, _) in enumerate(samples)
-        ]
+        own = [place in donors and self._counts(visit) for place, (visit, _) in enumerate(samples)]
+        valid = torch.tensor(own) | self._maker.training
         clips = [clip for place in range(len(samples)) for clip in made[place]]
         return ClipBatch(
             clips=rearrange(_stacked(clips, memory), "b t h w c -> b t c h w"),
@@ -106,7 +111,7 @@ class ClipStream(IterableDataset[ClipBatch | SharedBatch | UserError]):
             masks=_stacked_or_none([clip.mask for clip in clips]),
             targets=_stacked_or_none([clip.target for clip in clips]),
             seeds=[clip.seed for clip in clips],
-            valid=torch.tensor(counted).repeat_interleave(self._maker.clips_per_sample),
+            valid=valid.repeat_interleave(self._maker.clips_per_sample),
             keys=[clip.key for clip in clips],
             starts=[clip.start_s for clip in clips],
             epoch=self._epoch,
@@ -122,17 +127,6 @@ class ClipStream(IterableDataset[ClipBatch | SharedBatch | UserError]):
         views = range(turn * count, (turn + 1) * count)
         return self._maker.clips(raw, visit // self._reader.table.samples, views)
 
-    def _spare_clips(self, broken: Sequence[tuple[str, str]]) -> list[Clip]:
-        """Returns clips of an earlier batch for one without any good sample, so that an evaluation goes on.
-
-        Raises:
-            UserError: in training, or where nothing came before.
-        """
-        if self._maker.training or not self._spare:
-            named = "; ".join(f"{name}: {reason}" for name, reason in broken[:3])
-            raise UserError("shards", f"no sample of a batch can be used ({named}): run `maedfer verify`")
-        return self._spare
-
     def _counts(self, visit: int) -> bool:
         """Returns whether a visit counts; in an evaluation, later ones only fill up a last batch."""
         return self._maker.training or visit < self._reader.table.samples
@@ -141,9 +135,7 @@ class ClipStream(IterableDataset[ClipBatch | SharedBatch | UserError]):
 def _remove_other_sizes(made: dict[int, list[Clip]]) -> list[tuple[str, str]]:
     """Removes samples whose stored size is not that of most samples; returns their keys and the reason."""
     sizes = {place: clips[0].frames.shape[1:3] for place, clips in made.items()}
-    if not sizes:
-        return []
-    usual = max(sizes.values(), key=list(sizes.values()).count)
+    usual = max(sizes.values(), key=list(sizes.values()).count, default=())
     removed = []
     for place, (height, width) in sizes.items():
         if (height, width) != usual:

@@ -27,13 +27,8 @@ class UpstreamSampler(ClipSampler):
         """The number of stored frames that a clip takes: a step for each of its frames, also the last."""
         return self.num_frames * self.rate
 
-    @property
-    def short(self) -> bool:
-        """True if the track has fewer frames than a clip takes, so that frames are copied."""
-        return self.frames < self.clip_frames
-
     def _from(self, start: int, indices: np.ndarray) -> ClipTimes:
-        return ClipTimes(indices.astype(np.int64), start / self.fps, self.short)
+        return ClipTimes(indices.astype(np.int64), start / self.fps)
 
 
 class PretrainingSampler(UpstreamSampler):

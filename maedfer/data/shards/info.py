@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,10 +142,17 @@ def _save(picture: np.ndarray, folder: str, sheet: str | None) -> str | None:
 
 def draw_sheet(folder: str, rows: int = 24, columns: int = 10) -> np.ndarray:
     """Draws the contact sheet of a folder: uint8 RGB (height, width, 3), one row of frames per track."""
-    index = read_index(folder)
-    total = sum(entry.samples for entry in index.shards)
+    shards = read_index(folder).shards
+    total = sum(entry.samples for entry in shards)
     chosen = set(np.linspace(0, total - 1, min(rows, total)).round().astype(int).tolist())
-    strips = [_strip(sample, columns) for sample in _samples(folder, chosen)]
+    strips: list[np.ndarray] = []
+    first = 0
+    for entry in shards:
+        here = range(first, first + entry.samples)
+        if not chosen.isdisjoint(here):
+            samples = zip(here, read_shard(Path(folder) / entry.name), strict=False)
+            strips += [_strip(sample, columns) for place, sample in samples if place in chosen]
+        first = here.stop
     return np.concatenate(strips) if strips else np.zeros((CAPTION, CELL, 3), np.uint8)
 
 
@@ -166,18 +173,6 @@ def _count(counts: FolderInfo, record: TrackRecord, split: str) -> None:
 
 def _pairs(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in sorted(values.items()))
-
-
-def _samples(folder: str, chosen: set[int]) -> Iterator[dict[str, bytes]]:
-    """Yields the samples at some positions of a folder, without opening other shards."""
-    first = 0
-    for entry in read_index(folder).shards:
-        here = range(first, first + entry.samples)
-        if not chosen.isdisjoint(here):
-            for place, sample in zip(here, read_shard(Path(folder) / entry.name), strict=False):
-                if place in chosen:
-                    yield sample
-        first += entry.samples
 
 
 def _strip(sample: Mapping[str, bytes], columns: int) -> np.ndarray:

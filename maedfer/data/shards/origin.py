@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -32,15 +32,8 @@ def made_by(program: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     return {"program": program, "version": release, "settings": dict(settings)}
 
 
-def origins(maker: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yields a `made_by` and every object nested in it, such as those of the folders that were merged."""
-    yield maker
-    for value in maker.values():
-        for inner in value if isinstance(value, list) else [value]:
-            if isinstance(inner, Mapping):
-                yield from origins(inner)
-
-
 def is_synthetic(maker: Mapping[str, Any]) -> bool:
     """Returns whether a `made_by`, or that of a merged folder, says that its faces were drawn."""
-    return any(origin.get("synthetic") is True for origin in origins(maker))
+    inner = [item for value in maker.values() for item in (value if isinstance(value, list) else [value])]
+    nested = any(is_synthetic(item) for item in inner if isinstance(item, Mapping))
+    return nested or maker.get("synthetic") is True

@@ -136,24 +136,14 @@ def _check_frames(sample: dict[str, bytes], record: TrackRecord) -> Iterator[str
         yield "its frames do not have the checksum (sha256) of its record"
         return
     try:
-        _decode_all(data, record)
+        if record.encoding == "h264":
+            _count_frames(data, record)
+            decode_frames(data, record, [0, record.frames - 1])  # readers rely on the index of the file
+            return
+        for first in range(0, record.frames, DECODED_AT_ONCE):
+            decode_frames(data, record, range(first, min(first + DECODED_AT_ONCE, record.frames)))
     except BrokenSample as error:
         yield str(error).removeprefix(f"sample {record.key}: ")
-
-
-def _decode_all(data: bytes, record: TrackRecord) -> None:
-    """Decodes every frame.
-
-    Raises:
-        BrokenSample: one does not decode, or is not of the record's size.
-    """
-    count = record.frames
-    if record.encoding == "h264":
-        _count_frames(data, record)
-        decode_frames(data, record, [0, count - 1])  # as readers do, which rely on the index of the file
-        return
-    for first in range(0, count, DECODED_AT_ONCE):
-        decode_frames(data, record, range(first, min(first + DECODED_AT_ONCE, count)))
 
 
 def _count_frames(data: bytes, record: TrackRecord) -> None:

@@ -8,7 +8,7 @@ and the last epoch counts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -21,15 +21,16 @@ from maedfer.evaluation.predictions import SampleInfo
 from maedfer.evaluation.published import corpus_of
 from maedfer.evaluation.score_card import ScoreCard
 from maedfer.lightning_internals import callbacks_of
-from maedfer.models.config import ModelConfig
+from maedfer.models.config import ModelConfig, OutputSpec
 from maedfer.models.strict_loading import load_strictly
 from maedfer.report.evaluation import EvaluationInfo, write_evaluation
 from maedfer.tasks import TaskName, task_of
-from maedfer.training.finetuning.export import classifier_config
 from maedfer.training.finetuning.module import FineTuning
 from maedfer.training.finetuning.scoring import Scoring
+from maedfer.training.finetuning.trained_on import trained_on
 from maedfer.training.run.callbacks import run_callbacks
 from maedfer.training.run.cli import RunCLI
+from maedfer.training.run.export import input_of, provenance_of
 from maedfer.training.run.recipes import in_pairs
 from maedfer.training.run.screen import print_rank_zero
 from maedfer.training.run.weights import read_checkpoint
@@ -166,7 +167,17 @@ class FinetuneCLI(RunCLI):
 
     def model_config(self, steps: int, clips: int) -> ModelConfig:
         """Returns the configuration of the model."""
-        return classifier_config(self.model, self.datamodule, steps, clips)
+        module, data = self.model, self.datamodule
+        assert module.architecture is not None  # as the module has been built
+        provenance = {
+            "method": "linear probe" if module.freeze_encoder else "fine-tuning",
+            "training_samples": len(data.subsets.train),
+            "trained_on": trained_on(data),
+            **provenance_of(data, steps, clips),
+        }
+        columns = None if data.columns is None else tuple(data.columns)
+        output = OutputSpec(module.task.name, module.outputs, columns)
+        return ModelConfig(module.architecture, module.model_args, input_of(data), output, provenance)
 
     def evaluate(self) -> dict[str, Any]:
         """Scores the test part, which is read here for the first time, or the validation part without one."""
@@ -182,16 +193,11 @@ class FinetuneCLI(RunCLI):
         else:
             print_rank_zero("neither a test split nor a validation share: nothing to score")
             return {"scores": {}}
-        predictions = self.scoring.predictions["val" if data.subsets.test is None else "test"]
-        self.card = ScoreCard.of(predictions, self._scored_samples)
+        name: Literal["val", "test"] = "val" if data.subsets.test is None else "test"
+        samples = [SampleInfo.of(record) for record in data.subset(name).records]
+        self.card = ScoreCard.of(self.scoring.predictions[name], samples)
         print_rank_zero(self.card.as_text(data.is_synthetic))
         return {"scores": self.card.scores}
-
-    @property
-    def _scored_samples(self) -> list[SampleInfo]:
-        """Facts about the samples of the test part or, without one, of the validation part."""
-        part = self.datamodule.subset("val" if self.datamodule.subsets.test is None else "test")
-        return [SampleInfo.of(record) for record in part.records]
 
     def report(self, summary: Mapping[str, Any], title: str, command: str) -> None:
         """Writes predictions, scores, figures and the page of the run."""
@@ -206,4 +212,4 @@ class FinetuneCLI(RunCLI):
             seed=self.config.seed_everything,
             settings=self.folder.config.read_text(encoding="utf-8"),
         )
-        write_evaluation(self.folder.path, info, self.card, self._scored_samples)
+        write_evaluation(self.folder.path, info, self.card)

@@ -106,18 +106,18 @@ def evaluate(
     settle_threads(trainer, data.workers or 0)
     trainer.test(module, data, verbose=False)
     seen = was_trained_on(config.provenance if config else {}, data.index, split, fold)
-    flags = {"model": model, "shards": shards, "split": split, "fold": fold, "official": official}
-    how = {"views": views, "frame-interval-s": frame_interval_s, "classes": classes, "columns": columns}
-    skipped = {"soft-labels": soft_labels, "skip-unlabelled": skip_unlabelled}
+    flags: dict[str, Any] = {"model": model, "shards": shards, "split": split, "fold": fold}
+    flags |= {"official": official, "views": views, "frame-interval-s": frame_interval_s}
+    flags |= {"classes": classes, "columns": columns}
+    flags |= {"soft-labels": soft_labels, "skip-unlabelled": skip_unlabelled}
     info = EvaluationInfo(
         title=title_of(model, shards, split, fold, seen),
-        command=command_of({**flags, **how, **skipped}),
+        command=command_of(flags),
         synthetic=data.is_synthetic,
         corpus=corpus_of(data.index.made_by),
     )
-    samples = [SampleInfo.of(record) for record in part.records]
-    card = ScoreCard.of(scoring.predictions["test"], samples)
-    write_evaluation(Path(out), info, card, samples)
+    card = ScoreCard.of(scoring.predictions["test"], [SampleInfo.of(record) for record in part.records])
+    write_evaluation(Path(out), info, card)
     return f"{card.as_text(data.is_synthetic)}\n{TRAINED_ON_THESE * seen}report: {Path(out) / 'report.html'}"
 
 

@@ -10,7 +10,7 @@ identical views are computed once.
 """
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import torch
 from einops import rearrange
@@ -28,7 +28,6 @@ from maedfer.models.pooling import PoolName
 from maedfer.models.probe import LinearProbe
 from maedfer.randomness import seed_of
 from maedfer.tasks import TASKS, Task, TaskName, task_of
-from maedfer.training.finetuning.collector import PredictedBatch
 from maedfer.training.finetuning.mixing import Mixing, erase
 from maedfer.training.finetuning.start import EncoderStart, starting_encoder
 from maedfer.training.steps.compilation import call, compiled_call
@@ -37,6 +36,21 @@ from maedfer.training.steps.optimizer import OptimizerName
 from maedfer.training.steps.region_tokens import at_head_rate
 from maedfer.training.steps.scheduled_module import ScheduledModule
 from maedfer.upstream import Behaviour, mimics_upstream
+
+
+class PredictedBatch(TypedDict):
+    """Predictions for S samples, as returned by a validation or test step.
+
+    Attributes:
+        keys: keys of the samples.
+        outputs, targets: (S, K), activated outputs averaged over views, and targets.
+        valid: bool (S,); False marks the repeats that fill the last batch of a rank.
+    """
+
+    keys: list[str]
+    outputs: Tensor
+    targets: Tensor
+    valid: Tensor
 
 
 class FineTuning(ScheduledModule, FiniteSteps):
@@ -157,7 +171,7 @@ class FineTuning(ScheduledModule, FiniteSteps):
         self._take(model, weights)
         bias = self.task.initial_bias(targets)
         if bias is not None:
-            _last_linear(model).bias.data.copy_(bias)
+            [module for module in model.modules() if isinstance(module, nn.Linear)][-1].bias.data.copy_(bias)
         return start
 
     @classmethod
@@ -284,7 +298,3 @@ def distinct_views(starts: Sequence[float], views: int) -> tuple[list[int], list
         numbers.setdefault((place // views, start), len(numbers)) for place, start in enumerate(starts)
     ]
     return [sources.index(number) for number in range(len(numbers))], sources
-
-
-def _last_linear(model: nn.Module) -> nn.Linear:
-    return [module for module in model.modules() if isinstance(module, nn.Linear)][-1]

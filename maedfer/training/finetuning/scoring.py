@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-import torch
+import numpy as np
+import torch.distributed
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 
@@ -14,10 +15,43 @@ from maedfer.data.loading.batch import ClipBatch
 from maedfer.evaluation.predictions import Predictions, check_counted
 from maedfer.evaluation.scores import scores
 from maedfer.lightning_internals import datamodule_of
-from maedfer.training.finetuning.collector import PredictionCollector
-from maedfer.training.finetuning.module import FineTuning
+from maedfer.training.finetuning.module import FineTuning, PredictedBatch
 from maedfer.training.run.records import StepTable
 from maedfer.training.run.screen import print_rank_zero
+
+
+class PredictionCollector:
+    """Collects the predictions of this rank; `gather` returns those of all ranks."""
+
+    def __init__(self) -> None:
+        self._keys: list[str] = []
+        self._outputs: list[np.ndarray] = []
+        self._targets: list[np.ndarray] = []
+
+    def add(self, batch: PredictedBatch) -> None:
+        """Adds the valid samples of a batch."""
+        kept = batch["valid"].cpu()
+        self._keys += [key for key, is_kept in zip(batch["keys"], kept.tolist(), strict=True) if is_kept]
+        self._outputs.append(batch["outputs"].detach().cpu().double()[kept].numpy())
+        self._targets.append(batch["targets"].detach().cpu().double()[kept].numpy())
+
+    def gather(self, trainer: Trainer) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """Returns keys, outputs (n, K) and targets (n, K) of all ranks, sorted by key; call it on every rank.
+
+        Repeats that are not marked as such are kept; `check_counted` finds them.
+        """
+        batches = self._outputs, self._targets
+        own_outputs, own_targets = (np.concatenate(rows) if rows else np.empty((0, 0)) for rows in batches)
+        own = (self._keys, own_outputs, own_targets)
+        parts = [own]
+        if trainer.world_size > 1:
+            parts = [own] * trainer.world_size
+            torch.distributed.all_gather_object(parts, own)
+        filled = [part for part in parts if part[0]] or [own]
+        keys = [key for part in filled for key in part[0]]
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        outputs, targets = (np.concatenate([part[i] for part in filled]) for i in (1, 2))
+        return [keys[i] for i in order], outputs[order], targets[order]
 
 
 class Scoring(Callback):

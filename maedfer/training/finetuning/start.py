@@ -100,5 +100,5 @@ def _norm_of(saved: VideoEncoder) -> dict[str, bool]:
 def _filled(name: str, args: Mapping[str, Any], saved: VideoEncoder, source: str) -> VideoEncoder:
     """Builds an encoder and loads saved weights into it."""
     encoder = build_encoder(name, {**args, "num_classes": 0})
-    load_strictly(encoder, saved.state_dict(), f"--init-from {source}")
+    load_strictly(encoder, saved.state_dict(), f"`init_from` {source}")
     return encoder

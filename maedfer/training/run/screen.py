@@ -29,6 +29,7 @@ def quieten_lightning() -> None:
         ".*your dataloader is not resumable.*",
         ".*lr_scheduler.step.* before .*optimizer.step.*",  # where the first step was skipped
         ".*Checkpoint directory .* exists and is not empty.*",
+        ".*The dirpath has changed.*",  # a moved run; `BestCheckpoint` moves its paths too
         ".*When saving the DeepSpeed Stage 3 checkpoint.*",  # `maedfer consolidate` merges it
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -58,6 +58,8 @@ def test_unknown_labels_are_listed_with_the_known_ones():
     some = [record(0), record(1), record(label_name="bored"), record(label=7, label_name=None), record()]
     with pytest.raises(UserError, match=r"unknown labels 7, bored, happy \(the classes are angry, sad\)"):
         reader.targets(some)
+    with pytest.raises(UserError, match="unknown labels -1"):
+        reader.targets([record(label=-1, label_name=None)])
     targets = reader.targets([some[0], some[-1], record(2)])
     assert targets.shape == (3, 2) and np.array_equal(targets, [[1, 0], [np.nan] * 2, [0, 1]], equal_nan=True)
     assert reader.targets([]).shape == (0, 2)

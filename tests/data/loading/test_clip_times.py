@@ -11,7 +11,7 @@ from maedfer.errors import UserError
 def test_the_stride_follows_the_rate(fps, stride):
     clip = ClipSampler(200, fps).clip_at(3)
     assert clip.indices.tolist() == [3 + stride * k for k in range(16)]
-    assert not clip.short and clip.start_s == pytest.approx(3 / fps)
+    assert clip.start_s == pytest.approx(3 / fps)
 
 
 @pytest.mark.parametrize("fps", [23.976, 24.0, 29.97, 30.0, 10.0])
@@ -32,7 +32,7 @@ def test_a_track_of_exactly_one_clip():
 def test_a_short_track_is_sampled_over_its_whole_length():
     track = ClipSampler(30, 12.5)
     clip = track.random_clip(np.random.default_rng(0))
-    assert clip.short and clip.start_s == 0.0
+    assert clip.start_s == 0.0
     assert clip.indices[0] == 0 and clip.indices[-1] == 29 and (np.diff(clip.indices) > 0).all()
     assert ClipSampler(16, 25.0).clip_at(0).indices.tolist() == list(range(16))
 
@@ -43,7 +43,7 @@ def test_fewer_frames_than_a_clip_are_given_more_than_once(frames, fps):
     track = ClipSampler(frames, fps)
     clip = track.random_clip(np.random.default_rng(0))
     assert clip.indices.tolist() == track.spread_clip(1, 2).indices.tolist()
-    assert track.last_start == 0 and clip.start_s == 0.0 and clip.short
+    assert track.last_start == 0 and clip.start_s == 0.0
     times = np.bincount(clip.indices)
     assert len(clip.indices) == 16 and len(times) == frames and (np.diff(clip.indices) >= 0).all()
     # Every frame is shown, none much longer than another: the ends get half of what is between them.
@@ -52,7 +52,7 @@ def test_fewer_frames_than_a_clip_are_given_more_than_once(frames, fps):
 
 def test_few_frames_that_last_as_long_as_a_clip_are_not_short():
     clip = ClipSampler(11, 6.25, interval_s=0.08).clip_at(0)
-    assert not clip.short and clip.indices.tolist() == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8]
+    assert clip.indices.tolist() == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8]
 
 
 def test_a_track_without_frames_or_rate_is_refused():

@@ -3,6 +3,7 @@
 import json
 import tarfile
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -245,3 +246,26 @@ def test_an_empty_share_is_an_empty_stream(folder):
         reader_of(folder), lambda worker: Reading(empty.ravel(), empty, np.arange(0)), ClipMaker()
     )
     assert list(stream) == []
+
+
+def test_a_record_of_another_sample_is_broken_in_every_epoch(tmp_path):
+    def edit(key, members):
+        return members | {"json": stream_sample("other")["json"]} if key == "train0-01" else members
+
+    reader = reader_of(write_stream_shards(tmp_path / "mixed", edit=edit))
+    stream, later = ClipStream(reader, lambda worker: None, ClipMaker()), reader.table.samples
+    visits = np.array([[later, later + 1, later + 2]])
+    (batch,) = stream.batches(Reading(visits.ravel(), visits, np.array([0])))
+    assert batch.broken == [("train0-01", "its record is that of other")] and batch.valid.all()
+
+
+def test_a_worker_hands_over_what_it_cannot_read(tmp_path, monkeypatch):
+    reader = reader_of(write_stream_shards(tmp_path / "gone"))
+    (tmp_path / "gone" / "train-000000.tar").unlink()
+    visits = np.array([[0]])
+    stream = ClipStream(reader, lambda worker: Reading(visits[0], visits, visits[0]), ClipMaker())
+    with pytest.raises(FileNotFoundError):
+        list(stream)
+    monkeypatch.setattr("maedfer.data.loading.stream.get_worker_info", lambda: SimpleNamespace(id=0))
+    (failure,) = stream
+    assert isinstance(failure, UserError) and "has no train-000000.tar" in failure.message

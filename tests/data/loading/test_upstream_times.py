@@ -48,7 +48,7 @@ def test_pretraining_takes_upstreams_frames(oracle):
 
 def test_pretraining_copies_its_last_reachable_frame():
     clip = PretrainingSampler(13, 25.0).clip_at(0)
-    assert clip.short and clip.indices.tolist() == [0, 4] + [8] * 14  # never 12, the last one
+    assert clip.indices.tolist() == [0, 4] + [8] * 14  # never 12, the last one
     assert PretrainingSampler(1, 25.0).clip_at(0).indices.tolist() == [0] * 16
     # At rate 1 the last frame of a clip at the end of its track is a copy too.
     assert PretrainingSampler(20, 25.0, interval_s=0.04).clip_at(4).indices.tolist() == [*range(4, 19), 18]
@@ -62,7 +62,6 @@ def test_all_of_upstreams_starts_are_drawn_and_no_other(kind, frames, starts):
     drawn = [round(track.random_clip(rng).start_s * 25) for _ in range(100)]
     assert set(drawn) == set(range(starts))
     assert track.spread_clip(0, 1).start_s == pytest.approx((starts - 1) // 2 / 25)
-    assert not track.short and kind(63, 25.0).short and not kind(64, 25.0).short
 
 
 def test_the_rate_is_in_stored_frames():

@@ -1,4 +1,5 @@
 import io
+import tarfile
 
 import pytest
 
@@ -34,6 +35,22 @@ def test_skipped_members_are_not_read(tmp_path):
     stream = Counted(path.read_bytes())
     assert [sample["json"] for sample in iterate_samples(stream, only=("json",))] == [b"{}", b"{}"]
     assert stream.bytes_read < 10_000
+
+
+def test_members_of_other_writers_are_grouped_by_key(tmp_path):
+    """Folders with dots, upper-case extensions, files without one, and one key twice in a row."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for name in ("v.2/a-0.JSON", "v.2/a-0.mjpg", "v.2/a-0.json", "README", "v.2/b-0.json"):
+            info = tarfile.TarInfo(name)
+            info.size = 2
+            tar.addfile(info, io.BytesIO(b"{}"))
+        link = tarfile.TarInfo("v.2/b-0.mjpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "a-0.mjpg"
+        tar.addfile(link)
+    stream.seek(0)
+    found = [(sample.pop("__key__"), *sample) for sample in iterate_samples(stream)]
+    assert found == [(b"v.2/a-0", "json", "mjpg"), (b"v.2/a-0", "json"), (b"v.2/b-0", "json")]
 
 
 @pytest.mark.parametrize("only", [None, ("json",), ()])

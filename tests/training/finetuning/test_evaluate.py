@@ -129,7 +129,7 @@ def test_a_subject_without_positives_has_no_f1(tmp_path, no_pictures):
     found = labelled([[1, 0], [0, 1], [0, 0], [0, 0]], [[0.9, 0.1], [0.2, 0.7], [0.1, 0.2], [0.3, 0.1]], "ab")
     records = records_of(found, subject=["ann", "ann", "bob", "bob"])
     info = EvaluationInfo(title="title", command="command", synthetic=True)
-    write_evaluation(tmp_path, info, ScoreCard.of(found, records), records)
+    write_evaluation(tmp_path, info, ScoreCard.of(found, records))
     by = json.loads((tmp_path / "scores.json").read_text())["by"]["subject"]
     assert [row["micro_f1"] for row in by] == [1.0, None]
     assert (tmp_path / "report.html").is_file()
