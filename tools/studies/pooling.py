@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from maedfer.errors import UserError
-from maedfer.models.pooling import ATTENTIVE, MEANS
+from maedfer.models.pooling import POOLINGS
 from studies.answers import Answer, pretrain, use
 from studies.asked import Asked, asked
 from studies.pieces import publish
@@ -45,9 +45,9 @@ def pooling(
     Raises:
         UserError: nothing asked for, an unknown name, or a run that failed.
     """
-    unknown = set(pools) - {*MEANS, ATTENTIVE}
+    unknown = set(pools) - POOLINGS.keys()
     if unknown or len(set(pools)) < max(1, len(pools)):
-        raise UserError("pools", f"{list(pools)}: name some of {', '.join((*MEANS, ATTENTIVE))}, each once")
+        raise UserError("pools", f"{list(pools)}: name some of {', '.join(POOLINGS)}, each once")
     question = asked(out, faces, (steps,), (DEMO,), (labels,), seeds, clips, videos)
     pretrain(question.bench, question.pretrainings)
     publish("pooling", question, name_of(pools[0]), answers_of(question, pools))
