@@ -44,14 +44,6 @@ def synthetic_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def no_pictures(monkeypatch):
-    """Figures are drawn, but each ends as an empty file: pixels take most of the time of a tiny run."""
-    from matplotlib.figure import Figure
-
-    monkeypatch.setattr(Figure, "savefig", lambda self, path, **options: Path(path).touch())
-
-
 @pytest.fixture(scope="session")
 def labelled_shards(tmp_path_factory):
     """42 train and 14 test tracks of 7 expressions, 32 px, 20 frames each; two tracks a person."""

@@ -21,7 +21,7 @@ FORMER_STRATEGY = {"class_path": "maedfer.training.zero_strategy.ZeroStrategy", 
 
 
 @pytest.fixture
-def old(tmp_path, monkeypatch, no_pictures):
+def old(tmp_path, monkeypatch):
     """Changes into a copy of the artefacts: their `config.yaml` names the shards by a relative path."""
     folder = tmp_path / "old"
     shutil.copytree(ARTEFACTS, folder)

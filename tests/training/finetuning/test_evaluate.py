@@ -125,7 +125,7 @@ def test_two_ranks_count_every_sample_once(labelled_shards, tmp_path):
     assert scores(tmp_path / "out") == pytest.approx(scores(run), abs=1e-5)
 
 
-def test_a_subject_without_positives_has_no_f1(tmp_path, no_pictures):
+def test_a_subject_without_positives_has_no_f1(tmp_path):
     found = labelled([[1, 0], [0, 1], [0, 0], [0, 0]], [[0.9, 0.1], [0.2, 0.7], [0.1, 0.2], [0.3, 0.1]], "ab")
     records = records_of(found, subject=["ann", "ann", "bob", "bob"])
     info = EvaluationInfo(title="title", command="command", synthetic=True)

@@ -22,7 +22,7 @@ from maedfer.models.official import to_official
 from maedfer.models.weights import load_classifier
 from maedfer.training.finetuning.module import FineTuning, distinct_views
 
-pytestmark = [pytest.mark.long, pytest.mark.usefixtures("no_pictures")]
+pytestmark = pytest.mark.long
 
 SHORT = 5
 """Frames of every second test track; the others have 20, and a clip takes 16 at this rate."""

@@ -15,7 +15,7 @@ from maedfer.models.official import from_official, to_official
 from maedfer.training.finetuning.start import starting_encoder
 from maedfer.training.pretraining.module import MaskedPretraining
 
-pytestmark = [pytest.mark.long, pytest.mark.usefixtures("no_pictures")]
+pytestmark = pytest.mark.long
 
 SHAPE = {
     "img_size": 32,

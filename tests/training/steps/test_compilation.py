@@ -128,9 +128,10 @@ def test_split_weights_are_refused():
 @pytest.mark.timeout(480)
 def test_kernels_on_two_ranks(synthetic_shards, tmp_path):
     ways = {"plain": ("ddp", ()), "ddp": ("ddp", COMPILE), "zero2": ("zero2", COMPILE)}
+    shallow = ("--model.model_args.depth", "1")
     run_together(
         [
-            arguments(synthetic_shards, tmp_path / name, *EXACT, *on_two(strategy), *more, steps=3)
+            arguments(synthetic_shards, tmp_path / name, *EXACT, *on_two(strategy), *more, *shallow, steps=3)
             for name, (strategy, more) in ways.items()
         ],
         tmp_path / "logs",
