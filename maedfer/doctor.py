@@ -53,7 +53,7 @@ MIN_SHARED_BYTES = 2**30
 
 @dataclass(frozen=True)
 class Check:
-    """One row: what was looked at, what was found, and the remedy where something is amiss.
+    """A row: what was looked at, what was found, and the remedy where something is amiss.
 
     `broken` means that something that every user needs does not work.
     """
@@ -72,7 +72,7 @@ class Diagnosis:
 
     @property
     def ok(self) -> bool:
-        """Whether everything that every user needs works."""
+        """True if everything that every user needs works."""
         return not any(check.broken for check in self.checks)
 
     def __str__(self) -> str:

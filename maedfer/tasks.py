@@ -121,7 +121,7 @@ class Task(ABC):
 
 @dataclass(frozen=True)
 class Classify(Task):
-    """One class per sample, or shares of several classes (votes)."""
+    """A class per sample, or shares of several classes (votes)."""
 
     name = "classify"
     main_scores = ("uar", "war")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Verb:
-    """One verb of the command line.
+    """A verb of the command line.
 
     Attributes:
         name: the word after `maedfer`.

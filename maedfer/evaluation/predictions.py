@@ -62,7 +62,7 @@ def _text(value: object) -> str | None:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """One prediction per sample, averaged over views.
+    """A prediction per sample, averaged over views.
 
     Attributes:
         keys: keys of the samples, n of them.

@@ -32,7 +32,7 @@ FIXED = ("method", *FACTS.values(), "source")
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One published result, as text; values that were not published are empty."""
+    """A published result, as text; values that were not published are empty."""
 
     method: str
     fold: str

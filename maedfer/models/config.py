@@ -30,7 +30,7 @@ KEYS_OF_SCHEMA_1 = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """How clips are made for a model.
+    """Describes how clips are made for a model.
 
     Attributes:
         num_frames: frames of a clip.
@@ -53,7 +53,7 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
-    """What the outputs of a model mean.
+    """Describes what the outputs of a model mean.
 
     Attributes:
         task: what was trained.

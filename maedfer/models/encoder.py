@@ -114,7 +114,7 @@ class VideoEncoder(nn.Module, ABC):
 
     @property
     def norms_pooled(self) -> bool:
-        """Whether the last norm is behind the pooling, as in a classifier, and not in front of it."""
+        """True if the last norm is behind the pooling, as in a classifier, and not in front of it."""
         return isinstance(self.fc_norm, nn.LayerNorm)
 
     @property

@@ -77,7 +77,7 @@ class Stages:
 
     @property
     def mixes_local_tokens(self) -> bool:
-        """Whether local tokens attend to anything, so that they know more of the clip than their tubelet."""
+        """True if local tokens attend to anything, so that they know more of the clip than their tubelet."""
         return self.intra_region == "self" or self.local_global != "none"
 
 

@@ -57,7 +57,7 @@ class RunFolder:
 
     @property
     def exists(self) -> bool:
-        """Whether a run reached its first step here or in the folder of a fold; a run that was refused before
+        """True if a run reached its first step here or in the folder of a fold; a run that was refused before
         leaves only its settings."""
         begun = ("metrics.csv", "checkpoints", "fold_*/metrics.csv", "fold_*/checkpoints")
         return any(True for pattern in begun for _ in self.path.glob(pattern))

@@ -25,7 +25,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One face in one picture.
+    """A face in one picture.
 
     Attributes:
         box: Its box in pixels of that picture.

@@ -54,7 +54,7 @@ use all looks, as zeros change the last digit of a sum, and packed bytes must st
 
 @dataclass(frozen=True)
 class FaceTrack:
-    """One face and the time during which it may be cut out.
+    """A face and the time during which it may be cut out.
 
     Attributes:
         start_s: First time, in seconds.

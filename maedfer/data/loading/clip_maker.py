@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # a worker that draws no masks starts without torch's models
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip of a sample: frames uint8 (T, H, W, 3), the draws made for it, its target float32 (K,)."""
+    """A clip of a sample: frames uint8 (T, H, W, 3), the draws made for it, its target float32 (K,)."""
 
     frames: np.ndarray
     box: Box

@@ -19,7 +19,7 @@ STATUSES: tuple[Status, ...] = ("ok", *get_args(FailureStatus))
 
 @dataclass(frozen=True)
 class Job:
-    """One source to pack.
+    """A source to pack.
 
     Attributes:
         source: The source.

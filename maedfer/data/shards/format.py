@@ -34,7 +34,7 @@ SHARD_NAME = re.compile(r"(?P<split>[a-z0-9_]+)-(?P<number>\d{6})\.tar")
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """One line of the index: a shard file, the samples it holds, its size and its checksum."""
+    """A line of the index: a shard file, the samples it holds, its size and its checksum."""
 
     name: str
     samples: int

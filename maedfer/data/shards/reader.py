@@ -42,7 +42,7 @@ class UnusableSample(Exception):
 
 @dataclass(frozen=True)
 class RawSample:
-    """One stored sample: its key, its JSON record and its frames, undecoded."""
+    """A stored sample: its key, its JSON record and its frames, undecoded."""
 
     key: str
     record: bytes

@@ -44,7 +44,7 @@ SHAPES = {  # middle, standard deviation at full spread
 
 @dataclass(frozen=True)
 class Identity:
-    """One drawn person.
+    """A drawn person.
 
     Attributes:
         shape: A value for every name of `SHAPES`, in half frames.

@@ -66,7 +66,7 @@ def folder_fingerprint(folder: str | Path) -> str:
 
 @dataclass(frozen=True)
 class FolderFrame(Frame):
-    """One image of a folder; see `Frame`."""
+    """An image of a folder; see `Frame`."""
 
     pixels: np.ndarray
 

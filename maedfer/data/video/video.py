@@ -27,7 +27,7 @@ class UnreadableVideo(UserError):
 
 @dataclass(frozen=True)
 class Frame(ABC):
-    """One frame of a source.
+    """A frame of a source.
 
     Attributes:
         time_s: Seconds from the start of the source.

@@ -21,7 +21,7 @@ from maedfer.data.video.video import THUMBNAIL, WHOLE, Frame, Span, UnreadableVi
 
 @dataclass(frozen=True)
 class VideoFrame(Frame):
-    """One decoded frame of a video, converted to pixels only on request; see `Frame`."""
+    """A decoded frame of a video, converted to pixels only on request; see `Frame`."""
 
     quarter_turns: int
     decoded: av.VideoFrame

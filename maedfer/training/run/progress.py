@@ -46,7 +46,7 @@ class RunProgress(ProgressBar):
 
     @property
     def is_shown(self) -> bool:
-        """Whether a bar is on the screen."""
+        """True if a bar is on the screen."""
         return self._bar is not None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

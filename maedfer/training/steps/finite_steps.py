@@ -75,7 +75,7 @@ class FiniteSteps(pl.LightningModule):
 
     @property
     def is_skipped(self) -> bool:
-        """Whether a loss of this step, up to now, is NaN or infinite on some rank."""
+        """True if a loss of this step, up to now, is NaN or infinite on some rank."""
         return any(int(number) for number in self._bad_ranks)
 
     def optimizer_step(

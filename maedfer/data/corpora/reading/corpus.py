@@ -58,7 +58,7 @@ class Clips:
 
 @dataclass(frozen=True)
 class Corpus:
-    """One corpus.
+    """A corpus.
 
     Attributes:
         name: The value of `--corpus`.
