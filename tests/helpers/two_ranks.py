@@ -9,10 +9,8 @@ import os
 import socket
 import sys
 import time
-from pathlib import Path
 
 import torch._inductor.config
-from matplotlib.figure import Figure
 from pytorch_lightning import Callback
 
 from helpers.warm import forks
@@ -66,9 +64,9 @@ def run_all(commands, rank, port, out):
     multiprocessing.set_start_method("fork", force=True)
     from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+    import helpers.no_pixels  # noqa: F401
     from maedfer.__main__ import main
 
-    Figure.savefig = lambda self, path, **options: Path(path).touch()  # pixels take most of a tiny run
     torch._inductor.config.compile_threads = 1  # else each rank starts processes that import torch
     rank_zero_only.rank = rank  # Lightning reads it from LOCAL_RANK when it is imported
     for command in commands:

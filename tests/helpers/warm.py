@@ -19,7 +19,6 @@ PRELOADED = [
     "maedfer.training.pretraining.command",
     "maedfer.training.finetuning.command",
     "maedfer.training.finetuning.evaluate",
-    "helpers.warm",
     "matplotlib.backends.backend_agg",
     "deepspeed",
 ]
@@ -138,9 +137,14 @@ def be(words: list[str], environment: dict[str, str], folder: str, streams: list
 
 
 def run(words: list[str]) -> int:
-    """Runs the command, with the rank that Lightning reads when it is imported."""
+    """Runs the command, with the rank that Lightning reads when it is imported; `bench` is tools/bench.py."""
+    if words[:1] == ["bench"]:
+        import bench
+
+        return bench.main(words[1:])
     from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+    import helpers.no_pixels  # noqa: F401
     from maedfer.__main__ import main
 
     rank = next((os.environ[n] for n in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if n in os.environ), "0")

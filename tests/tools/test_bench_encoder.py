@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,11 +18,11 @@ def tools_on_path(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory):
+def bench(warm, tmp_path_factory):
     """What the command printed, and its folder."""
     out = tmp_path_factory.mktemp("bench")
     words = ("--architecture", "lgi_former_tiny_patch8_64", "--batch_size", "2", "--repeats", "1")
-    command = [sys.executable, str(TOOLS / "bench.py"), "encoder", "--out", str(out), *words]
+    command = [warm, "bench", "encoder", "--out", str(out), *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout, out

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ def tools_on_path(monkeypatch):
     monkeypatch.syspath_prepend(str(TOOLS))
 
 
-def test_sizes_and_lengths_are_compared(tmp_path):
+def test_sizes_and_lengths_are_compared(warm, tmp_path):
     words = (
         "--shape",
         "tiny",
@@ -33,7 +32,7 @@ def test_sizes_and_lengths_are_compared(tmp_path):
         "--repeats",
         "1",
     )
-    command = [sys.executable, str(TOOLS / "bench.py"), "scaling", "--out", str(tmp_path), *words]
+    command = [warm, "bench", "scaling", "--out", str(tmp_path), *words]
     command += ["--max_tokens", "300", "--plan_samples", "[20000,2000000]"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,14 +21,14 @@ from benchmarks.timing import Timing, in_turn  # noqa: E402
 TINY = "lgi_former_tiny_patch8_64"
 
 
-def bench(*words, cwd):
-    command = [sys.executable, str(ROOT / "tools" / "bench.py"), *words]
+def bench(warm, *words, cwd):
+    command = [warm, "bench", *words]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=200)
 
 
-def test_every_way_takes_a_step_and_is_compared_with_the_plain_one(tmp_path):
+def test_every_way_takes_a_step_and_is_compared_with_the_plain_one(warm, tmp_path):
     flags = ["--architecture", TINY, "--batch-size", "1", "--repeats", "1", "--out", "results"]
-    done = bench("step", *flags, cwd=tmp_path)
+    done = bench(warm, "step", *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "results" / "step.json").read_text())
     rows = {row["way"]: row for row in result["rows"]}

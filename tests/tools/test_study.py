@@ -13,7 +13,6 @@ from maedfer.demo.table import PIXELS
 from maedfer.models import build_encoder
 from maedfer.models.config import InputSpec, ModelConfig
 from maedfer.models.weights import save_encoder
-from maedfer.processes import parallel_runs
 from maedfer.processes.parallel_runs import is_done
 from maedfer.resources import find_config
 from maedfer.training.finetuning.start import starting_encoder
@@ -38,8 +37,7 @@ from studies.variants import CLIPS_PER_STEP, DEMO, JOINT, LEVERS, PUBLISHED, VAR
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """Few clips and steps; pre-training of the shape that is shipped. Runs draw no pixels."""
-    monkeypatch.setattr(parallel_runs, "PRELOADED", [*parallel_runs.PRELOADED, "helpers.no_pixels"])
+    """Few clips and steps; pre-training of the shape that is shipped."""
     for module, name, value in (
         (faces, "MOST_LABELS", 2),
         (faces, "TEST_CLIPS", 14),
