@@ -51,16 +51,16 @@ UNKNOWN = (
     re.compile(r"Group '([\w.]+)' does not accept option '([\w.]+)'"),
     re.compile(r"Option '([\w.]+)' is not accepted"),
 )
-"""How jsonargparse reports a flag or key that does not exist. `tests/test_cli.py` tests them against the
-installed version: where one no longer matches, only the suggestion is lost."""
+"""Sentences by which jsonargparse reports a flag or key that does not exist. `tests/test_cli.py` tests them
+against the installed version: where one no longer matches, only the suggestion is lost."""
 
 
 WRONG_VALUE = re.compile(r"Parser key \"([\w.]+)\":\s+")
-"""How jsonargparse begins the report of a value of another type; without a match it is shown as it is."""
+"""Begins jsonargparse's report of a value of another type; without a match it is shown as it is."""
 
 
 REQUIRED = re.compile(r"the following arguments are required: (.+)")
-"""How argparse reports arguments without a default that are missing."""
+"""Sentence by which argparse reports arguments without a default that are missing."""
 
 
 def unknown_name(message: str) -> str | None:

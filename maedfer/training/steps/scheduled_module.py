@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 from math import ceil
@@ -51,9 +52,9 @@ class ScheduledModule(pl.LightningModule):
         self.optimizer_name, self._betas = optimizer, (betas[0], betas[1])
         self._schedule: WarmupCosine | None = None
 
+    @abstractmethod
     def exported(self) -> VideoEncoder:
         """Returns the model that goes into the model folder of a run."""
-        raise NotImplementedError
 
     def start_schedule(self) -> float:
         """Builds the schedule, once the trainer knows the length of the run; returns the peak rate."""
