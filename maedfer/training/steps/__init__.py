@@ -1,1 +1,1 @@
-"""One optimizer step: optimizer, schedule, compiled calls, skipped steps."""
+"""Parts of an optimizer step: optimizer, schedule, compiled calls, skipped steps."""
